@@ -1,0 +1,98 @@
+// The two transport keys of one session with everything that is born and retired with them: indexes,
+// creation time, send counter, replay window. Never reused in place (design: keypairs and nonces).
+//   Threads:   the session thread makes it, publishes it by one release store in the peer's slot
+//              (sending) and one in the receiver table (receiving), and retires it by epoch.
+//              Workers load it once for a group of packets.
+//   Ownership: KeypairArena; keys are wiped when it goes back.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "dataplane/base/ids.h"
+#include "dataplane/base/keys.h"
+#include "dataplane/base/limits.h"
+#include "dataplane/base/time.h"
+#include "dataplane/wireguard/constants.h"
+#include "dataplane/wireguard/replay_window.h"
+
+namespace turnpike::wireguard {
+
+enum class Role : uint8_t { Initiator, Responder };
+
+// A small test-and-set lock, held for some tens of instructions: uncontended where RSS keeps a peer on
+// one queue, correct where it does not.
+class SpinLock {
+ public:
+  void lock() noexcept {
+    // Acquire pairs with the release in unlock().
+    while (held_.exchange(true, std::memory_order_acquire)) {
+      while (held_.load(std::memory_order_relaxed)) __builtin_ia32_pause();
+    }
+  }
+  void unlock() noexcept { held_.store(false, std::memory_order_release); }
+
+ private:
+  std::atomic<bool> held_{false};
+};
+
+struct alignas(2 * kCacheLine) Keypair {
+  // Line 0, all that sending needs. The counter is the workers'; the rest is set before publication.
+  std::atomic<uint64_t> send_counter{0};          // workers: add · the next nonce
+  std::array<uint8_t, kKeyBytes> sending_key{};
+  Instant created_at;
+  uint32_t remote_index = 0;                      // the peer's receiver index, put into what we send
+  Role role = Role::Initiator;
+  std::atomic<bool> rekey_requested{false};       // workers: set · the session thread is told once
+
+  // Line 1, all that receiving needs.
+  alignas(kCacheLine) std::array<uint8_t, kKeyBytes> receiving_key{};
+  uint32_t local_index = 0;                       // our receiver index, checked in full
+  PeerRef peer;
+  TunnelIndex tunnel = kNoTunnel;
+  SpinLock lock;                                  // guards `window`
+  // A responder may send only after the initiator used the key (paper, 5.4.6). workers: set, at the
+  // first authenticated packet.
+  std::atomic<bool> confirmed{false};
+  // The keypair that was current when this one became `next`: what the worker that confirms this one
+  // expects to find in the peer's slot. session thread: writes · workers: read
+  std::atomic<Keypair*> replaces{nullptr};
+
+  // Line 2 and on.
+  alignas(kCacheLine) ReplayWindow window;
+
+  Keypair() = default;
+  Keypair(const Keypair&) = delete;
+  Keypair& operator=(const Keypair&) = delete;
+  ~Keypair() {
+    wipe(sending_key.data(), kKeyBytes);
+    wipe(receiving_key.data(), kKeyBytes);
+  }
+
+  [[nodiscard]] bool expired(Instant now) const noexcept {
+    return now - created_at >= kRejectAfterTime;
+  }
+};
+static_assert(offsetof(Keypair, receiving_key) == kCacheLine);
+static_assert(offsetof(Keypair, window) == 2 * kCacheLine);
+
+// `count` nonces from `first`; fewer than were asked for, also none, near the key's end of life.
+struct NonceRange {
+  uint64_t first = 0;
+  uint32_t count = 0;
+};
+
+// Loads before it adds: at or above kRejectAfterMessages nothing is added, so that with workers x burst
+// below 2^13 (checked at start) the counter cannot wrap.
+[[nodiscard]] inline NonceRange reserve_nonces(Keypair& keypair, uint32_t wanted) noexcept {
+  // Relaxed: the counter orders nothing but itself; the atomic add alone makes nonces unique.
+  if (keypair.send_counter.load(std::memory_order_relaxed) >= kRejectAfterMessages) return {};
+  const uint64_t first = keypair.send_counter.fetch_add(wanted, std::memory_order_relaxed);
+  if (first >= kRejectAfterMessages) return {};
+  const uint64_t left = kRejectAfterMessages - first;
+  return {.first = first, .count = left < wanted ? static_cast<uint32_t>(left) : wanted};
+}
+
+}  // namespace turnpike::wireguard
