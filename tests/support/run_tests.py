@@ -158,8 +158,8 @@ def run_sanitized(kind: str, wanted: Callable[[Test], bool], arguments: Argument
 
 
 def run_demo(arguments: Arguments) -> testlog.Count:
-    if not (ROOT / "scripts/demo").exists():
-        return testlog.Count()
+    if not (ROOT / "build/turnpiked").exists():
+        return testlog.Count()  # the build worked, so this tree has no daemon
     return outcome(run([str(ROOT / "scripts/demo"), "--no-build"]), "demo")
 
 
