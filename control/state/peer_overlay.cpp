@@ -122,7 +122,7 @@ void PeerOverlay::edit_peer(const Edit& edit, uint32_t number) {
     entries_.push_back(std::move(entry));
     return;
   }
-  const uint32_t slot = state_.find_peer(of->index, edit.peer);
+  const uint32_t slot = state_.select_peer(of->index, edit.peer);
   if (slot == kNoSlot) {
     return refuse(number, ConflictKind::UnknownPeer, of->name, "", state::label(edit.peer));
   }
@@ -215,7 +215,7 @@ void PeerOverlay::judge_names_and_keys(const PeerEntry& entry, uint32_t number) 
 }
 
 PeerHandle PeerOverlay::before(TunnelIndex tunnel, const PeerSelector& selector) const {
-  return {.number = state_.find_peer(tunnel, selector)};
+  return {.number = state_.select_peer(tunnel, selector)};
 }
 
 PeerHandle PeerOverlay::after(TunnelIndex tunnel, const PeerSelector& selector) const {
@@ -233,7 +233,7 @@ PeerHandle PeerOverlay::after(TunnelIndex tunnel, const PeerSelector& selector) 
     return entries_[at].added() ? PeerHandle{.number = at, .added = true}
                                 : PeerHandle{.number = entries_[at].slot};
   }
-  const uint32_t slot = state_.find_peer(tunnel, selector);
+  const uint32_t slot = state_.select_peer(tunnel, selector);
   if (slot == kNoSlot) return {};
   const PeerEntry* entry = find_entry(slot);
   return entry != nullptr && entry->removed() ? PeerHandle{} : PeerHandle{.number = slot};

@@ -68,7 +68,7 @@ uint32_t State::find_peer(PeerId id) const {
   return ids_.find(hash_of(id), [&](uint32_t slot) { return peers_[slot].id == id; });
 }
 
-uint32_t State::find_peer(TunnelIndex tunnel, const PeerSelector& selector) const {
+uint32_t State::select_peer(TunnelIndex tunnel, const PeerSelector& selector) const {
   if (const auto* name = std::get_if<std::string>(&selector)) {
     return find_peer(tunnel, std::string_view(*name));
   }

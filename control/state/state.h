@@ -47,7 +47,7 @@ class State {
   [[nodiscard]] uint32_t find_peer(TunnelIndex tunnel, std::string_view name) const;
   [[nodiscard]] uint32_t find_peer(PeerId id) const;
   // Of this tunnel only, also when the selector is an id.
-  [[nodiscard]] uint32_t find_peer(TunnelIndex tunnel, const PeerSelector& selector) const;
+  [[nodiscard]] uint32_t select_peer(TunnelIndex tunnel, const PeerSelector& selector) const;
   [[nodiscard]] const Peer& peer(uint32_t slot) const { return peers_[slot]; }
   // The first peer at `slot` or after it; kNoSlot at the end. A walk over a state that changes between
   // two steps sees every peer that is there all the time exactly once.
