@@ -70,7 +70,9 @@ class Builder : public YAML::EventHandler {
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     refuse_anchor(mark, anchor);
-    finish({.kind = NodeKind::Null, .at = location(mark)});
+    // The library's mark is that of whatever follows; a missing value is missed at its key.
+    const bool after_key = !frames_.empty() && frames_.back().has_key;
+    finish({.kind = NodeKind::Null, .at = after_key ? frames_.back().key.at : location(mark)});
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     report_.mistake_at(location(mark), path(),

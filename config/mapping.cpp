@@ -28,7 +28,7 @@ bool is_scalar(const Node& node, std::string_view wanted, const Path& path, Repo
   if (node.kind == NodeKind::Scalar) return true;
   if (node.kind == NodeKind::Null) {
     report.mistake(node.at, path,
-                   cat({"has no value; write ", wanted, ", or leave the key out"}));
+                   cat({"has no value; ", wanted, " is expected"}));
   } else if (node.kind != NodeKind::Broken) {
     report.mistake(node.at, path, cat({"is ", kind_text(node), "; ", wanted, " is expected"}));
   }
@@ -76,6 +76,15 @@ std::string choices_text(const Key& key) {
   return text;
 }
 
+std::string known_keys(Section section) {
+  std::string text;
+  for (const Key& key : keys_of(section)) {
+    if (!text.empty()) text += ", ";
+    text += key.name;
+  }
+  return text;
+}
+
 // Control characters make messages and tables lie; a description may have line breaks.
 bool has_control_character(std::string_view text, bool lines) {
   for (size_t i = 0; i < text.size(); ++i) {
@@ -118,16 +127,20 @@ MappingReader::MappingReader(Node& node, Section section, const Path& path, Repo
     return;
   }
   usable_ = true;
+  std::vector<std::string_view> misspelt;
   for (const NodeKey& key : node.keys) {
     if (key.repeated || find_key(section, key.text) != nullptr) continue;
     const std::string_view near = nearest_key(section, key.text);
+    misspelt.push_back(near);
     report.mistake(key.at, path,
-                   near.empty() ? cat({"unknown key ", quote(key.text)})
-                                : cat({"unknown key ", quote(key.text), "; did you mean ",
-                                       quote(near), "?"}));
+                   cat({"unknown key ", quote(key.text),
+                        near.empty() ? cat({"; known are ", known_keys(section)})
+                                     : cat({"; did you mean ", quote(near), "?"})}));
   }
   for (const Key& key : keys_of(section)) {
     if (!key.required || has(key.name)) continue;
+    // One mistake, not two.
+    if (std::find(misspelt.begin(), misspelt.end(), key.name) != misspelt.end()) continue;
     report.mistake(node.at, path, cat({"required key ", quote(key.name), " is missing"}));
   }
 }

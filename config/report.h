@@ -50,8 +50,8 @@ class Report {
 
 // Joins pieces of a message.
 [[nodiscard]] std::string cat(std::initializer_list<std::string_view> pieces);
-// `text` in quotes for a message: shortened, control characters made visible.
-[[nodiscard]] std::string quote(std::string_view text);
+// `text` in quotes for a message: shortened to about `shown` bytes, control characters made visible.
+[[nodiscard]] std::string quote(std::string_view text, size_t shown = 60);
 // "line 3, column 7"
 [[nodiscard]] std::string place_text(Location at);
 

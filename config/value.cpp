@@ -114,7 +114,7 @@ std::optional<KeyBytes> read_key_file(const std::filesystem::path& base, const N
                                       const Path& path, Report& report) {
   const std::string file = (base / name.text).lexically_normal().string();
   const auto refuse = [&](std::string_view why) {
-    report.mistake(name.at, path, cat({"key file ", quote(file), " ", why}));
+    report.mistake(name.at, path, cat({"key file ", quote(file, file.size()), " ", why}));
     return std::nullopt;
   };
   if (name.text.empty()) {
@@ -155,7 +155,7 @@ std::optional<KeyBytes> read_key_file(const std::filesystem::path& base, const N
   wipe(buffer.data(), buffer.size());
   if (key && (status.st_mode & (S_IROTH | S_IWOTH)) != 0) {
     report.warning(name.at, path,
-                   cat({"key file ", quote(file), " is open to all users; chmod 600 closes it"}));
+                   cat({"key file ", quote(file, file.size()), " is open to all users; chmod 600 closes it"}));
   }
   return key;
 }
