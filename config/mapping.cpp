@@ -10,11 +10,16 @@ namespace {
 
 std::string_view kind_text(const Node& node) {
   switch (node.kind) {
-    case NodeKind::Null: return "nothing";
-    case NodeKind::Scalar: return "a single value";
-    case NodeKind::Sequence: return "a list";
-    case NodeKind::Mapping: return "a mapping";
-    case NodeKind::Broken: return "something broken";
+    case NodeKind::Null:
+      return "nothing";
+    case NodeKind::Scalar:
+      return "a single value";
+    case NodeKind::Sequence:
+      return "a list";
+    case NodeKind::Mapping:
+      return "a mapping";
+    case NodeKind::Broken:
+      return "something broken";
   }
   CHECK(false);
 }
@@ -27,8 +32,7 @@ bool all_digits(std::string_view text) {
 bool is_scalar(const Node& node, std::string_view wanted, const Path& path, Report& report) {
   if (node.kind == NodeKind::Scalar) return true;
   if (node.kind == NodeKind::Null) {
-    report.mistake(node.at, path,
-                   cat({"has no value; ", wanted, " is expected"}));
+    report.mistake(node.at, path, cat({"has no value; ", wanted, " is expected"}));
   } else if (node.kind != NodeKind::Broken) {
     report.mistake(node.at, path, cat({"is ", kind_text(node), "; ", wanted, " is expected"}));
   }
@@ -54,8 +58,8 @@ std::optional<uint64_t> parse_integer(const Node& node, const Key& key, const Pa
     return std::nullopt;
   }
   if (!all_digits(text)) {
-    report.mistake(node.at, path, cat({quote(text), " is no decimal number; ", range,
-                                       " is expected"}));
+    report.mistake(node.at, path,
+                   cat({quote(text), " is no decimal number; ", range, " is expected"}));
     return std::nullopt;
   }
   uint64_t value = 0;

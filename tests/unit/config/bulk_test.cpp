@@ -1,5 +1,5 @@
-// A hundred thousand peers: the loader holds the text and the values, never the whole file as a tree. Counts
-// every allocation of the process, so this is a program of its own.
+// A hundred thousand peers: the loader holds the text and the values, never the whole file as a
+// tree. Counts every allocation of the process, so this is a program of its own.
 #include <gtest/gtest.h>
 #include <malloc.h>
 
@@ -35,12 +35,24 @@ void uncounted(void* memory) noexcept {
 
 }  // namespace
 
-void* operator new(size_t size) { return counted(size); }
-void* operator new[](size_t size) { return counted(size); }
-void operator delete(void* memory) noexcept { uncounted(memory); }
-void operator delete[](void* memory) noexcept { uncounted(memory); }
-void operator delete(void* memory, size_t) noexcept { uncounted(memory); }
-void operator delete[](void* memory, size_t) noexcept { uncounted(memory); }
+void* operator new(size_t size) {
+  return counted(size);
+}
+void* operator new[](size_t size) {
+  return counted(size);
+}
+void operator delete(void* memory) noexcept {
+  uncounted(memory);
+}
+void operator delete[](void* memory) noexcept {
+  uncounted(memory);
+}
+void operator delete(void* memory, size_t) noexcept {
+  uncounted(memory);
+}
+void operator delete[](void* memory, size_t) noexcept {
+  uncounted(memory);
+}
 
 namespace turnpike::config {
 namespace {
@@ -48,13 +60,11 @@ namespace {
 constexpr uint32_t kPeers = 100'000;
 
 std::string peer_text(uint32_t number) {
-  const std::string host =
-      std::to_string(number >> 16) + "." + std::to_string(number >> 8 & 255) + "." +
-      std::to_string(number & 255);
+  const std::string host = std::to_string(number >> 16) + "." + std::to_string(number >> 8 & 255) +
+                           "." + std::to_string(number & 255);
   return "      - name: peer-" + std::to_string(number) + "\n" +
          "        public_key: " + test::key_text(1'000 + number) + "\n" +
-         "        endpoint: 198.51.100.7:51820\n" +
-         "        allowed_ips: [10." + host + "/32]\n" +
+         "        endpoint: 198.51.100.7:51820\n" + "        allowed_ips: [10." + host + "/32]\n" +
          "        persistent_keepalive: 25\n";
 }
 

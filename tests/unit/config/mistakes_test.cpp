@@ -22,7 +22,9 @@ struct Case {
   std::vector<std::string> expected;
 };
 
-void PrintTo(const Case& value, std::ostream* out) { *out << value.name; }
+void PrintTo(const Case& value, std::ostream* out) {
+  *out << value.name;
+}
 
 class Mistake : public TestWithParam<Case> {};
 
@@ -54,54 +56,86 @@ Case section(const char* name, const std::string& text, std::vector<std::string>
 INSTANTIATE_TEST_SUITE_P(
     Form, Mistake,
     testing::Values(
-        Case{"misspelt_key", "listen_port", "listen-prot",
+        Case{"misspelt_key",
+             "listen_port",
+             "listen-prot",
              {"10:5: tunnels[0]: unknown key 'listen-prot'; did you mean 'listen_port'?"}},
-        Case{"wg_style_key", "allowed_ips: [10.8.0.3", "AllowedIPs: [10.8.0.3",
+        Case{"wg_style_key",
+             "allowed_ips: [10.8.0.3",
+             "AllowedIPs: [10.8.0.3",
              {"18:9: tunnels[0].peers[1]: unknown key 'AllowedIPs'; did you mean 'allowed_ips'?"}},
         port_line("far_key", "zebra: 1",
                   {"7:5: ports[1]: unknown key 'zebra'; known are name, device, addresses, mtu, "
                    "routes"}),
-        Case{"missing_key", "    listen_port: 51820\n", "",
+        Case{"missing_key",
+             "    listen_port: 51820\n",
+             "",
              {"8:5: tunnels[0]: required key 'listen_port' is missing"}},
-        Case{"missing_section", "tunnels:", "tunnel:",
+        Case{"missing_section",
+             "tunnels:",
+             "tunnel:",
              {"7:1: unknown key 'tunnel'; did you mean 'tunnels'?"}},
         tunnel_line("repeated_key", "inside: outside",
                     {"13:5: tunnels[0]: key 'inside' stands twice; it stands first at line 12, "
                      "column 5"}),
-        Case{"repeated_list_of_peers", "    peers:\n", "    peers: []\n    peers:\n",
+        Case{"repeated_list_of_peers",
+             "    peers:\n",
+             "    peers: []\n    peers:\n",
              {"14:5: tunnels[0]: key 'peers' stands twice; it stands first at line 13, column 5"}},
-        Case{"anchor", "name: alice", "name: &a alice",
+        Case{"anchor",
+             "name: alice",
+             "name: &a alice",
              {"14:15: tunnels[0].peers[0].name: an anchor (&) is not allowed; write the value out "
               "where it is needed"}},
-        Case{"alias", "name: alice", "name: &a alice\n        description: *a",
+        Case{"alias",
+             "name: alice",
+             "name: &a alice\n        description: *a",
              {"14:15: tunnels[0].peers[0].name: an anchor (&) is not allowed; write the value out "
               "where it is needed",
               "15:22: tunnels[0].peers[0].description: an alias (*) is not allowed; write the "
               "value out"}},
-        Case{"tag", "name: alice", "name: !!str alice",
+        Case{"tag",
+             "name: alice",
+             "name: !!str alice",
              {"14:15: tunnels[0].peers[0].name: a tag (!) is not allowed; the key decides the type "
               "of its value"}},
         Case{"complex_key", "ports:\n", "? [a]\n: 1\nports:\n", {"1:3: a key must be a name"}},
-        Case{"missing_value", " 51820", "",
+        Case{"missing_value",
+             " 51820",
+             "",
              {"10:5: tunnels[0].listen_port: has no value; a number from 1 to 65535 is expected"}},
-        Case{"list_for_a_value", "51820", "[51820]",
+        Case{"list_for_a_value",
+             "51820",
+             "[51820]",
              {"10:18: tunnels[0].listen_port: is a list; a number from 1 to 65535 is expected"}},
-        Case{"value_for_a_list", "[10.8.0.3/32]", "10.8.0.3/32",
+        Case{"value_for_a_list",
+             "[10.8.0.3/32]",
+             "10.8.0.3/32",
              {"18:22: tunnels[0].peers[1].allowed_ips: is a single value; a list is expected, [] "
               "if it is empty"}},
-        Case{"value_for_a_peer", "      - name: alice", "      - bob\n      - name: alice",
+        Case{"value_for_a_peer",
+             "      - name: alice",
+             "      - bob\n      - name: alice",
              {"14:9: tunnels[0].peers[0]: is a single value; a mapping of keys and values is "
               "expected"}},
-        Case{"octal", "51820", "017",
+        Case{"octal",
+             "51820",
+             "017",
              {"10:18: tunnels[0].listen_port: '017' could be read as octal; write the number in "
               "decimal, without a leading zero"}},
-        Case{"octal_of_yaml_1_2", "51820", "0o17",
+        Case{"octal_of_yaml_1_2",
+             "51820",
+             "0o17",
              {"10:18: tunnels[0].listen_port: '0o17' could be read as octal; write the number in "
               "decimal, without a leading zero"}},
-        Case{"hexadecimal", "51820", "0xca6c",
+        Case{"hexadecimal",
+             "51820",
+             "0xca6c",
              {"10:18: tunnels[0].listen_port: '0xca6c' is no decimal number; a number from 1 to "
               "65535 is expected"}},
-        Case{"number_in_quotes", "51820", "\"51820\"",
+        Case{"number_in_quotes",
+             "51820",
+             "\"51820\"",
              {"10:18: tunnels[0].listen_port: '51820' is text; a number from 1 to 65535 without "
               "quotes is expected"}},
         tunnel_line("yes_for_true", "peer_to_peer: yes",
@@ -117,16 +151,24 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Range, Mistake,
     testing::Values(
-        Case{"port_zero", "51820", "0",
+        Case{"port_zero",
+             "51820",
+             "0",
              {"10:18: tunnels[0].listen_port: '0' is out of range; a number from 1 to 65535 is "
               "right"}},
-        Case{"port_above_16_bits", "51820", "65536",
+        Case{"port_above_16_bits",
+             "51820",
+             "65536",
              {"10:18: tunnels[0].listen_port: '65536' is out of range; a number from 1 to 65535 is "
               "right"}},
-        Case{"number_above_64_bits", "51820", "99999999999999999999",
+        Case{"number_above_64_bits",
+             "51820",
+             "99999999999999999999",
              {"10:18: tunnels[0].listen_port: '99999999999999999999' is out of range; a number "
               "from 1 to 65535 is right"}},
-        Case{"negative_number", "51820", "-1",
+        Case{"negative_number",
+             "51820",
+             "-1",
              {"10:18: tunnels[0].listen_port: '-1' is no decimal number; a number from 1 to 65535 "
               "is expected"}},
         tunnel_line("mtu_too_small", "mtu: 575",
@@ -166,17 +208,27 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Text, Mistake,
     testing::Values(
-        Case{"prefix_length", "10.8.0.2/32", "10.8.0.2/33",
+        Case{"prefix_length",
+             "10.8.0.2/32",
+             "10.8.0.2/33",
              {"16:23: tunnels[0].peers[0].allowed_ips[0]: prefix length 33 is above 32"}},
-        Case{"ipv6_prefix_length", "fd00:8::2/128", "fd00:8::2/129",
+        Case{"ipv6_prefix_length",
+             "fd00:8::2/128",
+             "fd00:8::2/129",
              {"16:36: tunnels[0].peers[0].allowed_ips[1]: prefix length 129 is above 128"}},
-        Case{"no_prefix_length", "10.8.0.2/32", "10.8.0.2/",
+        Case{"no_prefix_length",
+             "10.8.0.2/32",
+             "10.8.0.2/",
              {"16:23: tunnels[0].peers[0].allowed_ips[0]: '' is no prefix length; a number from 0 "
               "to 32 is expected"}},
-        Case{"host_bits", "10.8.0.2/32", "10.8.0.2/24",
+        Case{"host_bits",
+             "10.8.0.2/32",
+             "10.8.0.2/24",
              {"16:23: tunnels[0].peers[0].allowed_ips[0]: '10.8.0.2/24' has bits set behind its "
               "length; 10.8.0.0/24 is the prefix that it lies in"}},
-        Case{"no_address", "10.8.0.2/32", "10.8.0/24",
+        Case{"no_address",
+             "10.8.0.2/32",
+             "10.8.0/24",
              {"16:23: tunnels[0].peers[0].allowed_ips[0]: '10.8.0/24' is no IPv4 or IPv6 address "
               "with a prefix length; 10.8.0.2/32 or fd00:8::2/128 would be"}},
         peer_line("host_name_for_endpoint", "endpoint: vpn.example.com:51820",
@@ -186,90 +238,138 @@ INSTANTIATE_TEST_SUITE_P(
         peer_line("multicast_endpoint", "endpoint: 224.0.0.1:51820",
                   {"15:19: tunnels[0].peers[0].endpoint: '224.0.0.1:51820' is no address of a "
                    "single host"}),
-        Case{"short_key", key_text(2), "aGVsbG8=",
+        Case{"short_key",
+             key_text(2),
+             "aGVsbG8=",
              {"15:21: tunnels[0].peers[0].public_key: is no key; it has 8 characters, the base64 "
               "of 32 bytes has 44"}},
-        Case{"key_with_other_characters", key_text(2), std::string(43, '_') + "=",
+        Case{"key_with_other_characters",
+             key_text(2),
+             std::string(43, '_') + "=",
              {"15:21: tunnels[0].peers[0].public_key: is no key; its 44 characters are not the "
               "base64 of 32 bytes"}},
-        Case{"zero_key", key_text(2), std::string(43, 'A') + "=",
+        Case{"zero_key",
+             key_text(2),
+             std::string(43, 'A') + "=",
              {"15:21: tunnels[0].peers[0].public_key: is the all-zero key, which stands for no "
               "key; leave it out"}},
-        Case{"long_private_key", key_text(1), key_text(1) + "x",
+        Case{"long_private_key",
+             key_text(1),
+             key_text(1) + "x",
              {"9:18: tunnels[0].private_key: is 45 bytes long; at most 44 are allowed"}},
-        Case{"no_private_key", "    private_key: " + key_text(1) + "\n", "",
+        Case{"no_private_key",
+             "    private_key: " + key_text(1) + "\n",
+             "",
              {"8:5: tunnels[0]: neither 'private_key' nor 'private_key_file' is there; one of the "
               "two is required"}},
-        Case{"two_preshared_keys", "        public_key: ",
+        Case{"two_preshared_keys",
+             "        public_key: ",
              "        preshared_key: " + key_text(9) +
                  "\n        preshared_key_file: alice.psk\n        public_key: ",
              {"16:29: tunnels[0].peers[0].preshared_key_file: 'preshared_key' is given at line "
               "15, column 24 too; one of the two is right"}},
-        Case{"name_like_a_key", "name: alice", "name: " + key_text(7),
+        Case{"name_like_a_key",
+             "name: alice",
+             "name: " + key_text(7),
              {"14:15: tunnels[0].peers[0].name: is shaped like a key; a name must not be taken for "
               "one"}},
-        Case{"empty_name", "name: alice", "name: ''",
+        Case{"empty_name",
+             "name: alice",
+             "name: ''",
              {"14:15: tunnels[0].peers[0].name: is empty; leave the key out for a peer without "
               "name"}},
-        Case{"control_character_in_name", "name: alice", "name: \"al\\x1bice\"",
+        Case{"control_character_in_name",
+             "name: alice",
+             "name: \"al\\x1bice\"",
              {"14:15: tunnels[0].peers[0].name: has a control character in it; printable text is "
               "expected"}},
-        Case{"c1_control_character_in_name", "name: alice", "name: \"al\\x9bice\"",
+        Case{"c1_control_character_in_name",
+             "name: alice",
+             "name: \"al\\x9bice\"",
              {"14:15: tunnels[0].peers[0].name: has a control character in it; printable text is "
               "expected"}},
-        Case{"long_tunnel_name", "name: wg0", "name: abcdefghijklmnop",
+        Case{"long_tunnel_name",
+             "name: wg0",
+             "name: abcdefghijklmnop",
              {"8:11: tunnels[0].name: is 16 bytes long; at most 15 are allowed"}},
-        Case{"tunnel_name_with_slash", "name: wg0", "name: wg/0",
+        Case{"tunnel_name_with_slash",
+             "name: wg0",
+             "name: wg/0",
              {"8:11: tunnels[0].name: 'wg/0' is no good name; letters, digits and _ = + . - are "
               "allowed"}},
-        Case{"tunnel_name_of_dots", "name: wg0", "name: ..",
+        Case{"tunnel_name_of_dots",
+             "name: wg0",
+             "name: ..",
              {"8:11: tunnels[0].name: '..' is no good name; begin it with a letter or a digit"}},
-        Case{"empty_device", "net_af_packet1,iface=lan0", "''",
+        Case{"empty_device",
+             "net_af_packet1,iface=lan0",
+             "''",
              {"6:13: ports[1].device: is empty; a PCI address or a DPDK vdev such as "
               "net_af_packet0,iface=eth0 is expected"}}));
 
 const std::string kSecondTunnel =
-    "tunnels:\n"                                   // 7
-    "  - name: wg1\n"                              // 8
-    "    private_key: " + key_text(8) + "\n"       // 9
-    "    listen_port: 51821\n"                     // 10
-    "    outside: outside\n"                       // 11
-    "    inside: inside\n";                        // 12
+    "tunnels:\n"       // 7
+    "  - name: wg1\n"  // 8
+    "    private_key: " +
+    key_text(8) +
+    "\n"                        // 9
+    "    listen_port: 51821\n"  // 10
+    "    outside: outside\n"    // 11
+    "    inside: inside\n";     // 12
 
 INSTANTIATE_TEST_SUITE_P(
     TwoPlaces, Mistake,
     testing::Values(
-        Case{"prefix_of_another_peer", "10.8.0.3/32", "10.8.0.2",
+        Case{"prefix_of_another_peer",
+             "10.8.0.3/32",
+             "10.8.0.2",
              {"18:23: tunnels[0].peers[1].allowed_ips[0]: 10.8.0.2/32 is allowed to peer 'alice' "
               "at line 16, column 23 already; one peer only may own it"}},
-        Case{"prefix_twice_in_a_peer", "[10.8.0.3/32]", "[10.8.0.3/32, 10.8.0.3]",
+        Case{"prefix_twice_in_a_peer",
+             "[10.8.0.3/32]",
+             "[10.8.0.3/32, 10.8.0.3]",
              {"18:36: tunnels[0].peers[1].allowed_ips[1]: 10.8.0.3/32 stands twice, first at line "
               "18, column 23"}},
-        Case{"public_key_of_another_peer", key_text(3), key_text(2),
+        Case{"public_key_of_another_peer",
+             key_text(3),
+             key_text(2),
              {"17:21: tunnels[0].peers[1].public_key: this key stands at line 15, column 21 "
               "already; a tunnel has one peer for each public key"}},
-        Case{"name_of_another_peer", "      - public_key: " + key_text(3),
+        Case{"name_of_another_peer",
+             "      - public_key: " + key_text(3),
              "      - name: alice\n        public_key: " + key_text(3),
              {"17:15: tunnels[0].peers[1].name: peer name 'alice' stands at line 14, column 15 "
               "already; it must be unique in the tunnel"}},
-        Case{"port_name_twice", "name: inside", "name: outside",
+        Case{"port_name_twice",
+             "name: inside",
+             "name: outside",
              {"5:11: ports[1].name: port name 'outside' stands at line 2, column 11 already; it "
               "must be unique",
               "12:13: tunnels[0].inside: there is no port 'inside'; a name under 'ports' is "
               "expected"}},
-        Case{"device_twice", "net_af_packet1,iface=lan0", "net_af_packet0,iface=wan0",
+        Case{"device_twice",
+             "net_af_packet1,iface=lan0",
+             "net_af_packet0,iface=wan0",
              {"6:13: ports[1].device: device 'net_af_packet0,iface=wan0' stands at line 3, column "
               "13 already; it must be unique"}},
-        Case{"inside_is_outside", "inside: inside", "inside: outside",
+        Case{"inside_is_outside",
+             "inside: inside",
+             "inside: outside",
              {"12:13: tunnels[0].inside: 'outside' is 'outside' too; two different ports are "
               "needed"}},
-        Case{"outside_without_address", "    addresses: [192.0.2.1/24, \"2001:db8::1/64\"]\n", "",
+        Case{"outside_without_address",
+             "    addresses: [192.0.2.1/24, \"2001:db8::1/64\"]\n",
+             "",
              {"10:14: tunnels[0].outside: port 'outside' has no address, so that no peer could "
               "reach the tunnel; give it one"}},
-        Case{"tunnel_name_twice", "tunnels:\n", replaced(kSecondTunnel, "wg1", "wg0"),
+        Case{"tunnel_name_twice",
+             "tunnels:\n",
+             replaced(kSecondTunnel, "wg1", "wg0"),
              {"13:11: tunnels[1].name: tunnel name 'wg0' stands at line 8, column 11 already; it "
               "must be unique"}},
-        Case{"listen_port_twice", "tunnels:\n", replaced(kSecondTunnel, "51821", "51820"),
+        Case{"listen_port_twice",
+             "tunnels:\n",
+             replaced(kSecondTunnel, "51821", "51820"),
              {"15:18: tunnels[1].listen_port: UDP port 51820 of port 'outside' stands at line 10, "
               "column 18 already; it must be unique"}},
         port_line("address_twice", "addresses: [192.0.2.1/32]",
@@ -331,11 +431,11 @@ TEST(MistakesOfAFile, NeverShowASecret) {
   for (const std::string& text :
        {replaced(small_config(), key_text(1), secret),
         replaced(small_config(), key_text(1), "{a: " + secret + "}"),
-        replaced(small_config(), "        public_key", "        preshared_key: " + secret +
-                                                           "\n        public_key"),
+        replaced(small_config(), "        public_key",
+                 "        preshared_key: " + secret + "\n        public_key"),
         replaced(small_config(), "private_key", "privat_key"),
-        replaced(small_config(), "    private_key: " + key_text(1), "    private_key: " + secret +
-                                                               "\n    privatekey: " + secret)}) {
+        replaced(small_config(), "    private_key: " + key_text(1),
+                 "    private_key: " + secret + "\n    privatekey: " + secret)}) {
     const auto mistakes = mistakes_of(text);
     EXPECT_FALSE(mistakes.empty());
     for (const std::string& mistake : mistakes) {
@@ -356,7 +456,8 @@ TEST(MistakesOfSyntax, AreNamedWithTheirPlace) {
   EXPECT_EQ(only("- a\n"), "gw.yaml:1:1: is a list; a mapping of keys and values is expected");
   EXPECT_EQ(only(small_config() + "---\n"),
             "gw.yaml:19:1: a second document starts here; one file holds one document");
-  EXPECT_EQ(only("ports: [1, 2\n"), "gw.yaml:1:14: this is not YAML: end of sequence flow not found");
+  EXPECT_EQ(only("ports: [1, 2\n"),
+            "gw.yaml:1:14: this is not YAML: end of sequence flow not found");
   EXPECT_EQ(only(replaced(small_config(), "    peers:", "\tpeers:")),
             "gw.yaml:13:1: this is not YAML: illegal tab when looking for indentation");
   EXPECT_EQ(only(replaced(small_config(), "name: alice", "name: *nobody")),
@@ -389,7 +490,8 @@ TEST(WhatIsNoMistake, Loads) {
   EXPECT_EQ(good(replaced(small_config(), "192.0.2.1/24", "192.0.2.0/31")), none);
   // CRLF line ends.
   std::string windows;
-  for (const char c : small_config()) windows += c == '\n' ? std::string("\r\n") : std::string(1, c);
+  for (const char c : small_config())
+    windows += c == '\n' ? std::string("\r\n") : std::string(1, c);
   EXPECT_EQ(good(windows), none);
 }
 

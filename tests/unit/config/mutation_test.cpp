@@ -1,4 +1,5 @@
-// Valid files, changed at random: the loader never crashes, and whatever it says stands inside the file.
+// Valid files, changed at random: the loader never crashes, and whatever it says stands inside the
+// file.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,7 +24,9 @@ std::string rich_config() {
                         "    routes: [{to: 10.1.0.0/16, via: 10.0.0.2}]\n");
   return "dataplane: {workers: [1], eal: ['-l', \"0\"]}\n" + text +
          "        endpoint: 198.51.100.7:51820\n"
-         "        preshared_key: " + test::key_text(9) + "\n"
+         "        preshared_key: " +
+         test::key_text(9) +
+         "\n"
          "        description: |\n"
          "          several\n"
          "          lines\n"
@@ -41,21 +44,34 @@ class Mutator {
   }
 
  private:
-  size_t below(size_t limit) { return std::uniform_int_distribution<size_t>(0, limit - 1)(random_); }
+  size_t below(size_t limit) {
+    return std::uniform_int_distribution<size_t>(0, limit - 1)(random_);
+  }
 
   void change(std::string& text) {
     static const char* const kPieces[] = {
-        "&a ", "*a", "!!int ", "- ", ": ", "{", "}", "[", "]", "\n", "  ", "\t", "'", "\"", "|",
-        ">", "#", "---\n", "...\n", "? ", "null", "~", "<<: ", "\\", "\xff", "\xc3\xa4", "%YAML 1.2\n",
-        ",", "0x", "010", "@", "`", "\r", "peers:", "tunnels:", "a: b\n"};
+        "&a ",   "*a", "!!int ", "- ", ": ",   "{",  "}",      "[",        "]",
+        "\n",    "  ", "\t",     "'",  "\"",   "|",  ">",      "#",        "---\n",
+        "...\n", "? ", "null",   "~",  "<<: ", "\\", "\xff",   "\xc3\xa4", "%YAML 1.2\n",
+        ",",     "0x", "010",    "@",  "`",    "\r", "peers:", "tunnels:", "a: b\n"};
     const size_t at = below(text.size());
     const size_t length = std::min(text.size() - at, 1 + below(20));
     switch (below(5)) {
-      case 0: text[at] = static_cast<char>(below(256)); break;
-      case 1: text.erase(at, length); break;
-      case 2: text.insert(at, kPieces[below(std::size(kPieces))]); break;
-      case 3: text.insert(below(text.size()), text.substr(at, length)); break;
-      default: text.resize(at); break;
+      case 0:
+        text[at] = static_cast<char>(below(256));
+        break;
+      case 1:
+        text.erase(at, length);
+        break;
+      case 2:
+        text.insert(at, kPieces[below(std::size(kPieces))]);
+        break;
+      case 3:
+        text.insert(below(text.size()), text.substr(at, length));
+        break;
+      default:
+        text.resize(at);
+        break;
     }
   }
 

@@ -22,8 +22,8 @@ using nlohmann::json;
 const fs::path kConfigFolder = TURNPIKE_CONFIG_FOLDER;
 
 const std::vector<std::pair<Section, std::string>> kSections = {
-    {Section::Root, "root"},     {Section::Dataplane, "dataplane"}, {Section::Port, "port"},
-    {Section::Route, "route"},   {Section::Tunnel, "tunnel"},       {Section::Peer, "peer"},
+    {Section::Root, "root"},      {Section::Dataplane, "dataplane"}, {Section::Port, "port"},
+    {Section::Route, "route"},    {Section::Tunnel, "tunnel"},       {Section::Peer, "peer"},
     {Section::Control, "control"}};
 
 std::string reference_of(Section section) {
@@ -46,9 +46,13 @@ void expect_text(const json& schema, const Key& key) {
 
 void expect_same(const json& schema, const Key& key) {
   switch (key.kind) {
-    case KeyKind::Integer: return expect_range(schema, key);
-    case KeyKind::Boolean: EXPECT_EQ(schema.at("type"), "boolean"); return;
-    case KeyKind::Text: return expect_text(schema, key);
+    case KeyKind::Integer:
+      return expect_range(schema, key);
+    case KeyKind::Boolean:
+      EXPECT_EQ(schema.at("type"), "boolean");
+      return;
+    case KeyKind::Text:
+      return expect_text(schema, key);
     case KeyKind::Choice: {
       const std::vector<std::string> choices(key.choices.begin(), key.choices.end());
       EXPECT_EQ(schema.at("enum"), json(choices));
@@ -127,11 +131,12 @@ TEST(JsonSchema, TellsTheDefaultsOfTheLoader) {
             find_key(Section::Dataplane, "aead")->choices[static_cast<size_t>(dataplane.aead)]);
   EXPECT_EQ(told("dataplane", "idle"),
             find_key(Section::Dataplane, "idle")->choices[static_cast<size_t>(dataplane.idle)]);
-  EXPECT_EQ(told("tunnel", "conflicts"),
-            find_key(Section::Tunnel, "conflicts")->choices[static_cast<size_t>(Tunnel().conflicts)]);
-  EXPECT_EQ(told("control", "durability"),
-            find_key(Section::Control, "durability")
-                ->choices[static_cast<size_t>(control.durability)]);
+  EXPECT_EQ(
+      told("tunnel", "conflicts"),
+      find_key(Section::Tunnel, "conflicts")->choices[static_cast<size_t>(Tunnel().conflicts)]);
+  EXPECT_EQ(
+      told("control", "durability"),
+      find_key(Section::Control, "durability")->choices[static_cast<size_t>(control.durability)]);
 }
 
 // Every key file that the examples name, with keys of its own.
@@ -185,8 +190,8 @@ TEST_F(Examples, KeyFilesThatAreMissingWrongOrOpenAreNamed) {
   ASSERT_TRUE(loaded.has_value());
   ASSERT_EQ(loaded->warnings.size(), 1u);
   EXPECT_EQ(to_string(loaded->warnings[0]),
-            where + ":31:23: tunnels[0].private_key_file: key file '" +
-                key.string() + "' is open to all users; chmod 600 closes it");
+            where + ":31:23: tunnels[0].private_key_file: key file '" + key.string() +
+                "' is open to all users; chmod 600 closes it");
 
   std::ofstream(key) << "no key\n";
   loaded = load_config(file);
@@ -222,8 +227,9 @@ TEST_F(Examples, AnInlineKeyInAnOpenFileIsWarnedOf) {
   ASSERT_TRUE(loaded.has_value());
   ASSERT_EQ(loaded->warnings.size(), 1u);
   EXPECT_EQ(to_string(loaded->warnings[0]),
-            file.string() + ":24:18: a secret key stands in a file that all users may read; chmod "
-                            "600 closes it");
+            file.string() +
+                ":24:18: a secret key stands in a file that all users may read; chmod "
+                "600 closes it");
 }
 
 }  // namespace
