@@ -75,13 +75,12 @@ std::string cat(std::initializer_list<std::string_view> pieces) {
   return text;
 }
 
-std::string quote(std::string_view text) {
-  constexpr size_t kShown = 60;
+std::string quote(std::string_view text, size_t shown) {
   std::string out = "'";
   for (size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     // Not in the middle of a UTF-8 sequence.
-    if (i >= kShown && (byte & 0xc0) != 0x80) {
+    if (i >= shown && (byte & 0xc0) != 0x80) {
       out += "...";
       break;
     }
