@@ -18,8 +18,9 @@ void collect(std::vector<ConfigError>& list, size_t& more, const std::string& fi
 }
 
 std::vector<ConfigError> in_order(std::vector<ConfigError> list, size_t more, const char* what) {
-  std::stable_sort(list.begin(), list.end(), [](const ConfigError& a, const ConfigError& b) {
-    return std::tie(a.line, a.column) < std::tie(b.line, b.column);
+  std::sort(list.begin(), list.end(), [](const ConfigError& a, const ConfigError& b) {
+    return std::tie(a.line, a.column, a.path, a.message) <
+           std::tie(b.line, b.column, b.path, b.message);
   });
   if (more > 0) {
     const ConfigError& last = list.back();
