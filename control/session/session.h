@@ -113,13 +113,14 @@ class Session {
   void note_authentic(Peer& peer, WorkerIndex worker, const publish::PuntHeader& header,
                       size_t bytes);
   void request_handshake(Peer& peer);
-  bool initiate(Peer& peer);
+  void initiate(Peer& peer);
   bool send_datagram(Peer& peer, Bytes datagram);
   void sync(Peer& peer);
   void session_is_up(Peer& peer);
   void abandon_initiation(Peer& peer);
   void release_held(Peer& peer);
   [[nodiscard]] bool can_send(const Peer& peer) const noexcept;
+  [[nodiscard]] bool can_initiate(const Peer& peer) const noexcept;
 
   // session_endpoints.cpp
   void set_endpoint(Peer& peer, const Endpoint& remote, const IpAddress& local);
@@ -128,7 +129,7 @@ class Session {
   size_t reroute();
 
   // session_timers.cpp
-  void touch(const Peer& peer, Instant at);
+  void touch(const Peer& peer);
   void on_timer(PeerIndex index);
   [[nodiscard]] wireguard::TimerDecision decide(const Peer& peer) noexcept;
   void act(Peer& peer, const wireguard::TimerDecision& decision);

@@ -86,7 +86,7 @@ void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, B
   // first (kernel: last_sent_handshake is set by responses, too). One in flight keeps its time.
   if (!peer.progress.in_flight) peer.progress.last_attempt_at = now_.instant;
   (void)send_datagram(peer, created->datagram);
-  touch(peer, now_.instant);
+  touch(peer);
 }
 
 void Session::receive_response(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
@@ -123,35 +123,38 @@ void Session::receive_cookie_reply(Bytes datagram) {
   }
 }
 
+// Somebody wants to send. At most one initiation in kRekeyTimeout; what comes sooner waits for its turn.
 void Session::request_handshake(Peer& peer) {
   peer.progress.started_at = now_.instant;
   if (peer.progress.in_flight) return;
-  if (wireguard::may_initiate(peer.progress, now_.instant) && initiate(peer)) return;
-  peer.wants_handshake = true;
-  const Instant allowed = peer.progress.last_attempt_at + wireguard::kRekeyTimeout;
-  touch(peer, std::max(allowed, now_.instant));
+  peer.wants_handshake = can_initiate(peer);
+  if (!peer.wants_handshake) return;
+  if (wireguard::may_initiate(peer.progress, now_.instant)) {
+    initiate(peer);
+  } else {
+    touch(peer);
+  }
 }
 
-// False when nothing was sent: no endpoint, no usable key, no index.
-bool Session::initiate(Peer& peer) {
-  const auto& identity = tunnels_[peer.tunnel].identity;
-  if (!identity || peer.remote.is_none()) return false;
+bool Session::can_initiate(const Peer& peer) const noexcept {
+  return peer.handshake.usable && !peer.remote.is_none();
+}
+
+// One more attempt. Where it fails on our side it counts as sent and lost, and is repeated like one.
+void Session::initiate(Peer& peer) {
   abandon_initiation(peer);
-  const auto index = keypairs_.reserve_index(peer.ref.index, random_);
-  if (!index) return false;
-  const auto datagram =
-      wireguard::create_initiation(*identity, peer.handshake, *index, now_, random_);
-  if (!datagram) {
-    keypairs_.release_index(*index);
-    return false;
-  }
   peer.wants_handshake = false;
   peer.progress.in_flight = true;
   peer.progress.last_attempt_at = now_.instant;
   peer.progress.jitter = wireguard::kRekeyTimeoutJitterMax / 1024 * (random_.next_u32() % 1024);
+  touch(peer);
+  if (!can_initiate(peer)) return;
+  const auto index = keypairs_.reserve_index(peer.ref.index, random_);
+  if (!index) return drop(DropReason::HandshakeQueueFull);
+  const auto datagram = wireguard::create_initiation(*tunnels_[peer.tunnel].identity, peer.handshake,
+                                                     *index, now_, random_);
+  if (!datagram) return keypairs_.release_index(*index);
   (void)send_datagram(peer, *datagram);
-  touch(peer, now_.instant);
-  return true;
 }
 
 void Session::abandon_initiation(Peer& peer) {
@@ -194,7 +197,7 @@ void Session::session_is_up(Peer& peer) {
   peer.progress.in_flight = false;
   peer.wants_handshake = false;
   release_held(peer);
-  touch(peer, now_.instant);
+  touch(peer);
 }
 
 // Before the look-up, so that they follow whoever owns their destination now.

@@ -10,11 +10,12 @@ namespace {
 
 // Acting changes what the next decision sees; more rounds than kinds of action would be a loop.
 constexpr int kRounds = 4;
+constexpr Duration kConfirmationPoll = 250ms;
 
 }  // namespace
 
-// Looks at the peer not later than `at`.
-void Session::touch(const Peer& peer, Instant at) { wheel_.arm(peer.ref.index, at); }
+// Something happened: the peer is looked at with the next tick, which arms what is to come.
+void Session::touch(const Peer& peer) { wheel_.arm(peer.ref.index, now_.instant); }
 
 TimerDecision Session::decide(const Peer& peer) noexcept {
   const publish::PeerActivity& activity = slot_of(peer).activity;
@@ -48,16 +49,16 @@ void Session::on_timer(PeerIndex index) {
     decision = decide(*peer);
   }
   Instant next = decision.next;
+  const auto earlier = [&next](Instant at) { next = next.is_never() ? at : std::min(next, at); };
   if (peer->wants_handshake && !peer->progress.in_flight) {
-    const Instant allowed = peer->progress.last_attempt_at + wireguard::kRekeyTimeout;
-    if (allowed > now_.instant) {
-      next = next.is_never() ? allowed : std::min(next, allowed);
-    } else {
-      request_handshake(*peer);
-      return;
-    }
+    if (wireguard::may_initiate(peer->progress, now_.instant)) return initiate(*peer);
+    earlier(peer->progress.last_attempt_at + wireguard::kRekeyTimeout);
   }
-  if (decision.anything()) next = now_.instant + wireguard::kRekeyTimeout;
+  // A worker may confirm it, and what waits for that must not hang on one event in a ring.
+  if (peer->keypairs.next != nullptr && held_.count(index) != 0) {
+    earlier(now_.instant + kConfirmationPoll);
+  }
+  if (decision.anything()) earlier(now_.instant + wireguard::kRekeyTimeout);
   if (next.is_never()) {
     wheel_.cancel(index);
   } else {
@@ -86,10 +87,7 @@ void Session::act(Peer& peer, const TimerDecision& decision) {
       peer.endpoint_stale = true;
     }
     if (decision.start_handshake) peer.progress.started_at = now_.instant;
-    if (!initiate(peer)) {
-      // Not now (no index, no usable key): as if it had been sent and lost.
-      peer.progress.last_attempt_at = now_.instant;
-    }
+    initiate(peer);
   }
   if (decision.send_passive_keepalive || decision.send_persistent_keepalive) send_keepalive(peer);
 }
