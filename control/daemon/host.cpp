@@ -22,7 +22,8 @@ crypto::AeadBackend backend_of(config::AeadChoice choice) {
 }
 
 uint16_t longest_frame(const config::Config& config) {
-  uint16_t mtu = 0;
+  // Drivers expect buffers of at least 2 KiB (RTE_MBUF_DEFAULT_DATAROOM), whatever the MTU.
+  uint16_t mtu = 2'048 - kEthernetBytes;
   for (const config::Port& port : config.ports) mtu = std::max(mtu, port.mtu);
   return static_cast<uint16_t>(mtu + kEthernetBytes);
 }
