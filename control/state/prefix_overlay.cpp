@@ -179,7 +179,7 @@ void PrefixOverlay::retire_peers() {
 void PrefixOverlay::take_one(const Tunnel& tunnel, const Prefix& prefix, PeerHandle taker,
                              Origin origin, uint32_t edit) {
   Touch& t = touch(tunnel.index, prefix);
-  const bool moves = tunnel.conflicts == ConflictPolicy::Move;
+  const bool moves = follow_policy_ && tunnel.conflicts == ConflictPolicy::Move;
   const bool owns = !t.given && !taker.added && t.before == taker.number;
   if (!t.after.none() && t.after != taker && !moves) {
     return refuse(edit, ConflictKind::TakenTwice, tunnel, prefix, t.after, taker);
