@@ -39,6 +39,9 @@ struct Edit {
 struct Transaction {
   std::optional<Generation> if_generation;
   std::string comment;
+  // Set by what speaks for wg(8): in a tunnel whose policy is ConflictPolicy::Move, takers take from whoever
+  // owns. Otherwise a claim never takes, whatever the policy.
+  bool follow_policy = false;
   std::vector<Edit> edits;
 };
 
