@@ -65,11 +65,10 @@ uint64_t look_up_with(const lookup::Kernel& kernel, Root root, const std::vector
   std::array<PeerIndex, kBurst> peers;
   uint64_t sum = 0;
   for (size_t i = 0; i < keys.size(); i += kBurst) {
-    const std::span<const Key> burst(&keys[i], kBurst);
     if constexpr (std::is_same_v<Root, RootV4>) {
-      kernel.v4(root, burst, peers.data());
+      kernel.v4(root.node, &keys[i], kBurst, peers.data());
     } else {
-      kernel.v6(root, burst, peers.data());
+      kernel.v6(root.node, &keys[i].high, kBurst, peers.data());
     }
     for (const PeerIndex p : peers) sum += p;
   }
