@@ -1,0 +1,141 @@
+// What sending to a peer needs and what packets leave behind, outside the snapshot, in dense slots.
+//   Threads:   the session thread owns every slot: it sets the incarnation, installs keypairs and writes
+//              the endpoint. Workers read PeerSend, confirm keypairs by compare-and-swap, and store times and
+//              sums in PeerActivity. Control reads both for people.
+//   Bounds:    a fixed number of slots; memory is touched when a slot is first used.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+
+#include "dataplane/base/address.h"
+#include "dataplane/base/check.h"
+#include "dataplane/base/ids.h"
+#include "dataplane/base/limits.h"
+#include "dataplane/base/pages.h"
+#include "dataplane/base/time.h"
+#include "dataplane/wireguard/keypair.h"
+
+namespace turnpike::publish {
+
+// The index of an entry of the neighbour table.
+using NeighbourIndex = uint32_t;
+inline constexpr NeighbourIndex kNoNeighbour = 0xffff'ffff;
+
+// Where the encrypted packets of a peer go: its address, ours, and the first hop on the outside port.
+struct PeerEndpoint {
+  Endpoint remote;
+  IpAddress local;
+  NeighbourIndex first_hop = kNoNeighbour;
+};
+
+// All that choosing how to send to a peer touches: one line, read by workers for each group of packets.
+class alignas(kCacheLine) PeerSend {
+ public:
+  std::atomic<wireguard::Keypair*> current{nullptr};  // session thread: stores · workers: load, CAS
+  std::atomic<Incarnation> incarnation{0};            // session thread: writes · all: read
+  // Set by the worker that asks for a handshake, cleared by the session thread: asked once, not once for
+  // each packet. Packets themselves are punted as long as there is no key.
+  std::atomic<bool> handshake_requested{false};
+
+  // Session thread only. A sequence lock: readers that meet a write go round.
+  void set_endpoint(const PeerEndpoint& endpoint) noexcept {
+    const uint32_t version = version_.load(std::memory_order_relaxed);
+    version_.store(version + 1, std::memory_order_relaxed);
+    // Release, each: none is seen before the odd version (pairs with the acquire loads below).
+    for (size_t i = 0; i < 2; ++i) {
+      remote_[i].store(load_le64(&endpoint.remote.address.bytes[8 * i]), std::memory_order_release);
+      local_[i].store(load_le64(&endpoint.local.bytes[8 * i]), std::memory_order_release);
+    }
+    meta_.store(uint64_t{endpoint.first_hop} | uint64_t{endpoint.remote.port} << 32 |
+                    static_cast<uint64_t>(endpoint.remote.address.family) << 48,
+                std::memory_order_release);
+    version_.store(version + 2, std::memory_order_release);
+  }
+
+  // Any thread. A family of None: the peer has no endpoint.
+  [[nodiscard]] PeerEndpoint endpoint() const noexcept {
+    PeerEndpoint endpoint;
+    uint32_t before;
+    do {
+      before = version_.load(std::memory_order_acquire);
+      uint64_t remote[2], local[2];
+      for (size_t i = 0; i < 2; ++i) {
+        remote[i] = remote_[i].load(std::memory_order_acquire);
+        local[i] = local_[i].load(std::memory_order_acquire);
+      }
+      const uint64_t meta = meta_.load(std::memory_order_acquire);
+      std::memcpy(endpoint.remote.address.bytes.data(), remote, sizeof(remote));
+      std::memcpy(endpoint.local.bytes.data(), local, sizeof(local));
+      endpoint.remote.address.family = static_cast<Family>(meta >> 48 & 0xff);
+      endpoint.local.family = endpoint.remote.address.family;
+      endpoint.remote.port = static_cast<uint16_t>(meta >> 32);
+      endpoint.first_hop = static_cast<NeighbourIndex>(meta);
+    } while ((before & 1) != 0 || version_.load(std::memory_order_relaxed) != before);
+    return endpoint;
+  }
+
+ private:
+  std::atomic<uint32_t> version_{0};
+  std::atomic<uint64_t> meta_{uint64_t{kNoNeighbour}};
+  std::atomic<uint64_t> remote_[2] = {};
+  std::atomic<uint64_t> local_[2] = {};
+};
+static_assert(sizeof(PeerSend) == kCacheLine);
+
+// What packets leave behind, read lazily by the timers and by `show`. Times are Instants, 0 is never;
+// they survive a rekey. workers: write, relaxed · session thread, control: read
+struct alignas(kCacheLine) PeerActivity {
+  std::atomic<uint64_t> tx_bytes{0};   // of WireGuard messages, keepalives, padding and handshakes included
+  std::atomic<uint64_t> rx_bytes{0};
+  std::atomic<uint64_t> last_sent{0};      // anything authenticated
+  std::atomic<uint64_t> last_received{0};  // anything authenticated
+  // First data received since we last sent anything: the passive keepalive counts from here.
+  std::atomic<uint64_t> unanswered_since{0};
+  // First data sent since we last received anything: a new handshake for silence counts from here.
+  std::atomic<uint64_t> unacknowledged_since{0};
+  std::atomic<uint64_t> last_handshake_wall{0};  // session thread: writes · WallTime, 0 never
+  std::atomic<uint64_t> reserved{0};
+};
+static_assert(sizeof(PeerActivity) == kCacheLine);
+
+struct alignas(2 * kCacheLine) PeerSlot {
+  PeerSend send;
+  PeerActivity activity;
+};
+
+class PeerSlots {
+ public:
+  // `capacity` slots of memory from `pages`; CHECKs valid() before use.
+  PeerSlots(PageSource& pages, uint32_t capacity) noexcept
+      : pages_(pages), capacity_(capacity), slots_(static_cast<PeerSlot*>(pages.allocate(bytes()))) {
+    // Zeroed pages are slots in their initial state but for the endpoint's neighbour, which is not read
+    // while the family is None; so nothing is touched here.
+  }
+  ~PeerSlots() {
+    if (slots_ != nullptr) pages_.release(slots_, bytes());
+  }
+  PeerSlots(const PeerSlots&) = delete;
+  PeerSlots& operator=(const PeerSlots&) = delete;
+
+  [[nodiscard]] bool valid() const noexcept { return slots_ != nullptr; }
+  [[nodiscard]] uint32_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] PeerSlot& operator[](PeerIndex index) noexcept {
+    DCHECK(index < capacity_);
+    return slots_[index];
+  }
+  [[nodiscard]] const PeerSlot& operator[](PeerIndex index) const noexcept {
+    DCHECK(index < capacity_);
+    return slots_[index];
+  }
+
+ private:
+  [[nodiscard]] size_t bytes() const noexcept { return size_t{capacity_} * sizeof(PeerSlot); }
+
+  PageSource& pages_;
+  uint32_t capacity_;
+  PeerSlot* slots_;
+};
+
+}  // namespace turnpike::publish
