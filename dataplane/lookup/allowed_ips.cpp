@@ -1,5 +1,8 @@
 #include "dataplane/lookup/allowed_ips.h"
 
+#include <algorithm>
+#include <cstddef>
+
 #include "dataplane/base/check.h"
 #include "dataplane/lookup/allowed_ips_arena.h"
 #include "dataplane/lookup/allowed_ips_kernel.h"
@@ -7,16 +10,31 @@
 
 namespace turnpike::lookup {
 
+namespace {
+
+const Kernel& kernel = best_kernel();
+
+}  // namespace
+
 void lookup_burst(RootV4 root, std::span<const uint32_t> addresses,
                   std::span<PeerIndex> peers) noexcept {
   DCHECK(addresses.size() <= kBurstMax && peers.size() >= addresses.size());
-  best_kernel().v4(root, addresses, peers.data());
+  if (root.node == nullptr) {
+    std::fill_n(peers.begin(), addresses.size(), kNoPeer);
+  } else {
+    kernel.v4(root.node, addresses.data(), addresses.size(), peers.data());
+  }
 }
 
 void lookup_burst(RootV6 root, std::span<const Ipv6Key> addresses,
                   std::span<PeerIndex> peers) noexcept {
+  static_assert(sizeof(Ipv6Key) == 16 && offsetof(Ipv6Key, low) == 8);
   DCHECK(addresses.size() <= kBurstMax && peers.size() >= addresses.size());
-  best_kernel().v6(root, addresses, peers.data());
+  if (root.node == nullptr) {
+    std::fill_n(peers.begin(), addresses.size(), kNoPeer);
+  } else {
+    kernel.v6(root.node, &addresses.data()->high, addresses.size(), peers.data());
+  }
 }
 
 template <typename Root>

@@ -27,12 +27,13 @@ constexpr unsigned kLongGarbageOrder = 4;
 NodeArena::NodeArena(PageSource& pages) noexcept : pages_(pages) {}
 
 NodeArena::~NodeArena() {
-  for (uint32_t chunk = 0; chunk < chunks_end_; ++chunk) {
-    if (chunks_[chunk] != nullptr && header(chunk).region_first == chunk) {
-      const size_t bytes = header(chunk).region_chunks * kChunkBytes;
-      TURNPIKE_UNPOISON(chunks_[chunk], bytes);
-      pages_.release(chunks_[chunk], bytes);
+  for (uint32_t chunk = 0; chunk < chunks_end_;) {
+    const uint32_t count = chunks_[chunk] == nullptr ? 1 : header(chunk).region_chunks;
+    if (chunks_[chunk] != nullptr) {
+      TURNPIKE_UNPOISON(chunks_[chunk], count * kChunkBytes);
+      pages_.release(chunks_[chunk], count * kChunkBytes);
     }
+    chunk += count;
   }
   if (chunks_ != nullptr) pages_.release(chunks_, kTableBytes);
 }
