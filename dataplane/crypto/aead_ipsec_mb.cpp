@@ -1,0 +1,117 @@
+// The AEAD by Intel's ipsec-mb, one manager for each object. Jobs are submitted without its
+// parameter checks: every field that they look at is constant or set here.
+#include <intel-ipsec-mb.h>
+
+#include "dataplane/base/bytes.h"
+#include "dataplane/base/check.h"
+#include "dataplane/base/keys.h"
+#include "dataplane/crypto/aead_backends.h"
+
+namespace turnpike::crypto {
+namespace {
+
+constexpr size_t kNonceBytes = 12;
+
+class IpsecMbAead final : public Aead {
+ public:
+  explicit IpsecMbAead(IMB_MGR* manager) noexcept : manager_(manager) {}
+  IpsecMbAead(const IpsecMbAead&) = delete;
+  IpsecMbAead& operator=(const IpsecMbAead&) = delete;
+  ~IpsecMbAead() override { free_mb_mgr(manager_); }
+
+  [[nodiscard]] std::string_view name() const noexcept override {
+    return to_string(AeadBackend::IpsecMb);
+  }
+
+  void seal(std::span<const AeadJob> jobs) noexcept override {
+    run(jobs, IMB_DIR_ENCRYPT, [&](size_t i) { return jobs[i].data + jobs[i].length_bytes; });
+  }
+
+  void open(std::span<const AeadJob> jobs, std::span<uint8_t> authentic) noexcept override {
+    uint8_t computed[kBurstMax][kAuthTagBytes];
+    CHECK(authentic.size() >= jobs.size());
+    run(jobs, IMB_DIR_DECRYPT, [&](size_t i) { return computed[i]; });
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      const uint8_t* received = jobs[i].data + jobs[i].length_bytes;
+      authentic[i] = tags_equal(computed[i], received);
+      // ipsec-mb deciphers without regard to the tag.
+      if (authentic[i] == 0) [[unlikely]]
+        wipe(jobs[i].data, jobs[i].length_bytes);
+    }
+    // The right tag of a forged packet would be the forger's next try.
+    wipe(computed, jobs.size() * kAuthTagBytes);
+  }
+
+ private:
+  [[nodiscard]] static bool tags_equal(const uint8_t* a, const uint8_t* b) noexcept {
+    const uint64_t low = load_le64(a) ^ load_le64(b);
+    const uint64_t high = load_le64(a + 8) ^ load_le64(b + 8);
+    return (low | high) == 0;
+  }
+
+  // `tag_of(i)` says where the tag of job i is written.
+  template <typename TagOf>
+  void run(std::span<const AeadJob> jobs, IMB_CIPHER_DIRECTION direction, TagOf tag_of) noexcept {
+    CHECK(jobs.size() <= kBurstMax);
+    if (jobs.empty()) return;
+    alignas(16) uint8_t nonces[kBurstMax][16];
+    IMB_JOB* batch[kBurstMax];
+    const auto count = static_cast<uint32_t>(jobs.size());
+    // The queue (IMB_MAX_JOBS) is empty between two calls and larger than a burst.
+    CHECK(IMB_GET_NEXT_BURST(manager_, count, batch) == count);
+    for (uint32_t i = 0; i < count; ++i) {
+      const AeadJob& from = jobs[i];
+      store_le32(nonces[i], 0);
+      store_le64(nonces[i] + 4, from.counter);
+      IMB_JOB& job = *batch[i];
+      job.cipher_mode = IMB_CIPHER_CHACHA20_POLY1305;
+      job.hash_alg = IMB_AUTH_CHACHA20_POLY1305;
+      job.cipher_direction = direction;
+      job.chain_order =
+          direction == IMB_DIR_ENCRYPT ? IMB_ORDER_CIPHER_HASH : IMB_ORDER_HASH_CIPHER;
+      job.enc_keys = from.key;
+      job.dec_keys = from.key;
+      job.key_len_in_bytes = kKeyBytes;
+      job.src = from.data;
+      job.dst = from.data;
+      job.cipher_start_src_offset_in_bytes = 0;
+      job.msg_len_to_cipher_in_bytes = from.length_bytes;
+      job.hash_start_src_offset_in_bytes = 0;
+      job.msg_len_to_hash_in_bytes = from.length_bytes;
+      job.iv = nonces[i];
+      job.iv_len_in_bytes = kNonceBytes;
+      job.auth_tag_output = tag_of(i);
+      job.auth_tag_output_len_in_bytes = kAuthTagBytes;
+      job.u.CHACHA20_POLY1305.aad = nullptr;
+      job.u.CHACHA20_POLY1305.aad_len_in_bytes = 0;
+    }
+    // ipsec-mb 1.3 finishes ChaCha20-Poly1305 jobs as they are submitted. Should another release
+    // queue some, they are flushed: nothing of ours may be pointed to after we return.
+    uint32_t done = IMB_SUBMIT_BURST_NOCHECK(manager_, count, batch);
+    while (done < count) {
+      const uint32_t flushed = IMB_FLUSH_BURST(manager_, count - done, batch);
+      CHECK(flushed > 0);
+      done += flushed;
+    }
+  }
+
+  IMB_MGR* manager_;
+};
+
+}  // namespace
+
+std::unique_ptr<Aead> make_ipsec_mb_aead() {
+  IMB_MGR* manager = alloc_mb_mgr(0);
+  if (manager == nullptr) return nullptr;
+  IMB_ARCH arch = IMB_ARCH_NONE;
+  init_mb_mgr_auto(manager, &arch);
+  const bool failed_itself = (manager->features & IMB_FEATURE_SELF_TEST) != 0 &&
+                             (manager->features & IMB_FEATURE_SELF_TEST_PASS) == 0;
+  if (arch == IMB_ARCH_NONE || imb_get_errno(manager) != 0 || failed_itself) {
+    free_mb_mgr(manager);
+    return nullptr;
+  }
+  return std::make_unique<IpsecMbAead>(manager);
+}
+
+}  // namespace turnpike::crypto
