@@ -79,13 +79,8 @@ struct Burst {
   void mark(Stage stage) noexcept {
     if (stages != nullptr) [[unlikely]] stages->mark(stage);
   }
-  void transmit(Lane lane, PortIndex to) noexcept {
-    const Packet& packet = packets[lane];
-    publish::PortCounters& port_counters = counters().ports[to];
-    port_counters.tx_packets.add(1);
-    port_counters.tx_bytes.add(packet.length_bytes);
-    output->tx[to].push(packet);
-  }
+  // io/ counts what the port took; it may take less.
+  void transmit(Lane lane, PortIndex to) noexcept { output->tx[to].push(packets[lane]); }
 
   // found[lane] of all `addresses`: the value of the longest match, kNoPeer where there is none.
   void look_up(lookup::RootV4 v4, lookup::RootV6 v6) noexcept;
