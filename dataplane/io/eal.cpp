@@ -83,8 +83,11 @@ Result<void, std::string> start_eal(const EalOptions& options) {
     const std::string reason = rte_strerror(rte_errno);
     const std::string details = take_last_errors();
     return fail("DPDK did not start (" + reason + ")" + (details.empty() ? "" : ": " + details) +
-                "; see dataplane.memory (" + std::to_string(options.memory_mib) +
-                " MiB), dataplane.hugepages and dataplane.eal");
+                (options.hugepages
+                     ? "; reserve hugepages (for example 512 of 2 MiB in /proc/sys/vm/nr_hugepages) "
+                       "or set dataplane.hugepages to false"
+                     : "; see dataplane.memory (" + std::to_string(options.memory_mib) +
+                           " MiB) and dataplane.eal"));
   }
   return {};
 }
