@@ -9,6 +9,7 @@
 #include "dataplane/pipeline/lanes.h"
 #include "dataplane/pipeline/packet.h"
 #include "dataplane/pipeline/pipeline.h"
+#include "dataplane/pipeline/stages.h"
 
 namespace turnpike::pipeline {
 
@@ -40,6 +41,7 @@ struct Burst {
   Shared shared;
   publish::Door& door;
   crypto::Aead& aead;
+  StageCycles* stages = nullptr;  // set by benchmarks
   uint16_t ipv4_id = 0;  // of the next outer header; DF is 0, so it must differ among packets in flight
 
   // For this burst.
@@ -74,6 +76,9 @@ struct Burst {
     output->finish(packets[lane]);
   }
   void finish(Lane lane) noexcept { output->finish(packets[lane]); }
+  void mark(Stage stage) noexcept {
+    if (stages != nullptr) [[unlikely]] stages->mark(stage);
+  }
   void transmit(Lane lane, PortIndex to) noexcept {
     const Packet& packet = packets[lane];
     publish::PortCounters& port_counters = counters().ports[to];

@@ -1,7 +1,11 @@
 // Where decrypted packets of one tunnel go:
 //   collect:  destinations; multicast and martians end here
 //   look-ups: own addresses of the tunnel, routes of its inside port, allowed IPs
-//   decide:   own address -> session thread; another peer -> sealed again; the rest -> next hop inside
+//   decide:   own address -> session thread; host on the inside link -> out there; another peer -> sealed
+//             again; the rest -> router inside
+//   The inside link comes before the peers, because a branch whose peer owns 0.0.0.0/0 still has its own
+//   network. (Peers inside the subnet of that link are out of reach for its hosts, too: nobody answers ARP for
+//   them.)
 //   forward:  neighbour, Ethernet header, tx
 #include "dataplane/pipeline/burst.h"
 #include "dataplane/pipeline/outer.h"
@@ -50,14 +54,9 @@ void end_local(Burst& burst, Lane lane) noexcept {
   punt_inner(burst, lane, PuntKind::TunnelLocal);
 }
 
-// From one peer to another. What would go back to where it came from is a loop between two routing tables,
-// ours and the peer's, and dies here instead of by its TTL.
 [[nodiscard]] bool may_go_to_peer(Burst& burst, Lane lane, const TunnelView& tunnel) noexcept {
   if (!tunnel.peer_to_peer) {
     return burst.drop(lane, DropReason::PeerToPeerForbidden), false;
-  }
-  if (burst.peer[lane] == burst.from[lane].index) {
-    return burst.drop(lane, DropReason::NotForwarded), false;
   }
   return may_forward(burst, lane, tunnel.mtu_bytes);
 }
@@ -81,26 +80,25 @@ void forward(Burst& burst, Lane lane, PortIndex to, const NextHop& hop) noexcept
   burst.transmit(lane, to);
 }
 
-// By lane, of the tunnel's own addresses and of the inside port's routes.
-struct Looked {
-  PerLane<uint32_t> local;
-  PerLane<uint32_t> route;
-};
-
-void route(Burst& burst, Lane lane, const TunnelView& tunnel, const Looked& looked) noexcept {
-  if (tunnel.inside == kNoPort) return drop_undeliverable(burst, lane, DropReason::NoRoute);
-  const publish::RouteTable& routes = burst.snapshot->ports[tunnel.inside].routes;
-  const NextHop* hop = Burst::next_hop(routes, looked.route[lane]);
-  if (hop == nullptr) return drop_undeliverable(burst, lane, DropReason::NoRoute);
-  if (hop->kind == NextHopKind::Unroutable) {
-    return burst.drop(lane, DropReason::MartianDestination);
-  }
-  forward(burst, lane, tunnel.inside, *hop);
+[[nodiscard]] bool is_kind(const NextHop* hop, NextHopKind kind) noexcept {
+  return hop != nullptr && hop->kind == kind;
 }
 
-[[nodiscard]] bool is_local(const publish::RouteTable& routes, uint32_t value) noexcept {
-  const NextHop* hop = Burst::next_hop(routes, value);
-  return hop != nullptr && hop->kind == NextHopKind::Local;
+// Neither ours nor on the inside link. True: seal it again, for burst.peer[lane].
+[[nodiscard]] bool decide(Burst& burst, Lane lane, const TunnelView& tunnel,
+                          const NextHop* hop) noexcept {
+  const PeerIndex owner = burst.found[lane];
+  const bool back = owner == burst.from[lane].index;
+  if (owner != kNoPeer && !back) {
+    burst.peer[lane] = owner;
+    return may_go_to_peer(burst, lane, tunnel);
+  }
+  if (is_kind(hop, NextHopKind::Via)) return forward(burst, lane, tunnel.inside, *hop), false;
+  // What would go back to where it came from is a loop between two routing tables, ours and the peer's,
+  // and dies here instead of by its TTL.
+  if (back) return burst.drop(lane, DropReason::NotForwarded), false;
+  if (hop != nullptr) return burst.drop(lane, DropReason::MartianDestination), false;
+  return drop_undeliverable(burst, lane, DropReason::NoRoute), false;
 }
 
 }  // namespace
@@ -112,22 +110,24 @@ void deliver(Burst& burst, TunnelIndex index, Lanes& lanes) noexcept {
       tunnel.inside == kNoPort ? kNoRoutes : burst.snapshot->ports[tunnel.inside].routes;
   collect(burst, lanes);
   if (lanes.empty()) return;
-  Looked looked;
+  PerLane<uint32_t> local;
   burst.look_up(tunnel.local.v4, tunnel.local.v6);
-  looked.local = burst.found;
+  local = burst.found;
+  PerLane<uint32_t> route;
   burst.look_up(routes.v4, routes.v6);
-  looked.route = burst.found;
+  route = burst.found;
   burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6);
 
   Lanes to_peers;
   for (const Lane lane : lanes) {
-    if (is_local(tunnel.local, looked.local[lane]) || is_local(routes, looked.route[lane])) {
+    const NextHop* hop = Burst::next_hop(routes, route[lane]);
+    if (is_kind(Burst::next_hop(tunnel.local, local[lane]), NextHopKind::Local) ||
+        is_kind(hop, NextHopKind::Local)) {
       end_local(burst, lane);
-    } else if (burst.found[lane] != kNoPeer) {
-      burst.peer[lane] = burst.found[lane];
-      if (may_go_to_peer(burst, lane, tunnel)) to_peers.push(lane);
-    } else {
-      route(burst, lane, tunnel, looked);
+    } else if (is_kind(hop, NextHopKind::OnLink)) {
+      forward(burst, lane, tunnel.inside, *hop);
+    } else if (decide(burst, lane, tunnel, hop)) {
+      to_peers.push(lane);
     }
   }
   send_to_peers(burst, to_peers);

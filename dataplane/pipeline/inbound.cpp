@@ -286,11 +286,16 @@ void inbound(Burst& burst, const Lanes& messages) noexcept {
   find_keypairs(burst, data);
   if (data.empty()) return;
   check_keypairs(burst, data);
+  burst.mark(Stage::Demultiplex);
   open(burst);
+  burst.mark(Stage::Open);
   accept(burst);
+  burst.mark(Stage::Accept);
   note_received(burst);
+  burst.mark(Stage::Note);
   Lanes inner;
   check_inner(burst, inner);
+  burst.mark(Stage::Inner);
   while (!inner.empty()) {
     const TunnelIndex tunnel = burst.tunnel[inner[0]];
     Lanes mine;
@@ -300,7 +305,9 @@ void inbound(Burst& burst, const Lanes& messages) noexcept {
       return false;
     });
     check_sources(burst, tunnel, mine);
+    burst.mark(Stage::Sources);
     deliver(burst, tunnel, mine);
+    burst.mark(Stage::Deliver);
   }
 }
 

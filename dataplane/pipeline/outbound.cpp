@@ -315,6 +315,7 @@ void outbound(Burst& burst, Lanes& plain) noexcept {
   for (const Lane lane : unowned) end_unowned(burst, lane);
   owned.filter(
       [&](Lane lane) { return may_forward(burst, lane, burst.tunnel_of(lane).mtu_bytes); });
+  burst.mark(Stage::Owners);
   send_to_peers(burst, owned);
 }
 
@@ -322,12 +323,17 @@ void send_to_peers(Burst& burst, const Lanes& lanes) noexcept {
   if (lanes.empty()) return;
   Sendings sendings;
   load_keypairs(burst, lanes, sendings);
+  burst.mark(Stage::Keypairs);
   for (size_t g = 0; g < burst.groups.count(); ++g) prepare(burst, g, sendings[g]);
+  burst.mark(Stage::Prepare);
   const size_t jobs = write_messages(burst, sendings);
+  burst.mark(Stage::Write);
   burst.aead.seal({burst.jobs.data(), jobs});
+  burst.mark(Stage::Seal);
   for (size_t g = 0; g < burst.groups.count(); ++g) {
     if (!burst.groups.lanes(g).empty()) transmit_group(burst, g, sendings[g]);
   }
+  burst.mark(Stage::Transmit);
 }
 
 }  // namespace turnpike::pipeline

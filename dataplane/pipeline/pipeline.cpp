@@ -69,10 +69,14 @@ void Pipeline::receive(const publish::Snapshot& snapshot, Instant now, PortIndex
 
   Lanes plain;
   Lanes messages;
+  if (burst.stages != nullptr) burst.stages->start();
   parse(burst, packets.size(), plain, messages);
+  burst.mark(Stage::Parse);
   outbound(burst, plain);
   inbound(burst, messages);
 }
+
+void Pipeline::measure(StageCycles* stages) noexcept { impl_->burst.stages = stages; }
 
 size_t Pipeline::injections_waiting() const noexcept {
   return std::min<size_t>(impl_->burst.door.inject.waiting(), kBurstMax);

@@ -33,8 +33,9 @@ class alignas(kCacheLine) EpochReader {
   // Comes back before any published pointer is loaded.
   void online() noexcept;
 
+  // Sequentially consistent, as in Epoch::passed(), so that what it says of one reader is as good.
   [[nodiscard]] uint64_t reported() const noexcept {
-    return reported_.load(std::memory_order_acquire);
+    return reported_.load(std::memory_order_seq_cst);
   }
   [[nodiscard]] bool is_offline() const noexcept { return reported() == kOffline; }
 

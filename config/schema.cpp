@@ -1,0 +1,192 @@
+#include "config/schema.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <string>
+#include <vector>
+
+#include "dataplane/base/check.h"
+
+namespace turnpike::config {
+namespace {
+
+constexpr std::array<std::string_view, 3> kAeads{"auto", "ipsec-mb", "libsodium"};
+constexpr std::array<std::string_view, 2> kIdles{"poll", "adaptive"};
+constexpr std::array<std::string_view, 2> kConflicts{"refuse", "move"};
+constexpr std::array<std::string_view, 2> kDurabilities{"full", "off"};
+
+constexpr uint64_t kMaxCpu = 1'023;  // CPU_SETSIZE - 1
+constexpr uint64_t kMinMemoryMib = 64;
+constexpr uint64_t kMaxMemoryMib = 1'048'576;
+constexpr uint64_t kMinMtu = 576;          // RFC 791: what every host must accept
+constexpr uint64_t kMaxPortMtu = 9'000;    // fits kMaxFrameBytes with every header
+constexpr uint64_t kMaxTunnelMtu = 8'920;  // less 80: IPv6, UDP, WireGuard
+constexpr uint64_t kMaxTextBytes = 4'096;
+constexpr uint64_t kMaxAddressBytes = 64;
+constexpr uint64_t kKeyCharacters = 44;
+
+constexpr Key integer(std::string_view name, uint64_t minimum, uint64_t maximum) {
+  return {.name = name, .kind = KeyKind::Integer, .minimum = minimum, .maximum = maximum};
+}
+constexpr Key integers(std::string_view name, uint64_t maximum) {
+  return {.name = name, .kind = KeyKind::Integers, .maximum = maximum};
+}
+constexpr Key boolean(std::string_view name) {
+  return {.name = name, .kind = KeyKind::Boolean};
+}
+constexpr Key text(std::string_view name, uint64_t maximum = kMaxTextBytes) {
+  return {.name = name, .kind = KeyKind::Text, .maximum = maximum};
+}
+constexpr Key texts(std::string_view name, uint64_t maximum = kMaxTextBytes) {
+  return {.name = name, .kind = KeyKind::Texts, .maximum = maximum};
+}
+constexpr Key choice(std::string_view name, std::span<const std::string_view> choices) {
+  return {.name = name, .kind = KeyKind::Choice, .choices = choices};
+}
+constexpr Key mapping(std::string_view name, Section section) {
+  return {.name = name, .kind = KeyKind::Mapping, .section = section};
+}
+constexpr Key mappings(std::string_view name, Section section) {
+  return {.name = name, .kind = KeyKind::Mappings, .section = section};
+}
+constexpr Key required(Key key) {
+  key.required = true;
+  return key;
+}
+
+constexpr auto kRoot = std::to_array<Key>({
+    mapping("dataplane", Section::Dataplane),
+    required(mappings("ports", Section::Port)),
+    required(mappings("tunnels", Section::Tunnel)),
+    mapping("control", Section::Control),
+});
+constexpr auto kDataplane = std::to_array<Key>({
+    integers("workers", kMaxCpu),
+    integer("main_core", 0, kMaxCpu),
+    integers("session_cores", kMaxCpu),
+    boolean("hugepages"),
+    integer("memory", kMinMemoryMib, kMaxMemoryMib),
+    text("file_prefix", 64),
+    choice("aead", kAeads),
+    choice("idle", kIdles),
+    texts("eal"),
+});
+constexpr auto kPort = std::to_array<Key>({
+    required(text("name", 32)),
+    required(text("device")),
+    texts("addresses", kMaxAddressBytes),
+    integer("mtu", kMinMtu, kMaxPortMtu),
+    mappings("routes", Section::Route),
+});
+constexpr auto kRoute = std::to_array<Key>({
+    required(text("to", kMaxAddressBytes)),
+    required(text("via", kMaxAddressBytes)),
+});
+constexpr auto kTunnel = std::to_array<Key>({
+    required(text("name", 15)),  // IFNAMSIZ - 1: wg(8) knows it as an interface
+    text("private_key", kKeyCharacters),
+    text("private_key_file"),
+    required(integer("listen_port", 1, 65'535)),
+    required(text("outside", 32)),
+    required(text("inside", 32)),
+    integer("mtu", kMinMtu, kMaxTunnelMtu),
+    texts("addresses", kMaxAddressBytes),
+    choice("conflicts", kConflicts),
+    boolean("peer_to_peer"),
+    mappings("peers", Section::Peer),
+});
+constexpr auto kPeer = std::to_array<Key>({
+    text("name", 128),
+    text("description"),
+    boolean("enabled"),
+    required(text("public_key", kKeyCharacters)),
+    text("preshared_key", kKeyCharacters),
+    text("preshared_key_file"),
+    text("endpoint", kMaxAddressBytes),
+    texts("allowed_ips", kMaxAddressBytes),
+    integer("persistent_keepalive", 0, 65'535),
+});
+constexpr auto kControl = std::to_array<Key>({
+    text("socket"),
+    text("group", 32),
+    text("wg_socket_dir"),
+    text("metrics", kMaxAddressBytes),
+    text("state"),
+    choice("durability", kDurabilities),
+});
+
+// "AllowedIPs", "allowed-ips" and "allowed_ips" are the same intention.
+std::string folded(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    if (c == '_' || c == '-' || c == ' ') continue;
+    out.push_back(static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
+  }
+  return out;
+}
+
+// Insertions, removals, replacements and swaps of neighbours that lead from one to the other.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<size_t>> cost(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) cost[i][0] = i;
+  for (size_t j = 0; j <= b.size(); ++j) cost[0][j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = cost[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      cost[i][j] = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1, replaced});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
+      }
+    }
+  }
+  return cost[a.size()][b.size()];
+}
+
+}  // namespace
+
+std::span<const Key> keys_of(Section section) noexcept {
+  switch (section) {
+    case Section::Root:
+      return kRoot;
+    case Section::Dataplane:
+      return kDataplane;
+    case Section::Port:
+      return kPort;
+    case Section::Route:
+      return kRoute;
+    case Section::Tunnel:
+      return kTunnel;
+    case Section::Peer:
+      return kPeer;
+    case Section::Control:
+      return kControl;
+  }
+  CHECK(false);
+}
+
+const Key* find_key(Section section, std::string_view name) noexcept {
+  for (const Key& key : keys_of(section)) {
+    if (key.name == name) return &key;
+  }
+  return nullptr;
+}
+
+std::string_view nearest_key(Section section, std::string_view name) {
+  constexpr size_t kLongestGuess = 40;
+  if (name.size() > kLongestGuess) return {};
+  const std::string wanted = folded(name);
+  std::string_view best;
+  size_t best_distance = 0;
+  for (const Key& key : keys_of(section)) {
+    const size_t distance = edit_distance(wanted, folded(key.name));
+    if (distance > std::max<size_t>(1, key.name.size() / 3)) continue;
+    if (best.empty() || distance < best_distance) {
+      best = key.name;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+}  // namespace turnpike::config

@@ -1,0 +1,106 @@
+// Turns committed changes into what the data plane sees: tries, peer slots, snapshots, in the order that
+// keeps every packet safe (design, 5): a new peer reaches the session thread first, then the workers; a
+// removed one leaves the workers first, then the session thread, then its slot is recycled.
+//   Threads: control. poll() drives what waits for other threads; nothing here blocks.
+//   Cost:    of a commit: what changed, and one copy of the snapshot's fixed-size head.
+//   Errors:  prepare() says no when memory or slots are short, and nothing has changed then.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/gateway/peer_indices.h"
+#include "control/gateway/routes.h"
+#include "control/gateway/session_link.h"
+#include "control/gateway/topology.h"
+#include "control/state/change.h"
+#include "dataplane/base/result.h"
+#include "dataplane/base/time.h"
+#include "dataplane/publish/door.h"
+#include "dataplane/publish/retirement.h"
+
+namespace turnpike::gateway {
+
+// How a commit became visible.
+struct Acknowledgement {
+  bool visible = true;
+  std::vector<WorkerIndex> late_workers;  // that did not come round within kVisibleWithin
+};
+
+inline constexpr Duration kVisibleWithin = 1s;
+
+class Gateway {
+ public:
+  using Acknowledge = std::function<void(const Acknowledgement&)>;
+
+  struct Parts {
+    PageSource& pages;
+    publish::Epoch& epoch;
+    std::vector<publish::Door*> doors;  // by WorkerIndex
+    SessionLink& session;
+    uint32_t peer_capacity = kMaxPeers;
+  };
+
+  explicit Gateway(Parts parts);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  // Ports, routes and the tunnels' settings from the next commit on; false when memory is short.
+  [[nodiscard]] bool set_topology(Topology topology);
+
+  // Works out what `change` means here; the error is one line. Then commit() or abort(), before the next
+  // prepare().
+  [[nodiscard]] Result<void, std::string> prepare(const state::Change& change);
+  // Publishes it as `generation`, as soon as the session thread knows new peers. `acknowledge` is called
+  // from poll(), once.
+  void commit(Generation generation, Instant now, Acknowledge acknowledge);
+  void abort();
+
+  // Advances what waits. Returns whether anything still does, so that the caller knows how soon to ask again.
+  bool poll(Instant now);
+
+  [[nodiscard]] const PeerIndices& peers() const noexcept { return peers_; }
+  [[nodiscard]] const publish::Snapshot& newest() const noexcept { return newest_->snapshot; }
+  [[nodiscard]] const Topology& topology() const noexcept { return topology_; }
+
+ private:
+  struct TunnelTables;
+  struct Published {
+    publish::Snapshot snapshot;
+    std::shared_ptr<const TopologyRoutes> routes;
+  };
+  // What goes when a snapshot goes.
+  struct Retired {
+    std::unique_ptr<Published> published;
+    std::vector<std::function<void()>> reclaim;
+  };
+  struct Prepared;
+  enum class Stage : uint8_t { AwaitingSession, AwaitingWorkers, AwaitingReaders, RemovingPeers, Recycling };
+  struct Commit;
+
+  void fill_ports(publish::Snapshot& snapshot, const TopologyRoutes& routes) const;
+  void fill_tunnels(publish::Snapshot& snapshot, const TopologyRoutes& routes) const;
+  [[nodiscard]] TunnelTables& tables_of(TunnelIndex tunnel);
+  [[nodiscard]] bool prepare_peers(const state::Change& change);
+  [[nodiscard]] bool prepare_prefixes(const state::Change& change);
+  void publish(Commit& commit, Instant now);
+  bool advance(Commit& commit, Instant now);
+  [[nodiscard]] std::vector<WorkerIndex> workers_before(uint64_t tag) const;
+
+  Parts parts_;
+  Topology topology_;
+  std::shared_ptr<const TopologyRoutes> routes_;
+  PeerIndices peers_;
+  std::vector<std::unique_ptr<TunnelTables>> tables_;  // by TunnelIndex; empty where there is no tunnel
+  std::unique_ptr<Prepared> prepared_;
+  std::deque<Commit> commits_;               // oldest first
+  std::unique_ptr<Published> published_owned_;  // what the workers have
+  const Published* newest_;                     // what the last commit made
+  publish::Retirement<Retired> retired_;
+};
+
+}  // namespace turnpike::gateway

@@ -1,0 +1,53 @@
+#include "control/gateway/topology.h"
+
+#include "dataplane/base/check.h"
+
+namespace turnpike::gateway {
+namespace {
+
+std::vector<InterfaceAddress> values_of(const std::vector<config::OwnAddress>& addresses) {
+  std::vector<InterfaceAddress> values;
+  for (const config::OwnAddress& address : addresses) values.push_back(address.value);
+  return values;
+}
+
+PortIndex index_of(const config::Config& config, const std::string& port) {
+  for (size_t i = 0; i < config.ports.size(); ++i) {
+    if (config.ports[i].name == port) return static_cast<PortIndex>(i);
+  }
+  CHECK(false);  // the loader promises that it exists
+}
+
+}  // namespace
+
+Topology topology_of(const config::Config& config, const std::vector<MacAddress>& macs) {
+  CHECK(macs.size() == config.ports.size());
+  Topology topology;
+  for (size_t i = 0; i < config.ports.size(); ++i) {
+    const config::Port& port = config.ports[i];
+    PortTopology out{.name = port.name, .mac = macs[i], .mtu_bytes = port.mtu,
+                     .addresses = values_of(port.addresses), .routes = {}};
+    for (const config::Route& route : port.routes) {
+      out.routes.push_back({.to = route.to, .via = route.via});
+    }
+    topology.ports.push_back(std::move(out));
+  }
+  for (const config::Tunnel& tunnel : config.tunnels) {
+    topology.tunnels.push_back({.name = tunnel.name,
+                                .outside = index_of(config, tunnel.outside),
+                                .inside = index_of(config, tunnel.inside),
+                                .mtu_bytes = tunnel.mtu,
+                                .peer_to_peer = tunnel.peer_to_peer,
+                                .addresses = values_of(tunnel.addresses)});
+  }
+  return topology;
+}
+
+IpAddress link_local_address(const MacAddress& mac) {
+  const auto& m = mac.bytes;
+  const uint8_t bytes[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1],
+                             m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+  return IpAddress::v6_bytes(bytes);
+}
+
+}  // namespace turnpike::gateway

@@ -1,0 +1,47 @@
+// Ports and tunnels as the data plane needs them, made from the configuration: what a snapshot has beside
+// the allowed IPs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "dataplane/base/address.h"
+#include "dataplane/base/ids.h"
+
+namespace turnpike::gateway {
+
+struct Route {
+  Prefix to;
+  IpAddress via;
+};
+
+struct PortTopology {
+  std::string name;
+  MacAddress mac;
+  uint16_t mtu_bytes = 1500;
+  std::vector<InterfaceAddress> addresses;
+  std::vector<Route> routes;
+};
+
+struct TunnelTopology {
+  std::string name;
+  PortIndex outside = kNoPort;
+  PortIndex inside = kNoPort;
+  uint16_t mtu_bytes = 1420;
+  bool peer_to_peer = true;
+  std::vector<InterfaceAddress> addresses;
+};
+
+struct Topology {
+  std::vector<PortTopology> ports;      // by PortIndex, the order of the configuration
+  std::vector<TunnelTopology> tunnels;  // found by name: a TunnelIndex is the state's to give
+};
+
+// `macs` by PortIndex, as the ports that were opened have them.
+[[nodiscard]] Topology topology_of(const config::Config& config, const std::vector<MacAddress>& macs);
+
+// The link-local address that a port has beside the configured ones (RFC 4291, appendix A).
+[[nodiscard]] IpAddress link_local_address(const MacAddress& mac);
+
+}  // namespace turnpike::gateway

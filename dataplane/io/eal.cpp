@@ -1,0 +1,104 @@
+#include "dataplane/io/eal.h"
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_lcore.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "dataplane/base/check.h"
+#include "dataplane/base/limits.h"
+#include "dataplane/io/log.h"
+
+namespace turnpike::io {
+namespace {
+
+// Empty when the CPU may be used by this process.
+std::string why_not(unsigned cpu, const char* key) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  CHECK(sched_getaffinity(0, sizeof(allowed), &allowed) == 0);
+  if (cpu < CPU_SETSIZE && CPU_ISSET(cpu, &allowed)) return {};
+  std::string list;
+  for (unsigned i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &allowed)) list += (list.empty() ? "" : ", ") + std::to_string(i);
+  }
+  return std::string(key) + ": CPU " + std::to_string(cpu) +
+         " does not exist or is not allowed to this process; there are " + list;
+}
+
+std::string check_cores(const EalOptions& options) {
+  std::string error = why_not(options.main_core, "dataplane.main_core");
+  for (const unsigned core : options.worker_cores) {
+    if (error.empty()) error = why_not(core, "dataplane.workers");
+  }
+  if (error.empty() && options.worker_cores.size() > std::min<size_t>(kMaxWorkers, RTE_MAX_LCORE - 1)) {
+    error = "dataplane.workers: " + std::to_string(options.worker_cores.size()) +
+            " workers are more than the " + std::to_string(kMaxWorkers) + " that are supported";
+  }
+  return error;
+}
+
+std::vector<std::string> arguments_of(const EalOptions& options) {
+  std::string lcores = "--lcores=0@" + std::to_string(options.main_core);
+  for (size_t i = 0; i < options.worker_cores.size(); ++i) {
+    lcores += "," + std::to_string(lcore_of_worker(i)) + "@" +
+              std::to_string(options.worker_cores[i]);
+  }
+  std::vector<std::string> arguments = {
+      "turnpiked", lcores, "--main-lcore=0", "-m", std::to_string(options.memory_mib),
+      "--file-prefix=" + options.file_prefix,
+      // The default of 256 keeps several vector paths of DPDK switched off.
+      "--force-max-simd-bitwidth=512"};
+  if (!options.hugepages) {
+    // --in-memory is refused together with --no-huge; --no-shconf leaves as little behind.
+    arguments.insert(arguments.end(), {"--no-huge", "--no-shconf"});
+  } else {
+    // vhost and virtio_user share memory by at most eight regions.
+    arguments.emplace_back("--single-file-segments");
+  }
+  if (options.pci_devices.empty()) {
+    arguments.emplace_back("--no-pci");
+  } else {
+    for (const std::string& device : options.pci_devices) {
+      arguments.insert(arguments.end(), {"-a", device});
+    }
+  }
+  arguments.insert(arguments.end(), options.extra.begin(), options.extra.end());
+  return arguments;
+}
+
+}  // namespace
+
+Result<void, std::string> start_eal(const EalOptions& options) {
+  if (std::string error = check_cores(options); !error.empty()) return fail(std::move(error));
+  std::vector<std::string> arguments = arguments_of(options);
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  if (rte_eal_init(static_cast<int>(arguments.size()), argv.data()) < 0) {
+    const std::string reason = rte_strerror(rte_errno);
+    const std::string details = take_last_errors();
+    return fail("DPDK did not start (" + reason + ")" + (details.empty() ? "" : ": " + details) +
+                (options.hugepages
+                     ? "; reserve hugepages (for example 512 of 2 MiB in /proc/sys/vm/nr_hugepages) "
+                       "or set dataplane.hugepages to false"
+                     : "; see dataplane.memory (" + std::to_string(options.memory_mib) +
+                           " MiB) and dataplane.eal"));
+  }
+  return {};
+}
+
+void stop_eal(const EalOptions& options) {
+  rte_eal_cleanup();
+  // The EAL leaves its directory behind; it is ours by the file prefix.
+  const char* runtime = getenv("RUNTIME_DIRECTORY");
+  const std::filesystem::path base = runtime != nullptr ? runtime : "/var/run";
+  std::error_code ignored;
+  std::filesystem::remove_all(base / "dpdk" / options.file_prefix, ignored);
+}
+
+}  // namespace turnpike::io

@@ -1,0 +1,244 @@
+// One turn of the loop: begin_burst, read the clock once, rx, stages, tx, counters.
+#include "dataplane/io/worker.h"
+
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_ip.h>
+#include <rte_launch.h>
+#include <rte_mbuf.h>
+#include <rte_udp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "dataplane/io/eal.h"
+
+namespace turnpike::io {
+namespace {
+
+using pipeline::Packet;
+using pipeline::RxChecksum;
+
+// After this many turns without a packet the worker lets others run (dpdk-facts: a poller that never yields
+// holds a control thread on the same core back for milliseconds).
+constexpr uint32_t kTurnsBeforeYield = 64;
+// And after this many yields it sleeps, if it may.
+constexpr uint32_t kTurnsBeforeSleep = 2'048;
+constexpr long kSleepNanoseconds = 50'000;
+
+// The vDSO's clock: no system call, the same clock as the session thread's, once for each burst.
+Instant read_clock() noexcept {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return {static_cast<uint64_t>(t.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(t.tv_nsec)};
+}
+
+RxChecksum checksum_of(uint64_t flags, uint64_t good, uint64_t bad) noexcept {
+  // "Good" and "bad" are two bits; both set means "none", which is no statement either.
+  const uint64_t both = good | bad;
+  if ((flags & both) == good) return RxChecksum::Good;
+  return (flags & both) == bad ? RxChecksum::Bad : RxChecksum::Unknown;
+}
+
+Packet packet_of(rte_mbuf* mbuf) noexcept {
+  Packet p;
+  p.data = rte_pktmbuf_mtod(mbuf, uint8_t*);
+  p.length_bytes = mbuf->data_len;
+  p.headroom_bytes = rte_pktmbuf_headroom(mbuf);
+  p.tailroom_bytes = rte_pktmbuf_tailroom(mbuf);
+  p.multi_segment = mbuf->nb_segs != 1;
+  p.ipv4_checksum = checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_IP_CKSUM_BAD);
+  p.udp_checksum = checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_BAD);
+  p.handle = mbuf;
+  return p;
+}
+
+// The port computes the checksums: it wants flags, lengths and the pseudo-header's sum in the UDP field.
+void request_checksums(rte_mbuf* mbuf, uint8_t* frame, const pipeline::PortOffloads& offloads) noexcept {
+  auto* ethernet = reinterpret_cast<rte_ether_hdr*>(frame);
+  mbuf->l2_len = sizeof(rte_ether_hdr);
+  if (ethernet->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4)) {
+    auto* ip = reinterpret_cast<rte_ipv4_hdr*>(ethernet + 1);
+    mbuf->l3_len = sizeof(rte_ipv4_hdr);
+    mbuf->ol_flags |= RTE_MBUF_F_TX_IPV4;
+    if (offloads.ipv4_checksum) {
+      ip->hdr_checksum = 0;
+      mbuf->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+    }
+    if (offloads.udp_checksum) {
+      mbuf->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
+      reinterpret_cast<rte_udp_hdr*>(ip + 1)->dgram_cksum = rte_ipv4_phdr_cksum(ip, mbuf->ol_flags);
+    }
+  } else {
+    auto* ip = reinterpret_cast<rte_ipv6_hdr*>(ethernet + 1);
+    mbuf->l3_len = sizeof(rte_ipv6_hdr);
+    mbuf->ol_flags |= RTE_MBUF_F_TX_IPV6;
+    if (offloads.udp_checksum) {
+      mbuf->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
+      reinterpret_cast<rte_udp_hdr*>(ip + 1)->dgram_cksum = rte_ipv6_phdr_cksum(ip, mbuf->ol_flags);
+    }
+  }
+}
+
+rte_mbuf* mbuf_of(const Packet& packet, const pipeline::PortOffloads& offloads) noexcept {
+  auto* mbuf = static_cast<rte_mbuf*>(packet.handle);
+  mbuf->data_off = static_cast<uint16_t>(packet.data - static_cast<uint8_t*>(mbuf->buf_addr));
+  mbuf->data_len = packet.length_bytes;
+  mbuf->pkt_len = packet.length_bytes;
+  mbuf->ol_flags = 0;
+  if (packet.offload_checksums) request_checksums(mbuf, packet.data, offloads);
+  return mbuf;
+}
+
+// All that one loop keeps between turns.
+class Loop {
+ public:
+  explicit Loop(const WorkerOptions& options)
+      : options_(options),
+        door_(*options.door),
+        pipeline_(*options.shared, *options.door, *options.aead) {}
+
+  // Packets seen in this turn.
+  size_t turn() noexcept {
+    const publish::Snapshot& snapshot = door_.begin_burst();
+    const Instant now = read_clock();
+    size_t packets = 0;
+    for (PortIndex port = 0; port < options_.ports.size(); ++port) {
+      packets += receive(snapshot, now, port);
+    }
+    packets += inject(snapshot, now);
+    door_.counters.generation.set(snapshot.generation);
+    return packets;
+  }
+
+ private:
+  size_t receive(const publish::Snapshot& snapshot, Instant now, PortIndex port) noexcept {
+    rte_mbuf* mbufs[kRxBurst];
+    Packet burst[kRxBurst];
+    const uint16_t count =
+        rte_eth_rx_burst(options_.ports[port].dpdk_id(), options_.index, mbufs, kRxBurst);
+    if (count == 0) return 0;
+    for (uint16_t i = 0; i < count; ++i) {
+      burst[i] = packet_of(mbufs[i]);
+      prefetch(burst[i].data);
+    }
+    pipeline_.receive(snapshot, now, port, {burst, count}, output_);
+    flush();
+    return count;
+  }
+
+  size_t inject(const publish::Snapshot& snapshot, Instant now) noexcept {
+    const size_t wanted = pipeline_.injections_waiting();
+    if (wanted == 0) return 0;
+    rte_mbuf* mbufs[kBurstMax];
+    Packet blanks[kBurstMax];
+    // Without buffers what waits in the ring stays there until some come back.
+    if (rte_pktmbuf_alloc_bulk(options_.buffers, mbufs, static_cast<unsigned>(wanted)) != 0) return 0;
+    for (size_t i = 0; i < wanted; ++i) {
+      // Twice the usual room in front: an inner packet gets all outer headers here.
+      mbufs[i]->data_off = RTE_PKTMBUF_HEADROOM + kHeadroomBytes;
+      blanks[i] = packet_of(mbufs[i]);
+    }
+    pipeline_.inject(snapshot, now, {blanks, wanted}, output_);
+    flush();
+    return wanted;
+  }
+
+  void flush() noexcept {
+    for (PortIndex port = 0; port < options_.ports.size(); ++port) {
+      pipeline::TxBatch& batch = output_.tx[port];
+      if (batch.count == 0) continue;
+      rte_mbuf* mbufs[pipeline::TxBatch::kCapacity];
+      uint64_t bytes = 0;
+      for (size_t i = 0; i < batch.count; ++i) {
+        mbufs[i] = mbuf_of(batch.packets[i], options_.shared->offloads[port]);
+        bytes += batch.packets[i].length_bytes;
+      }
+      transmit(port, mbufs, static_cast<uint16_t>(batch.count), bytes);
+      batch.count = 0;
+    }
+    if (output_.done_count != 0) {
+      rte_pktmbuf_free_bulk(reinterpret_cast<rte_mbuf**>(output_.done.data()),
+                            static_cast<unsigned>(output_.done_count));
+      output_.done_count = 0;
+    }
+  }
+
+  void transmit(PortIndex port, rte_mbuf** mbufs, uint16_t count, uint64_t bytes) noexcept {
+    const uint16_t sent =
+        rte_eth_tx_burst(options_.ports[port].dpdk_id(), options_.index, mbufs, count);
+    publish::PortCounters& counters = door_.counters.ports[port];
+    for (uint16_t i = sent; i < count; ++i) bytes -= mbufs[i]->pkt_len;
+    counters.tx_packets.add(sent);
+    counters.tx_bytes.add(bytes);
+    if (sent == count) return;
+    door_.counters.drop(DropReason::TxQueueFull, count - sent);
+    rte_pktmbuf_free_bulk(mbufs + sent, count - sent);
+  }
+
+  const WorkerOptions& options_;
+  publish::Door& door_;
+  pipeline::Pipeline pipeline_;
+  pipeline::Output output_;
+};
+
+int worker_main(void* argument) {
+  const auto& launch = *static_cast<const Workers::Launch*>(argument);
+  run_worker(*launch.options, *launch.stop);
+  return 0;
+}
+
+}  // namespace
+
+void run_worker(const WorkerOptions& options, const std::atomic<bool>& stop) {
+  // Short sleeps are as short as they say only without the kernel's default slack of 50 us.
+  prctl(PR_SET_TIMERSLACK, 1);
+  // The stacks of bursts in Loop are large; it lives on the heap.
+  const auto loop = std::make_unique<Loop>(options);
+  publish::Door& door = *options.door;
+  publish::Counters& counters = door.counters;
+  uint32_t empty_turns = 0;
+  uint64_t turn_began = rte_rdtsc();
+  door.wake();
+  while (!stop.load(std::memory_order_relaxed)) {
+    const size_t packets = loop->turn();
+    const uint64_t turn_ended = rte_rdtsc();
+    counters.total_cycles.add(turn_ended - turn_began);
+    counters.turns.add(1);
+    if (packets != 0) {
+      counters.busy_cycles.add(turn_ended - turn_began);
+      counters.busy_packets.add(packets);
+      empty_turns = 0;
+    } else if (++empty_turns >= kTurnsBeforeSleep && options.idle == Idle::Adaptive) {
+      door.sleep();
+      const timespec pause{.tv_sec = 0, .tv_nsec = kSleepNanoseconds};
+      nanosleep(&pause, nullptr);
+      door.wake();
+    } else if (empty_turns % kTurnsBeforeYield == 0) {
+      sched_yield();
+    }
+    turn_began = turn_ended;
+  }
+  door.sleep();
+}
+
+Workers::Workers(std::vector<WorkerOptions> options) : options_(std::move(options)) {
+  for (const WorkerOptions& worker : options_) launches_.push_back({&worker, &stop_});
+}
+
+void Workers::start() {
+  CHECK(!running_);
+  running_ = true;
+  for (Launch& launch : launches_) {
+    CHECK(rte_eal_remote_launch(worker_main, &launch, lcore_of_worker(launch.options->index)) == 0);
+  }
+}
+
+void Workers::stop() {
+  if (!running_) return;
+  stop_.store(true, std::memory_order_relaxed);
+  for (const WorkerOptions& options : options_) rte_eal_wait_lcore(lcore_of_worker(options.index));
+  running_ = false;
+}
+
+}  // namespace turnpike::io

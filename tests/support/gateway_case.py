@@ -1,0 +1,68 @@
+"""The frame of a test that needs a running turnpiked with real clients around it."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from collections.abc import Sequence
+
+import requirements
+from lab import Failed, Lab, Namespace
+from testbed import Testbed
+from turnpiked import Config, Gateway
+from wireguard import ping
+
+
+class GatewayCase(unittest.TestCase):
+    """A Testbed for each test; whatever the test does, the gateway must stop cleanly at its end."""
+
+    lab: Lab
+    bed: Testbed
+    gateway: Gateway | None
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        requirements.need(("ip", "ethtool", "wg", "wireguard-go", "ping", "iperf3"), tun=True)
+
+    def setUp(self) -> None:
+        self.gateway = None
+        self.lab = self.enterContext(Lab("interop"))
+        # Cleanups run last in, first out: the logs are printed while the lab still has them.
+        self.addCleanup(self._print_logs_of_a_failure)
+        self.bed = Testbed(self.lab)
+
+    def start(self, workers: int = 1, peers: Sequence[Config] | None = None) -> Gateway:
+        """Starts turnpiked for the clients made so far."""
+        self.gateway = self.bed.gateway(workers, peers)
+        self.gateway.start()
+        return self.gateway
+
+    def tearDown(self) -> None:
+        if self.gateway is not None:
+            self.gateway.check_alive()
+            self.assertEqual(self.gateway.stop(), 0, "turnpiked ends with 0 on SIGTERM")
+
+    def _print_logs_of_a_failure(self) -> None:
+        if not getattr(self._outcome, "success", True):
+            print(self.lab.logs(60), file=sys.stderr, flush=True)
+
+    def assert_pings(self, space: Namespace, *addresses: str, count: int = 5, size: int = 56) -> None:
+        """Every one comes back: held packets too, so not even the first may be lost."""
+        for address in addresses:
+            self.assertEqual(ping(space, address, count, size), (count, count), f"{space.name} pings {address}")
+
+    def assert_silent(self, space: Namespace, address: str, source: str | None = None) -> None:
+        self.assertEqual(ping(space, address, 3, wait=2, source=source)[1], 0, f"{space.name} pings {address}")
+
+    def drops(self) -> int:
+        """All packets that the gateway dropped, whatever the reason."""
+        assert self.gateway is not None
+        return sum(self.gateway.show()["drops"].values())
+
+    def session_of(self, name: str) -> Config:
+        """What `turnpike show` says of a peer that has a session."""
+        assert self.gateway is not None
+        peer = self.gateway.peer(name)
+        if peer["last_handshake"] is None:
+            raise Failed(f"{name} has no session: {peer}")
+        return peer

@@ -1,0 +1,55 @@
+"""What a system test needs from the machine; what is missing is named, never silently passed over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import unittest
+
+# Programs of the tests and the Debian packages that bring them.
+PACKAGES = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "ethtool": "ethtool",
+    "ip": "iproute2",
+    "iperf3": "iperf3",
+    "ping": "iputils-ping",
+    "tcpdump": "tcpdump",
+    "wg": "wireguard-tools",
+    "wireguard-go": "wireguard-go",
+}
+
+
+class Missing(Exception):
+    """A requirement that the machine does not meet, in one sentence that says what to do."""
+
+
+def find_missing(programs: tuple[str, ...] = (), namespaces: bool = True, tun: bool = False) -> list[str]:
+    """One sentence for each requirement that is not met."""
+    missing = []
+    # Debian keeps ip and ethtool where only root's PATH looks.
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    for program in programs:
+        if shutil.which(program, path=path) is None:
+            missing.append(f"program {program} is missing (Debian package {PACKAGES.get(program, program)})")
+    if namespaces:
+        if os.geteuid() != 0:
+            missing.append("root is needed to make network namespaces (run it with sudo)")
+        elif subprocess.run(["unshare", "--net", "--mount", "true"], check=False,
+                            capture_output=True).returncode != 0:
+            missing.append("this system does not allow network namespaces (in a container: --privileged)")
+    if tun and not os.path.exists("/dev/net/tun"):
+        missing.append("/dev/net/tun is missing (modprobe tun; in a container: --device /dev/net/tun)")
+    return missing
+
+
+def need(programs: tuple[str, ...] = (), namespaces: bool = True, tun: bool = False) -> None:
+    """Raises when something is missing: unittest.SkipTest under --allow-skip, else Missing."""
+    missing = find_missing(programs, namespaces, tun)
+    if not missing:
+        return
+    text = "; ".join(missing)
+    if os.environ.get("TURNPIKE_ALLOW_SKIP"):
+        raise unittest.SkipTest(text)
+    raise Missing(text)

@@ -1,0 +1,128 @@
+"""Starts and stops turnpiked in a namespace of a Lab, writes its YAML, reads `turnpike show --json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from lab import Failed, Lab, Namespace, Process, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+# The build under test; meson sets it, so that a sanitized build can be tried in the same way.
+BUILD = Path(os.environ.get("TURNPIKE_BUILD_DIR", ROOT / "build"))
+
+Config = dict[str, Any]
+
+_PLAIN_SCALAR = re.compile(r"[A-Za-z/][A-Za-z0-9_./,=@-]*$")
+_NOT_A_STRING = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
+
+
+def _scalar(value: object) -> str:
+    """Quoted unless it is plainly a word: YAML reads too many things as numbers and times."""
+    if isinstance(value, str) and _PLAIN_SCALAR.match(value) and value.lower() not in _NOT_A_STRING:
+        return value
+    return json.dumps(value)
+
+
+def to_yaml(value: object, indent: int = 0) -> str:
+    """Block style as a person would write it; lists of scalars stay on one line."""
+    pad = " " * indent
+    if isinstance(value, dict):
+        lines = []
+        for key, child in value.items():
+            nested = isinstance(child, dict) or (isinstance(child, list) and any(isinstance(c, dict) for c in child))
+            if nested and child:
+                lines.append(f"{pad}{key}:\n{to_yaml(child, indent + 2)}")
+            else:
+                lines.append(f"{pad}{key}: {to_yaml(child)}")
+        return "\n".join(lines)
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        # The dash takes the place of the first two blanks of the item's block.
+        return "\n".join(f"{pad}- {to_yaml(item, indent + 2)[indent + 2:]}" for item in value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_scalar(item) for item in value) + "]"
+    return _scalar(value)
+
+
+def program(name: str) -> str:
+    """The path of turnpiked or turnpike in the build under test."""
+    folder = {"turnpiked": "control/daemon", "turnpike": "control/cli"}[name]
+    for path in (BUILD / name, BUILD / folder / name):
+        if path.exists():
+            return str(path)
+    raise Failed(f"{BUILD / name} does not exist; run scripts/build")
+
+
+def worker_cpus(count: int) -> list[int]:
+    """CPUs for `count` workers: the last ones, since the session and control threads sit on the first."""
+    usable = sorted(os.sched_getaffinity(0))
+    if count > len(usable):
+        raise Failed(f"{count} workers need {count} CPUs; this machine lets us use {len(usable)}")
+    return usable[-count:]
+
+
+class Gateway:
+    """One turnpiked with everything that it keeps in the lab's directory."""
+
+    def __init__(self, lab: Lab, space: Namespace, ports: list[Config], tunnels: list[Config],
+                 workers: int = 1, **dataplane: object) -> None:
+        self.space = space
+        self.dir = lab.dir / "gateway"
+        self.dir.mkdir(mode=0o700)
+        self.socket = self.dir / "control.sock"
+        self.config_file = self.dir / "turnpike.yaml"
+        self.process: Process | None = None
+        first = min(os.sched_getaffinity(0))
+        self.config: Config = {
+            "dataplane": {"workers": worker_cpus(workers), "main_core": first, "session_cores": [first],
+                          "hugepages": False, "memory": 512, "file_prefix": lab.tag, **dataplane},
+            "ports": ports,
+            "tunnels": tunnels,
+            # In a namespace of the lab this is a /run of our own, where the stock wg looks.
+            "control": {"socket": str(self.socket), "wg_socket_dir": "/var/run/wireguard", "metrics": "",
+                        "state": str(self.dir / "state.db"), "durability": "off"},
+        }
+
+    @property
+    def log(self) -> Path:
+        assert self.process is not None
+        return self.process.log
+
+    def start(self, seconds: float = 60) -> None:
+        """Writes the configuration and waits until the daemon answers."""
+        self.config_file.touch(mode=0o600)
+        self.config_file.write_text(to_yaml(self.config) + "\n")
+        self.process = self.space.start("turnpiked", program("turnpiked"), "--config", str(self.config_file))
+
+        def ready() -> bool:
+            self.check_alive()
+            return self.cli("show", "--json", check=False).returncode == 0
+
+        wait_until("turnpiked answers `turnpike show`", ready, seconds, every=0.2)
+
+    def check_alive(self) -> None:
+        assert self.process is not None
+        if not self.process.running():
+            raise Failed(f"turnpiked ended with {self.process.wait()}:\n{self.process.tail()}")
+
+    def cli(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.space.run(program("turnpike"), "--socket", str(self.socket), *words, check=check)
+
+    def show(self) -> dict[str, Any]:
+        return json.loads(self.cli("show", "--json").stdout)
+
+    def peer(self, name: str) -> dict[str, Any]:
+        """What `show` says of one peer."""
+        for peer in self.show()["peers"]:
+            if peer["name"] == name:
+                return peer
+        raise Failed(f"turnpike show knows no peer {name}")
+
+    def stop(self, seconds: float = 20) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process is not None
+        return self.process.stop(seconds)
