@@ -92,13 +92,12 @@ Result<void, std::string> start_eal(const EalOptions& options) {
   return {};
 }
 
-void stop_eal(const EalOptions& options) {
+void stop_eal() {
+  // The EAL leaves its directory behind; it is ours alone by the file prefix.
+  const std::filesystem::path directory = rte_eal_get_runtime_dir();
   rte_eal_cleanup();
-  // The EAL leaves its directory behind; it is ours by the file prefix.
-  const char* runtime = getenv("RUNTIME_DIRECTORY");
-  const std::filesystem::path base = runtime != nullptr ? runtime : "/var/run";
   std::error_code ignored;
-  std::filesystem::remove_all(base / "dpdk" / options.file_prefix, ignored);
+  std::filesystem::remove_all(directory, ignored);
 }
 
 }  // namespace turnpike::io

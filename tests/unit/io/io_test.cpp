@@ -35,7 +35,7 @@ class Environment final : public testing::Environment {
     buffers = make_buffers("io-test", 4'095, 2'048, 64);
     ASSERT_NE(buffers, nullptr) << take_last_errors();
   }
-  void TearDown() override { stop_eal(eal_options()); }
+  void TearDown() override { stop_eal(); }
   static inline rte_mempool* buffers = nullptr;
 };
 
