@@ -53,12 +53,16 @@ def _frame(title: str, caption: str, height: int, body: list[str]) -> str:
         "</svg>", ""])
 
 
+def _fill(number: int) -> str:
+    """The colours once in full, then paler."""
+    return f'fill="{COLOURS[number % len(COLOURS)]}" fill-opacity="{1 if number < len(COLOURS) else 0.45}"'
+
+
 def _legend(names: list[str]) -> list[str]:
     out = []
     for i, name in enumerate(names):
         y = TOP + 14 + 22 * i
-        out.append(f'<rect x="{WIDTH - RIGHT + 20}" y="{y - 10}" width="14" height="12" '
-                   f'fill="{COLOURS[i % len(COLOURS)]}"/>')
+        out.append(f'<rect x="{WIDTH - RIGHT + 20}" y="{y - 10}" width="14" height="12" {_fill(i)}/>')
         out.append(_text(WIDTH - RIGHT + 40, y, name))
     return out
 
@@ -94,7 +98,7 @@ def line_chart(title: str, x_label: str, y_label: str, curves: Curves, caption: 
     out.append(_text((LEFT + right) / 2, bottom + 42, x_label + " (logarithmic)", "middle"))
     middle = (TOP + bottom) / 2
     out.append(_text(24, middle, y_label, "middle", extra=f' transform="rotate(-90 24 {middle:.1f})"'))
-    for i, points in enumerate(curves.values()):
+    for i, points in reversed(list(enumerate(curves.values()))):  # the first, ours, on top
         colour = COLOURS[i % len(COLOURS)]
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in points)
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{3 if i == 0 else 2}"/>')
@@ -107,11 +111,9 @@ def line_chart(title: str, x_label: str, y_label: str, curves: Curves, caption: 
 def stacked_bars(title: str, x_label: str, bars: dict[str, dict[str, float]], caption: str = "") -> str:
     """One horizontal bar for each case, its parts side by side, with the total at its end."""
     left = 270
-    bottom = TOP + 34 * len(bars) + 10
-    height, right = bottom + BOTTOM, WIDTH - RIGHT
     parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
-    bottom = max(bottom, TOP + 22 * len(parts))
-    height = bottom + BOTTOM
+    bottom = TOP + max(34 * len(bars) + 10, 22 * len(parts))
+    height, right = bottom + BOTTOM, WIDTH - RIGHT
     steps = ticks(max(sum(bar.values()) for bar in bars.values()))
 
     def at_x(value: float) -> float:
@@ -127,10 +129,8 @@ def stacked_bars(title: str, x_label: str, bars: dict[str, dict[str, float]], ca
         out.append(_text(left - 8, y + 16, name, "end", size=11))
         start = 0.0
         for part, value in bar.items():
-            colour = parts.index(part) % len(COLOURS)
             out.append(f'<rect x="{at_x(start):.1f}" y="{y}" width="{max(0.0, at_x(value) - left):.1f}" height="22" '
-                       f'fill="{COLOURS[colour]}" fill-opacity="{1.0 if parts.index(part) < len(COLOURS) else 0.5}" '
-                       f'stroke="white"><title>{escape(part)}: {value:.4g}</title></rect>')
+                       f'{_fill(parts.index(part))} stroke="white"><title>{escape(part)}: {value:.4g}</title></rect>')
             start += value
         out.append(_text(at_x(start) + 4, y + 16, short(round(start)), size=11))
     return _frame(title, caption, height, out + _legend(parts))
