@@ -26,6 +26,15 @@ TEST(Peers, RemovedAndAddedAgainWhileTrafficFlows) {
                 });
 }
 
+TEST(Peers, PacketRightAfterOneWasAddedIsHeldForItsHandshake) {
+  for_each_seed(4, {.delay_max = 20ms}, [](World& world) {
+    const auto [a, b] = world.two_gateways();
+    world.send({.from = a, .to = b, .burst = 5});  // before the session thread has had a turn
+    world.run_for(2s);
+    EXPECT_EQ(world.inner_packets_delivered(), 5u);
+  });
+}
+
 TEST(Peers, RemovalOfOneLeavesTheOthersTrafficAlone) {
   for_each_seed(6, {.delay_min = 1ms, .delay_max = 20ms, .interleave = 0.6}, [](World& world) {
     const GatewayNumber hub = world.add_gateway();
