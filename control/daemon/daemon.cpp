@@ -175,7 +175,7 @@ void Daemon::commit(state::Transaction transaction, api::CommitOptions options,
   }
   auto change = state::plan(state_, transaction);
   if (!change) return answer(std::move(change.error()));
-  api::Committed committed{.generation = state_.generation()};
+  api::Committed committed{.generation = state_.generation(), .changed = !change->empty()};
   if (options.dry_run) {
     for (const state::Nested& nested : state::nested_prefixes(state_, *change, kNestedShownMax)) {
       committed.warnings.push_back(state::describe(nested));

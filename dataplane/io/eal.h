@@ -20,7 +20,7 @@ struct EalOptions {
   std::vector<std::string> extra;        // dataplane.eal, passed as they are
 };
 
-// Starts the EAL; the error is one line that says what is missing. Pins the calling thread to main_core
+// Starts the EAL; the error is one line that says what is missing; start-up is over then for this process. Pins the calling thread to main_core
 // as a side effect of DPDK, so that threads made later set their own affinity.
 [[nodiscard]] Result<void, std::string> start_eal(const EalOptions& options);
 
