@@ -28,8 +28,9 @@ class Unique {
            Report& report) {
     const auto [first, fresh] = places_.try_emplace(value, at);
     if (fresh) return;
-    report.mistake(at, path, cat({shown, " stands at ", place_text(first->second),
-                                  " already; it must be unique"}));
+    report.mistake(
+        at, path,
+        cat({shown, " stands at ", place_text(first->second), " already; it must be unique"}));
   }
 
  private:
@@ -39,8 +40,9 @@ class Unique {
 void check_count(size_t count, size_t limit, std::string_view what, Location at, const Path& path,
                  Report& report) {
   if (count <= limit) return;
-  report.mistake(at, path, cat({"has ", std::to_string(count), " entries; at most ",
-                                std::to_string(limit), " ", what, " are possible"}));
+  report.mistake(at, path,
+                 cat({"has ", std::to_string(count), " entries; at most ", std::to_string(limit),
+                      " ", what, " are possible"}));
 }
 
 void check_dataplane(const Dataplane& dataplane, Report& report) {
@@ -68,8 +70,7 @@ class OwnAddresses {
       const Path path = list.item(i);
       if (ip.is_none()) continue;
       if (ip.is_multicast() || ip.is_unspecified() || ip.is_broadcast() || ip.is_loopback()) {
-        report.mistake(own.at, path,
-                       cat({to_string(ip), " cannot be an interface's own address"}));
+        report.mistake(own.at, path, cat({to_string(ip), " cannot be an interface's own address"}));
         continue;
       }
       check_subnet(own, path, report);
@@ -78,7 +79,8 @@ class OwnAddresses {
   }
 
  private:
-  // RFC 1122, 3.2.1.3: the first and the last address of an IPv4 subnet name no host; RFC 3021 excepts /31.
+  // RFC 1122, 3.2.1.3: the first and the last address of an IPv4 subnet name no host; RFC 3021
+  // excepts /31.
   static void check_subnet(const OwnAddress& own, const Path& path, Report& report) {
     if (!own.value.address.is_v4() || own.value.length >= 31) return;
     const uint32_t host_mask = own.value.length == 0 ? ~0u : ~0u >> own.value.length;
@@ -101,8 +103,9 @@ bool has_v6(std::span<const OwnAddress> addresses) {
 void check_mtu(uint16_t mtu, std::span<const OwnAddress> addresses, Location at, const Path& path,
                Report& report) {
   if (mtu >= kMinMtuV6 || !has_v6(addresses)) return;
-  report.mistake(at, path, cat({std::to_string(mtu), " is below 1280, which IPv6 needs; raise it ",
-                                "or remove the IPv6 addresses"}));
+  report.mistake(at, path,
+                 cat({std::to_string(mtu), " is below 1280, which IPv6 needs; raise it ",
+                      "or remove the IPv6 addresses"}));
 }
 
 void check_routes(const Port& port, const Path& port_path, Report& report) {
@@ -115,23 +118,25 @@ void check_routes(const Port& port, const Path& port_path, Report& report) {
     destinations.add(route.to, cat({"a route to ", to_string(route.to)}), route.at, path, report);
     const std::string via = to_string(route.via);
     if (route.via.family != route.to.address.family) {
-      report.mistake(route.at, path, cat({"via ", via, " is not of the family of ",
-                                          to_string(route.to), "; both must be IPv4 or IPv6"}));
-    } else if (route.via.is_multicast() || route.via.is_unspecified() ||
-               route.via.is_broadcast() || route.via.is_loopback()) {
+      report.mistake(route.at, path,
+                     cat({"via ", via, " is not of the family of ", to_string(route.to),
+                          "; both must be IPv4 or IPv6"}));
+    } else if (route.via.is_multicast() || route.via.is_unspecified() || route.via.is_broadcast() ||
+               route.via.is_loopback()) {
       report.mistake(route.at, path, cat({"via ", via, " is no address of a single host"}));
     } else if (std::any_of(port.addresses.begin(), port.addresses.end(),
                            [&](const OwnAddress& own) { return own.value.address == route.via; })) {
-      report.mistake(route.at, path, cat({"via ", via, " is the port's own address; a neighbour's ",
-                                          "is expected"}));
+      report.mistake(
+          route.at, path,
+          cat({"via ", via, " is the port's own address; a neighbour's ", "is expected"}));
     } else if (!(route.via.is_v6() && route.via.is_link_local()) &&
-               std::none_of(port.addresses.begin(), port.addresses.end(),
-                            [&](const OwnAddress& own) {
-                              return !own.value.address.is_none() &&
-                                     own.value.subnet().contains(route.via);
-                            })) {
-      report.mistake(route.at, path, cat({"via ", via, " lies in no subnet of the port's addresses; ",
-                                          "a neighbour's address is expected"}));
+               std::none_of(
+                   port.addresses.begin(), port.addresses.end(), [&](const OwnAddress& own) {
+                     return !own.value.address.is_none() && own.value.subnet().contains(route.via);
+                   })) {
+      report.mistake(route.at, path,
+                     cat({"via ", via, " lies in no subnet of the port's addresses; ",
+                          "a neighbour's address is expected"}));
     }
   }
 }
@@ -192,7 +197,9 @@ const Port* find_port(const std::vector<Port>& ports, std::string_view name) {
 }
 
 // What a packet grows by outside: IP, UDP, WireGuard's header and tag.
-uint16_t overhead_bytes(const Port& outside) { return has_v6(outside.addresses) ? 80 : 60; }
+uint16_t overhead_bytes(const Port& outside) {
+  return has_v6(outside.addresses) ? 80 : 60;
+}
 
 void check_tunnel_ports(const Config& config, const Tunnel& tunnel, const Path& path,
                         Report& report) {
@@ -207,8 +214,9 @@ void check_tunnel_ports(const Config& config, const Tunnel& tunnel, const Path& 
   const Port* outside = exists(tunnel.outside, "outside");
   (void)exists(tunnel.inside, "inside");
   if (!tunnel.outside.empty() && tunnel.outside == tunnel.inside) {
-    report.mistake(tunnel.places.of("inside"), path.key("inside"),
-                   cat({quote(tunnel.inside), " is 'outside' too; two different ports are needed"}));
+    report.mistake(
+        tunnel.places.of("inside"), path.key("inside"),
+        cat({quote(tunnel.inside), " is 'outside' too; two different ports are needed"}));
   }
   if (outside == nullptr) return;
   if (outside->addresses.empty()) {
@@ -219,9 +227,10 @@ void check_tunnel_ports(const Config& config, const Tunnel& tunnel, const Path& 
   }
   const int fits = int{outside->mtu} - overhead_bytes(*outside);
   if (tunnel.mtu > fits) {
-    report.warning(tunnel.places.of("mtu"), path.key("mtu"),
-                   cat({std::to_string(tunnel.mtu), " makes packets that do not fit the MTU of port ",
-                        quote(outside->name), "; ", std::to_string(fits), " fits"}));
+    report.warning(
+        tunnel.places.of("mtu"), path.key("mtu"),
+        cat({std::to_string(tunnel.mtu), " makes packets that do not fit the MTU of port ",
+             quote(outside->name), "; ", std::to_string(fits), " fits"}));
   }
 }
 
@@ -230,7 +239,8 @@ std::string called(const Peer& peer) {
                            : cat({"peer ", quote(peer.name)});
 }
 
-// Each prefix belongs to one enabled peer. Sorting takes 16 bytes a prefix, a table several times that.
+// Each prefix belongs to one enabled peer. Sorting takes 16 bytes a prefix, a table several times
+// that.
 void check_claims(const Tunnel& tunnel, const Path& peers_path, Report& report) {
   struct Claim {
     const AllowedIp* allowed;
@@ -260,39 +270,73 @@ void check_claims(const Tunnel& tunnel, const Path& peers_path, Report& report) 
     const Path peer = peers_path.item(claim.peer);
     const Path list = peer.key("allowed_ips");
     const std::string prefix = to_string(claim.allowed->prefix);
-    report.mistake(claim.allowed->at, list.item(claim.index),
-                   claim.peer == owner.peer
-                       ? cat({prefix, " stands twice, first at ", place_text(owner.allowed->at)})
-                       : cat({prefix, " is allowed to ", called(tunnel.peers[owner.peer]), " at ",
-                              place_text(owner.allowed->at), " already; one peer only may own it"}));
+    report.mistake(
+        claim.allowed->at, list.item(claim.index),
+        claim.peer == owner.peer
+            ? cat({prefix, " stands twice, first at ", place_text(owner.allowed->at)})
+            : cat({prefix, " is allowed to ", called(tunnel.peers[owner.peer]), " at ",
+                   place_text(owner.allowed->at), " already; one peer only may own it"}));
+  }
+}
+
+// Sorted, not hashed: nobody promises that the keys of a file spread well.
+void check_public_keys(const Tunnel& tunnel, const Path& peers_path, Report& report) {
+  const PublicKey unknown;
+  std::vector<uint32_t> order;
+  order.reserve(tunnel.peers.size());
+  for (size_t i = 0; i < tunnel.peers.size(); ++i) {
+    if (tunnel.peers[i].public_key != unknown) order.push_back(static_cast<uint32_t>(i));
+  }
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    return std::tie(tunnel.peers[a].public_key, a) < std::tie(tunnel.peers[b].public_key, b);
+  });
+  for (size_t i = 1, first = 0; i < order.size(); ++i) {
+    const Peer& peer = tunnel.peers[order[i]];
+    const Peer& before = tunnel.peers[order[first]];
+    if (peer.public_key != before.public_key) {
+      first = i;
+      continue;
+    }
+    const Path here = peers_path.item(order[i]);
+    report.mistake(peer.public_key_at, here.key("public_key"),
+                   cat({"this key stands at ", place_text(before.public_key_at),
+                        " already; a tunnel has one peer for each public key"}));
+  }
+}
+
+// A peer that the tunnel has no address to call from.
+void warn_of_unreachable(const Tunnel& tunnel, const Port& outside, const Path& peers_path,
+                         Report& report) {
+  bool v4 = false;
+  bool v6 = false;
+  for (const OwnAddress& own : outside.addresses) {
+    v4 |= own.value.address.is_v4();
+    v6 |= own.value.address.is_v6();
+  }
+  for (size_t i = 0; i < tunnel.peers.size(); ++i) {
+    const Peer& peer = tunnel.peers[i];
+    if (peer.endpoint.is_none() || (peer.endpoint.address.is_v4() ? v4 : v6)) continue;
+    const Path here = peers_path.item(i);
+    report.warning(peer.at, here.key("endpoint"),
+                   cat({to_string(peer.endpoint), " cannot be called: port ", quote(outside.name),
+                        " has no ", peer.endpoint.address.is_v4() ? "IPv4" : "IPv6", " address"}));
   }
 }
 
 void check_peers(const Tunnel& tunnel, const Path& path, Report& report) {
   const Path list = path.key("peers");
   std::unordered_map<std::string_view, Location> names;
-  std::unordered_map<PublicKey, Location> keys;
-  const PublicKey unknown;
   for (size_t i = 0; i < tunnel.peers.size(); ++i) {
     const Peer& peer = tunnel.peers[i];
+    if (peer.name.empty()) continue;
+    const auto [first, fresh] = names.try_emplace(peer.name, peer.name_at);
+    if (fresh) continue;
     const Path here = list.item(i);
-    if (!peer.name.empty()) {
-      const auto [first, fresh] = names.try_emplace(peer.name, peer.name_at);
-      if (!fresh) {
-        report.mistake(peer.name_at, here.key("name"),
-                       cat({"peer name ", quote(peer.name), " stands at ",
-                            place_text(first->second), " already; it must be unique in the tunnel"}));
-      }
-    }
-    if (peer.public_key != unknown) {
-      const auto [first, fresh] = keys.try_emplace(peer.public_key, peer.public_key_at);
-      if (!fresh) {
-        report.mistake(peer.public_key_at, here.key("public_key"),
-                       cat({"this key stands at ", place_text(first->second),
-                            " already; a tunnel has one peer for each public key"}));
-      }
-    }
+    report.mistake(peer.name_at, here.key("name"),
+                   cat({"peer name ", quote(peer.name), " stands at ", place_text(first->second),
+                        " already; it must be unique in the tunnel"}));
   }
+  check_public_keys(tunnel, list, report);
   check_claims(tunnel, list, report);
 }
 
@@ -322,6 +366,8 @@ void check_tunnels(const Config& config, OwnAddresses& addresses, Report& report
     addresses.add(tunnel.addresses, path.key("addresses"), report);
     check_mtu(tunnel.mtu, tunnel.addresses, tunnel.places.of("mtu"), path.key("mtu"), report);
     check_peers(tunnel, path, report);
+    const Port* outside = find_port(config.ports, tunnel.outside);
+    if (outside != nullptr) warn_of_unreachable(tunnel, *outside, path.key("peers"), report);
   }
 }
 

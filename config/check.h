@@ -1,5 +1,5 @@
-// What can be judged only when the whole file is read: names that must be unique, names that must exist,
-// prefixes and addresses that must not meet.
+// What can be judged only when the whole file is read: names that must be unique, names that must
+// exist, prefixes and addresses that must not meet.
 #pragma once
 
 #include "config/config.h"

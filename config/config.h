@@ -1,10 +1,14 @@
-// The validated configuration as a value: what the loader promises to the daemon and the command line.
-//   Promises:  every number is in its range; names are unique; the ports that a tunnel names exist and
-//              differ; no prefix is allowed to two enabled peers of one tunnel; no public key stands twice
-//              in a tunnel. All paths are absolute or relative to the process, no longer to the file.
-//   Not here:  whether a CPU, a device or a group exists (the daemon finds out at start), and whether a
-//              peer's public key is the tunnel's own (that takes X25519; the daemon checks it and reports at
-//              Peer::public_key_at).
+// The validated configuration as a value: what the loader promises to the daemon and the command
+// line.
+//   Promises:  every number is in its range; names are unique; the ports that a tunnel names exist
+//   and
+//              differ; no prefix is allowed to two enabled peers of one tunnel; no public key
+//              stands twice in a tunnel. All paths are absolute or relative to the process, no
+//              longer to the file.
+//   Not here:  whether a CPU, a device or a group exists (the daemon finds out at start), and
+//   whether a
+//              peer's public key is the tunnel's own (that takes X25519; the daemon checks it and
+//              reports at Peer::public_key_at).
 //   Equality:  compares what is said, not where it stands.
 #pragma once
 
@@ -20,12 +24,12 @@
 namespace turnpike::config {
 
 enum class AeadChoice : uint8_t { Auto, IpsecMb, Libsodium };
-enum class IdlePolicy : uint8_t { Poll, Adaptive };      // what a worker does when there is no work
-enum class ConflictPolicy : uint8_t { Refuse, Move };    // for wg(8); move is what others do
+enum class IdlePolicy : uint8_t { Poll, Adaptive };    // what a worker does when there is no work
+enum class ConflictPolicy : uint8_t { Refuse, Move };  // for wg(8); move is what others do
 enum class Durability : uint8_t { Full, Off };
 
 struct Dataplane {
-  std::vector<uint32_t> workers{1};        // CPUs, one worker each; distinct, at least one
+  std::vector<uint32_t> workers{1};  // CPUs, one worker each; distinct, at least one
   uint32_t main_core = 0;
   std::vector<uint32_t> session_cores{0};  // distinct, at least one
   bool hugepages = false;
@@ -100,7 +104,7 @@ struct Tunnel {
 
 struct Control {
   std::string socket = "/run/turnpike/control.sock";
-  std::string group;                                // empty: nobody but root and the owner
+  std::string group;                                 // empty: nobody but root and the owner
   std::string wg_socket_dir = "/var/run/wireguard";  // empty: no sockets for wg(8)
   std::optional<Endpoint> metrics = Endpoint{IpAddress::v4(0x7f000001), 9586};
   std::string state = "/var/lib/turnpike/state.db";

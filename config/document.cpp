@@ -21,7 +21,8 @@ namespace {
 // More keys than any mapping of ours has, by far; bounds the search for repeated ones.
 constexpr size_t kMaxKeys = 256;
 
-// Ends the parse after a mistake behind which nothing can be understood. Thrown and caught in this file.
+// Ends the parse after a mistake behind which nothing can be understood. Thrown and caught in this
+// file.
 struct Stop {
   Location at;
   std::string message;
@@ -70,11 +71,12 @@ class Builder : public YAML::EventHandler {
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     refuse_anchor(mark, anchor);
-    finish({.kind = NodeKind::Null, .at = location(mark)});
+    // The library's mark is that of whatever follows; a missing value is missed at its key.
+    const bool after_key = !frames_.empty() && frames_.back().has_key;
+    finish({.kind = NodeKind::Null, .at = after_key ? frames_.back().key.at : location(mark)});
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
-    report_.mistake_at(location(mark), path(),
-                       "an alias (*) is not allowed; write the value out");
+    report_.mistake_at(location(mark), path(), "an alias (*) is not allowed; write the value out");
     finish({.kind = NodeKind::Broken, .at = location(mark)});
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -226,8 +228,7 @@ std::optional<Node> read_document(std::string_view text, Report& report, PeerSin
     report.mistake(stop.at, Path(), stop.message);
     return std::nullopt;
   } catch (const YAML::Exception& error) {
-    report.mistake(builder.location(error.mark), Path(),
-                   cat({"this is not YAML: ", error.msg}));
+    report.mistake(builder.location(error.mark), Path(), cat({"this is not YAML: ", error.msg}));
     return std::nullopt;
   } catch (const std::exception& error) {
     report.mistake(builder.end(), Path(), cat({"cannot be read: ", error.what()}));

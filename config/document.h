@@ -1,4 +1,5 @@
-// YAML text into nodes, by the events of the YAML library. The only file that includes it is document.cpp.
+// YAML text into nodes, by the events of the YAML library. The only file that includes it is
+// document.cpp.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +18,8 @@ class PeerSink {
   virtual void take_peer(size_t tunnel, size_t index, Node&& peer) = 0;
 };
 
-// The document without its peers (their sequences are empty). Nothing after a mistake of syntax. Anchors,
-// aliases, tags and repeated keys are reported here; what they touch is Broken.
+// The document without its peers (their sequences are empty). Nothing after a mistake of syntax.
+// Anchors, aliases, tags and repeated keys are reported here; what they touch is Broken.
 [[nodiscard]] std::optional<Node> read_document(std::string_view text, Report& report,
                                                 PeerSink& sink);
 

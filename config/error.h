@@ -13,15 +13,15 @@ namespace turnpike::config {
 struct Location {
   uint32_t line = 0;
   uint32_t column = 0;
-  // Where a value stands is no part of what it says: two files that differ in layout alone give equal
-  // configurations.
+  // Where a value stands is no part of what it says: two files that differ in layout alone give
+  // equal configurations.
   friend bool operator==(const Location&, const Location&) { return true; }
 };
 
 // A mistake, or a warning.
 struct ConfigError {
   std::string file;
-  uint32_t line = 0;    // 0: the file as a whole (it cannot be opened, for example)
+  uint32_t line = 0;  // 0: the file as a whole (it cannot be opened, for example)
   uint32_t column = 0;
   std::string path;     // tunnels[0].peers[2].allowed_ips[0]; empty for the whole document
   std::string message;  // what is wrong, and what would be right; never holds a secret

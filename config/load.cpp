@@ -62,8 +62,12 @@ class SecretText {
 size_t utf8_length(std::string_view text, size_t at) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[at + i]); };
   const unsigned first = byte(0);
-  const size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3
-                        : first < 0xf5 ? 4 : 0;
+  const size_t length = first < 0x80   ? 1
+                        : first < 0xc2 ? 0
+                        : first < 0xe0 ? 2
+                        : first < 0xf0 ? 3
+                        : first < 0xf5 ? 4
+                                       : 0;
   if (length == 0 || at + length > text.size()) return 0;
   for (size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
@@ -82,8 +86,9 @@ bool check_characters(std::string_view text, Report& report) {
   for (size_t i = 0; i < text.size();) {
     const auto byte = static_cast<unsigned char>(text[i]);
     if ((byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f) {
-      report.mistake(at, Path(), cat({"control character ", quote(text.substr(i, 1)),
-                                      "; a configuration is plain text"}));
+      report.mistake(
+          at, Path(),
+          cat({"control character ", quote(text.substr(i, 1)), "; a configuration is plain text"}));
       return false;
     }
     const size_t length = utf8_length(text, i);
@@ -99,8 +104,8 @@ bool check_characters(std::string_view text, Report& report) {
 }
 
 Result<Config, std::vector<ConfigError>> parse(std::string_view text,
-                                               const std::filesystem::path& base,
-                                               bool open_to_all, Report& report) {
+                                               const std::filesystem::path& base, bool open_to_all,
+                                               Report& report) {
   if (!check_characters(text, report)) return fail(report.take_mistakes());
   DocumentReader reader(base, report);
   std::optional<Node> root = read_document(text, report, reader);
@@ -142,7 +147,7 @@ Result<Config, std::vector<ConfigError>> load_config(const std::filesystem::path
     int fd;
     ~Closer() { ::close(fd); }
   } closer{fd};
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return failed("cannot be read: ");
   if (!S_ISREG(status.st_mode)) return unreadable(name, "is no regular file");
   const auto size = static_cast<size_t>(status.st_size);

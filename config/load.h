@@ -1,8 +1,11 @@
 // Reads a YAML configuration into the validated value, or says everything that is wrong with it.
 //   Threads:  any; nothing is shared.
-//   Bounds:   kMaxFileBytes of text, kMaxDepth levels, kMaxReported mistakes (the last entry counts the
-//             rest). Of a syntax error only the first is reported; of content all, in order of place.
-//   Secrets:  buffers of the loader that held keys are wiped. A key that stands in the YAML text itself also
+//   Bounds:   kMaxFileBytes of text, kMaxDepth levels, kMaxReported mistakes (the last entry counts
+//   the
+//             rest). Of a syntax error only the first is reported; of content all, in order of
+//             place.
+//   Secrets:  buffers of the loader that held keys are wiped. A key that stands in the YAML text
+//   itself also
 //             passes through buffers of the YAML library, which nobody can wipe: use *_file.
 #pragma once
 

@@ -10,11 +10,16 @@ namespace {
 
 std::string_view kind_text(const Node& node) {
   switch (node.kind) {
-    case NodeKind::Null: return "nothing";
-    case NodeKind::Scalar: return "a single value";
-    case NodeKind::Sequence: return "a list";
-    case NodeKind::Mapping: return "a mapping";
-    case NodeKind::Broken: return "something broken";
+    case NodeKind::Null:
+      return "nothing";
+    case NodeKind::Scalar:
+      return "a single value";
+    case NodeKind::Sequence:
+      return "a list";
+    case NodeKind::Mapping:
+      return "a mapping";
+    case NodeKind::Broken:
+      return "something broken";
   }
   CHECK(false);
 }
@@ -27,8 +32,7 @@ bool all_digits(std::string_view text) {
 bool is_scalar(const Node& node, std::string_view wanted, const Path& path, Report& report) {
   if (node.kind == NodeKind::Scalar) return true;
   if (node.kind == NodeKind::Null) {
-    report.mistake(node.at, path,
-                   cat({"has no value; write ", wanted, ", or leave the key out"}));
+    report.mistake(node.at, path, cat({"has no value; ", wanted, " is expected"}));
   } else if (node.kind != NodeKind::Broken) {
     report.mistake(node.at, path, cat({"is ", kind_text(node), "; ", wanted, " is expected"}));
   }
@@ -54,8 +58,8 @@ std::optional<uint64_t> parse_integer(const Node& node, const Key& key, const Pa
     return std::nullopt;
   }
   if (!all_digits(text)) {
-    report.mistake(node.at, path, cat({quote(text), " is no decimal number; ", range,
-                                       " is expected"}));
+    report.mistake(node.at, path,
+                   cat({quote(text), " is no decimal number; ", range, " is expected"}));
     return std::nullopt;
   }
   uint64_t value = 0;
@@ -72,6 +76,15 @@ std::string choices_text(const Key& key) {
   for (size_t i = 0; i < key.choices.size(); ++i) {
     if (i > 0) text += i + 1 == key.choices.size() ? " or " : ", ";
     text += key.choices[i];
+  }
+  return text;
+}
+
+std::string known_keys(Section section) {
+  std::string text;
+  for (const Key& key : keys_of(section)) {
+    if (!text.empty()) text += ", ";
+    text += key.name;
   }
   return text;
 }
@@ -118,16 +131,20 @@ MappingReader::MappingReader(Node& node, Section section, const Path& path, Repo
     return;
   }
   usable_ = true;
+  std::vector<std::string_view> misspelt;
   for (const NodeKey& key : node.keys) {
     if (key.repeated || find_key(section, key.text) != nullptr) continue;
     const std::string_view near = nearest_key(section, key.text);
+    misspelt.push_back(near);
     report.mistake(key.at, path,
-                   near.empty() ? cat({"unknown key ", quote(key.text)})
-                                : cat({"unknown key ", quote(key.text), "; did you mean ",
-                                       quote(near), "?"}));
+                   cat({"unknown key ", quote(key.text),
+                        near.empty() ? cat({"; known are ", known_keys(section)})
+                                     : cat({"; did you mean ", quote(near), "?"})}));
   }
   for (const Key& key : keys_of(section)) {
     if (!key.required || has(key.name)) continue;
+    // One mistake, not two.
+    if (std::find(misspelt.begin(), misspelt.end(), key.name) != misspelt.end()) continue;
     report.mistake(node.at, path, cat({"required key ", quote(key.name), " is missing"}));
   }
 }

@@ -1,5 +1,5 @@
-// Reads one mapping by the key table: types, ranges, unknown and missing keys. What cannot be read is
-// reported and left as it was.
+// Reads one mapping by the key table: types, ranges, unknown and missing keys. What cannot be read
+// is reported and left as it was.
 #pragma once
 
 #include <concepts>

@@ -1,5 +1,5 @@
-// A small piece of a YAML document with the place of everything in it. Only pieces exist: a peer is turned
-// into its value as soon as its mapping closes.
+// A small piece of a YAML document with the place of everything in it. Only pieces exist: a peer is
+// turned into its value as soon as its mapping closes.
 #pragma once
 
 #include <cstdint>

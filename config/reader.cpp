@@ -21,8 +21,9 @@ void read_plain_name(MappingReader& map, std::string& into, Report& report) {
   if (name.empty()) {
     report.mistake(node->at, map.path("name"), "is empty; a name is expected");
   } else if (name.find_first_not_of(kAllowed) != std::string::npos) {
-    report.mistake(node->at, map.path("name"),
-                   cat({quote(name), " is no good name; letters, digits and _ = + . - are allowed"}));
+    report.mistake(
+        node->at, map.path("name"),
+        cat({quote(name), " is no good name; letters, digits and _ = + . - are allowed"}));
   } else if (name == "." || name == ".." || name.front() == '-') {
     report.mistake(node->at, map.path("name"),
                    cat({quote(name), " is no good name; begin it with a letter or a digit"}));
@@ -37,7 +38,8 @@ void read_peer_name(MappingReader& map, Peer& peer, Report& report) {
   peer.name_at = node->at;
   const std::string& name = node->text;
   if (name.empty()) {
-    report.mistake(node->at, map.path("name"), "is empty; leave the key out for a peer without name");
+    report.mistake(node->at, map.path("name"),
+                   "is empty; leave the key out for a peer without name");
   } else if (shaped_like_key(name)) {
     report.mistake(node->at, map.path("name"),
                    "is shaped like a key; a name must not be taken for one");

@@ -1,5 +1,5 @@
-// Nodes into the sections of the configuration. What one section can know alone is checked here; what takes
-// two places of the file, in check.h.
+// Nodes into the sections of the configuration. What one section can know alone is checked here;
+// what takes two places of the file, in check.h.
 #pragma once
 
 #include <filesystem>
@@ -11,8 +11,9 @@
 
 namespace turnpike::config {
 
-// After a mistake the values are placeholders (an empty name, a family None, an all-zero public key) so that
-// items keep their place in lists; the report is then not clean and nobody but check() sees them.
+// After a mistake the values are placeholders (an empty name, a family None, an all-zero public
+// key) so that items keep their place in lists; the report is then not clean and nobody but check()
+// sees them.
 class DocumentReader final : public PeerSink {
  public:
   DocumentReader(std::filesystem::path base, Report& report)

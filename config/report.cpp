@@ -18,8 +18,9 @@ void collect(std::vector<ConfigError>& list, size_t& more, const std::string& fi
 }
 
 std::vector<ConfigError> in_order(std::vector<ConfigError> list, size_t more, const char* what) {
-  std::stable_sort(list.begin(), list.end(), [](const ConfigError& a, const ConfigError& b) {
-    return std::tie(a.line, a.column) < std::tie(b.line, b.column);
+  std::sort(list.begin(), list.end(), [](const ConfigError& a, const ConfigError& b) {
+    return std::tie(a.line, a.column, a.path, a.message) <
+           std::tie(b.line, b.column, b.path, b.message);
   });
   if (more > 0) {
     const ConfigError& last = list.back();
@@ -75,13 +76,12 @@ std::string cat(std::initializer_list<std::string_view> pieces) {
   return text;
 }
 
-std::string quote(std::string_view text) {
-  constexpr size_t kShown = 60;
+std::string quote(std::string_view text, size_t shown) {
   std::string out = "'";
   for (size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     // Not in the middle of a UTF-8 sequence.
-    if (i >= kShown && (byte & 0xc0) != 0x80) {
+    if (i >= shown && (byte & 0xc0) != 0x80) {
       out += "...";
       break;
     }

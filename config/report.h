@@ -11,8 +11,8 @@
 
 namespace turnpike::config {
 
-// A path such as tunnels[0].mtu as links on the stack; text is made only for a mistake. A link must not
-// outlive its parent, nor the key its text.
+// A path such as tunnels[0].mtu as links on the stack; text is made only for a mistake. A link must
+// not outlive its parent, nor the key its text.
 class Path {
  public:
   Path() = default;
@@ -50,8 +50,9 @@ class Report {
 
 // Joins pieces of a message.
 [[nodiscard]] std::string cat(std::initializer_list<std::string_view> pieces);
-// `text` in quotes for a message: shortened, control characters made visible.
-[[nodiscard]] std::string quote(std::string_view text);
+// `text` in quotes for a message: shortened to about `shown` bytes, control characters made
+// visible.
+[[nodiscard]] std::string quote(std::string_view text, size_t shown = 60);
 // "line 3, column 7"
 [[nodiscard]] std::string place_text(Location at);
 

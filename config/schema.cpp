@@ -16,12 +16,12 @@ constexpr std::array<std::string_view, 2> kIdles{"poll", "adaptive"};
 constexpr std::array<std::string_view, 2> kConflicts{"refuse", "move"};
 constexpr std::array<std::string_view, 2> kDurabilities{"full", "off"};
 
-constexpr uint64_t kMaxCpu = 1'023;           // CPU_SETSIZE - 1
+constexpr uint64_t kMaxCpu = 1'023;  // CPU_SETSIZE - 1
 constexpr uint64_t kMinMemoryMib = 64;
 constexpr uint64_t kMaxMemoryMib = 1'048'576;
-constexpr uint64_t kMinMtu = 576;             // RFC 791: what every host must accept
-constexpr uint64_t kMaxPortMtu = 9'000;       // fits kMaxFrameBytes with every header
-constexpr uint64_t kMaxTunnelMtu = 8'920;     // less 80: IPv6, UDP, WireGuard
+constexpr uint64_t kMinMtu = 576;          // RFC 791: what every host must accept
+constexpr uint64_t kMaxPortMtu = 9'000;    // fits kMaxFrameBytes with every header
+constexpr uint64_t kMaxTunnelMtu = 8'920;  // less 80: IPv6, UDP, WireGuard
 constexpr uint64_t kMaxTextBytes = 4'096;
 constexpr uint64_t kMaxAddressBytes = 64;
 constexpr uint64_t kKeyCharacters = 44;
@@ -32,7 +32,9 @@ constexpr Key integer(std::string_view name, uint64_t minimum, uint64_t maximum)
 constexpr Key integers(std::string_view name, uint64_t maximum) {
   return {.name = name, .kind = KeyKind::Integers, .maximum = maximum};
 }
-constexpr Key boolean(std::string_view name) { return {.name = name, .kind = KeyKind::Boolean}; }
+constexpr Key boolean(std::string_view name) {
+  return {.name = name, .kind = KeyKind::Boolean};
+}
 constexpr Key text(std::string_view name, uint64_t maximum = kMaxTextBytes) {
   return {.name = name, .kind = KeyKind::Text, .maximum = maximum};
 }
@@ -145,13 +147,20 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::span<const Key> keys_of(Section section) noexcept {
   switch (section) {
-    case Section::Root: return kRoot;
-    case Section::Dataplane: return kDataplane;
-    case Section::Port: return kPort;
-    case Section::Route: return kRoute;
-    case Section::Tunnel: return kTunnel;
-    case Section::Peer: return kPeer;
-    case Section::Control: return kControl;
+    case Section::Root:
+      return kRoot;
+    case Section::Dataplane:
+      return kDataplane;
+    case Section::Port:
+      return kPort;
+    case Section::Route:
+      return kRoute;
+    case Section::Tunnel:
+      return kTunnel;
+    case Section::Peer:
+      return kPeer;
+    case Section::Control:
+      return kControl;
   }
   CHECK(false);
 }

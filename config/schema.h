@@ -1,5 +1,5 @@
-// The one table of every key that a configuration file may have: the loader reads by it, the JSON Schema
-// for editors is tested against it.
+// The one table of every key that a configuration file may have: the loader reads by it, the JSON
+// Schema for editors is tested against it.
 #pragma once
 
 #include <cstdint>

@@ -34,7 +34,9 @@ std::string prefix_fault(std::string_view text) {
               std::to_string(address->width_bits()), " is expected"});
 }
 
-std::string error_text(int number) { return std::generic_category().message(number); }
+std::string error_text(int number) {
+  return std::generic_category().message(number);
+}
 
 class File {
  public:
@@ -55,8 +57,9 @@ class File {
 std::optional<IpAddress> read_address(const Node& node, const Path& path, Report& report) {
   const auto address = parse_ip(node.text);
   if (!address) {
-    report.mistake(node.at, path, cat({quote(node.text), " is no IPv4 or IPv6 address; ",
-                                       "192.0.2.254 or 2001:db8::fe would be"}));
+    report.mistake(node.at, path,
+                   cat({quote(node.text), " is no IPv4 or IPv6 address; ",
+                        "192.0.2.254 or 2001:db8::fe would be"}));
   }
   return address;
 }
@@ -94,10 +97,9 @@ std::optional<KeyBytes> read_key(std::string_view text, Location at, const Path&
   auto bytes = base::key_from_base64(text);
   if (!bytes) {
     report.mistake(at, path,
-                   text.size() == 44
-                       ? "is no key; its 44 characters are not the base64 of 32 bytes"
-                       : cat({"is no key; it has ", std::to_string(text.size()),
-                              " characters, the base64 of 32 bytes has 44"}));
+                   text.size() == 44 ? "is no key; its 44 characters are not the base64 of 32 bytes"
+                                     : cat({"is no key; it has ", std::to_string(text.size()),
+                                            " characters, the base64 of 32 bytes has 44"}));
     return std::nullopt;
   }
   KeyBytes key;
@@ -114,7 +116,7 @@ std::optional<KeyBytes> read_key_file(const std::filesystem::path& base, const N
                                       const Path& path, Report& report) {
   const std::string file = (base / name.text).lexically_normal().string();
   const auto refuse = [&](std::string_view why) {
-    report.mistake(name.at, path, cat({"key file ", quote(file), " ", why}));
+    report.mistake(name.at, path, cat({"key file ", quote(file, file.size()), " ", why}));
     return std::nullopt;
   };
   if (name.text.empty()) {
@@ -124,7 +126,7 @@ std::optional<KeyBytes> read_key_file(const std::filesystem::path& base, const N
   // Without O_NONBLOCK the open of a named pipe would wait for a writer.
   const File opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (opened.fd() < 0) return refuse(cat({"cannot be opened: ", error_text(errno)}));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(opened.fd(), &status) != 0) return refuse(error_text(errno));
   if (!S_ISREG(status.st_mode)) return refuse("is no regular file");
 
@@ -154,8 +156,9 @@ std::optional<KeyBytes> read_key_file(const std::filesystem::path& base, const N
   key = read_key(text, name.at, path, report);
   wipe(buffer.data(), buffer.size());
   if (key && (status.st_mode & (S_IROTH | S_IWOTH)) != 0) {
-    report.warning(name.at, path,
-                   cat({"key file ", quote(file), " is open to all users; chmod 600 closes it"}));
+    report.warning(
+        name.at, path,
+        cat({"key file ", quote(file, file.size()), " is open to all users; chmod 600 closes it"}));
   }
   return key;
 }

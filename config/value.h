@@ -19,8 +19,7 @@ namespace turnpike::config {
 // Host bits stay.
 [[nodiscard]] std::optional<InterfaceAddress> read_own_address(const Node& node, const Path& path,
                                                                Report& report);
-[[nodiscard]] std::optional<Prefix> read_prefix(const Node& node, const Path& path,
-                                                Report& report);
+[[nodiscard]] std::optional<Prefix> read_prefix(const Node& node, const Path& path, Report& report);
 [[nodiscard]] std::optional<Endpoint> read_endpoint(const Node& node, const Path& path,
                                                     Report& report);
 
@@ -33,10 +32,10 @@ struct KeyBytes {
 };
 
 // Never quotes the text: it may be a secret. An all-zero key is refused.
-[[nodiscard]] std::optional<KeyBytes> read_key(std::string_view text, Location at,
-                                               const Path& path, Report& report);
-// From a regular file that holds the base64 text and white space around it. `name` is relative to `base`.
-// Warns when others may read the file.
+[[nodiscard]] std::optional<KeyBytes> read_key(std::string_view text, Location at, const Path& path,
+                                               Report& report);
+// From a regular file that holds the base64 text and white space around it. `name` is relative to
+// `base`. Warns when others may read the file.
 [[nodiscard]] std::optional<KeyBytes> read_key_file(const std::filesystem::path& base,
                                                     const Node& name, const Path& path,
                                                     Report& report);

@@ -21,6 +21,8 @@ class CommandLine {
     app_.footer("Exit status: 0 done, 1 error, 2 usage, 3 refused for conflicts, 4 stale generation.\n"
                 "PEER is a name or a public key. Every command has an example in its --help.");
     app_.get_formatter()->column_width(34);
+    // Also before the command, where a script sets them once for all.
+    add_common(app_);
     add_check();
     add_show();
     add_owner();

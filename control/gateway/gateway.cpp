@@ -44,6 +44,18 @@ PeerSettings settings_of(PeerRef peer, TunnelIndex tunnel, const state::PeerAttr
           .persistent_keepalive_seconds = attributes.persistent_keepalive};
 }
 
+SetPeer change_of(PeerRef peer, const state::PeerChanged& change) {
+  SetPeer set{.peer = peer, .preshared_key = {}, .endpoint = {}, .persistent_keepalive_seconds = {}};
+  if (change.before.preshared_key != change.after.preshared_key) {
+    set.preshared_key = change.after.preshared_key;
+  }
+  if (change.before.endpoint != change.after.endpoint) set.endpoint = change.after.endpoint;
+  if (change.before.persistent_keepalive != change.after.persistent_keepalive) {
+    set.persistent_keepalive_seconds = change.after.persistent_keepalive;
+  }
+  return set;
+}
+
 }  // namespace
 
 Gateway::Gateway(Parts parts)
@@ -120,9 +132,7 @@ bool Gateway::prepare_peers(const state::Change& change) {
     } else if (!peer.after.enabled) {
       remove(peer.id);
     } else {
-      prepared_->before.push_back(
-          SetPeer{.settings = settings_of(peers_.find(peer.id), peer.tunnel, peer.after),
-                  .endpoint_changed = peer.before.endpoint != peer.after.endpoint});
+      prepared_->before.push_back(change_of(peers_.find(peer.id), peer));
     }
   }
   for (const state::PeerAdded& peer : change.peers_added) {

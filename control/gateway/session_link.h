@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -32,10 +33,12 @@ struct PeerSettings {
 struct AddPeer {
   PeerSettings settings;
 };
-// `settings.public_key` is the one it has. An endpoint of none leaves the one that was learned.
+// What is set is changed.
 struct SetPeer {
-  PeerSettings settings;
-  bool endpoint_changed = false;
+  PeerRef peer;
+  std::optional<PresharedKey> preshared_key;
+  std::optional<Endpoint> endpoint;
+  std::optional<uint16_t> persistent_keepalive_seconds;
 };
 struct RemovePeer {
   PeerRef peer;

@@ -83,19 +83,21 @@ Result<void, std::string> start_eal(const EalOptions& options) {
     const std::string reason = rte_strerror(rte_errno);
     const std::string details = take_last_errors();
     return fail("DPDK did not start (" + reason + ")" + (details.empty() ? "" : ": " + details) +
-                "; see dataplane.memory (" + std::to_string(options.memory_mib) +
-                " MiB), dataplane.hugepages and dataplane.eal");
+                (options.hugepages
+                     ? "; reserve hugepages (for example 512 of 2 MiB in /proc/sys/vm/nr_hugepages) "
+                       "or set dataplane.hugepages to false"
+                     : "; see dataplane.memory (" + std::to_string(options.memory_mib) +
+                           " MiB) and dataplane.eal"));
   }
   return {};
 }
 
-void stop_eal(const EalOptions& options) {
+void stop_eal() {
+  // The EAL leaves its directory behind; it is ours alone by the file prefix.
+  const std::filesystem::path directory = rte_eal_get_runtime_dir();
   rte_eal_cleanup();
-  // The EAL leaves its directory behind; it is ours by the file prefix.
-  const char* runtime = getenv("RUNTIME_DIRECTORY");
-  const std::filesystem::path base = runtime != nullptr ? runtime : "/var/run";
   std::error_code ignored;
-  std::filesystem::remove_all(base / "dpdk" / options.file_prefix, ignored);
+  std::filesystem::remove_all(directory, ignored);
 }
 
 }  // namespace turnpike::io

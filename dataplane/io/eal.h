@@ -25,7 +25,7 @@ struct EalOptions {
 [[nodiscard]] Result<void, std::string> start_eal(const EalOptions& options);
 
 // After all workers and ports have stopped. Removes what the EAL left in its run-time directory.
-void stop_eal(const EalOptions& options);
+void stop_eal();
 
 // The lcore of worker `index`.
 [[nodiscard]] constexpr unsigned lcore_of_worker(size_t index) noexcept {

@@ -147,8 +147,12 @@ Port::Port(Port&& other) noexcept
 
 Port::~Port() {
   if (dpdk_id_ == kNone) return;
+  rte_eth_dev_info info;
+  const bool known = rte_eth_dev_info_get(dpdk_id_, &info) == 0;
   rte_eth_dev_stop(dpdk_id_);
   rte_eth_dev_close(dpdk_id_);
+  // What open() probed is taken away again, so that its name and its resources are free.
+  if (known && !is_pci_address(device_)) rte_dev_remove(info.device);
 }
 
 PortStats Port::stats() const noexcept {

@@ -52,14 +52,15 @@ struct Packet {
 };
 
 // Packets for one port's transmit queue, in order.
-//   Bounds: kCapacity; io/ flushes after each burst, so a burst and what was injected always fit.
+//   Bounds: kCapacity: what one receive() and one inject() can send, as each packet ends once. io/ flushes
+//           (empties it) after each pair of them; a burst that does not fit is a bug.
 struct TxBatch {
   static constexpr size_t kCapacity = 2 * kBurstMax;
   std::array<Packet, kCapacity> packets;
   size_t count = 0;
   [[nodiscard]] bool full() const noexcept { return count == kCapacity; }
   void push(const Packet& packet) noexcept {
-    DCHECK(!full());
+    CHECK(!full());
     packets[count++] = packet;
   }
 };
@@ -71,7 +72,7 @@ struct Output {
   std::array<void*, 4 * kBurstMax> done;
   size_t done_count = 0;
   void finish(const Packet& packet) noexcept {
-    DCHECK(done_count < done.size());
+    DCHECK(done_count < done.size());  // the pipeline checks for a whole burst
     done[done_count++] = packet.handle;
   }
 };

@@ -20,7 +20,8 @@ namespace turnpike::publish {
 
 inline constexpr uint32_t kMaxNeighbours = 8'192;
 
-struct Neighbour {
+// A line of its own: workers write `last_used`.
+struct alignas(kCacheLine) Neighbour {
   IpAddress address;        // set before publication
   PortIndex port = kNoPort;
   std::atomic<uint32_t> next{kNoNeighbour};  // in the bucket · session thread: writes · workers: read
@@ -49,8 +50,12 @@ class NeighbourTable {
     }
     return i;
   }
-  [[nodiscard]] Neighbour& operator[](NeighbourIndex index) noexcept { return entries_[index]; }
+  [[nodiscard]] Neighbour& operator[](NeighbourIndex index) noexcept {
+    DCHECK(index < kMaxNeighbours);
+    return entries_[index];
+  }
   [[nodiscard]] const Neighbour& operator[](NeighbourIndex index) const noexcept {
+    DCHECK(index < kMaxNeighbours);
     return entries_[index];
   }
 

@@ -16,24 +16,30 @@ std::string key_text(uint32_t number) {
 }
 
 std::string small_config() {
-  return "ports:\n"                                                     // 1
-         "  - name: outside\n"                                           // 2
-         "    device: net_af_packet0,iface=wan0\n"                       // 3
-         "    addresses: [192.0.2.1/24, \"2001:db8::1/64\"]\n"           // 4
-         "  - name: inside\n"                                            // 5
-         "    device: net_af_packet1,iface=lan0\n"                       // 6
-         "tunnels:\n"                                                    // 7
-         "  - name: wg0\n"                                               // 8
-         "    private_key: " + key_text(1) + "\n"                        // 9
-         "    listen_port: 51820\n"                                      // 10
-         "    outside: outside\n"                                        // 11
-         "    inside: inside\n"                                          // 12
-         "    peers:\n"                                                  // 13
-         "      - name: alice\n"                                         // 14
-         "        public_key: " + key_text(2) + "\n"                     // 15
-         "        allowed_ips: [10.8.0.2/32, \"fd00:8::2/128\"]\n"       // 16
-         "      - public_key: " + key_text(3) + "\n"                     // 17
-         "        allowed_ips: [10.8.0.3/32]\n";                         // 18
+  return "ports:\n"                                             // 1
+         "  - name: outside\n"                                  // 2
+         "    device: net_af_packet0,iface=wan0\n"              // 3
+         "    addresses: [192.0.2.1/24, \"2001:db8::1/64\"]\n"  // 4
+         "  - name: inside\n"                                   // 5
+         "    device: net_af_packet1,iface=lan0\n"              // 6
+         "tunnels:\n"                                           // 7
+         "  - name: wg0\n"                                      // 8
+         "    private_key: " +
+         key_text(1) +
+         "\n"                        // 9
+         "    listen_port: 51820\n"  // 10
+         "    outside: outside\n"    // 11
+         "    inside: inside\n"      // 12
+         "    peers:\n"              // 13
+         "      - name: alice\n"     // 14
+         "        public_key: " +
+         key_text(2) +
+         "\n"                                                       // 15
+         "        allowed_ips: [10.8.0.2/32, \"fd00:8::2/128\"]\n"  // 16
+         "      - public_key: " +
+         key_text(3) +
+         "\n"                                     // 17
+         "        allowed_ips: [10.8.0.3/32]\n";  // 18
 }
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {

@@ -29,7 +29,9 @@ TEST(LoadConfig, GivesEveryKeyItsValue) {
       "  - {name: lan, device: \"0000:01:00.1\", addresses: [10.0.0.1/24]}\n"
       "tunnels:\n"
       "  - name: wg0\n"
-      "    private_key: " + key_text(1) + "\n"
+      "    private_key: " +
+      key_text(1) +
+      "\n"
       "    listen_port: 51821\n"
       "    outside: wan\n"
       "    inside: lan\n"
@@ -41,8 +43,12 @@ TEST(LoadConfig, GivesEveryKeyItsValue) {
       "      - name: alice smith\n"
       "        description: \"laptop: \\u00e4\"\n"
       "        enabled: false\n"
-      "        public_key: " + key_text(2) + "\n"
-      "        preshared_key: " + key_text(3) + "\n"
+      "        public_key: " +
+      key_text(2) +
+      "\n"
+      "        preshared_key: " +
+      key_text(3) +
+      "\n"
       "        endpoint: \"[2001:db8::7]:51820\"\n"
       "        allowed_ips: [10.8.0.2, 10.9.0.0/16]\n"
       "        persistent_keepalive: 25\n"

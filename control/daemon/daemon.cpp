@@ -1,0 +1,207 @@
+#include "control/daemon/daemon.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "control/daemon/log.h"
+#include "control/gateway/file_transaction.h"
+#include "control/state/nested.h"
+#include "control/state/plan.h"
+#include "dataplane/crypto/x25519.h"
+
+namespace turnpike::daemon {
+namespace {
+
+// While a commit waits for other threads; they come round within some tens of microseconds.
+constexpr std::chrono::microseconds kPollEvery{50};
+constexpr std::chrono::seconds kSampleEvery{1};
+constexpr size_t kNestedShownMax = 100;
+
+Instant monotonic_now() { return session::SessionThread::read_clocks().instant; }
+
+}  // namespace
+
+Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host, const config::Config& config)
+    : poll_timer_(io), load_timer_(io), host_(std::move(host)), loads_(config.dataplane.workers.size()) {
+  for (const auto& door : host_->doors) doors_.push_back(door.get());
+  session_ = std::make_unique<session::SessionThread>(
+      session::SessionParts{.peers = host_->peers,
+                            .receivers = host_->receivers,
+                            .neighbours = host_->neighbours,
+                            .epoch = host_->epoch,
+                            .key_pages = host_->secret_pages,
+                            .random = random_,
+                            .doors = doors_},
+      config.dataplane.session_cores.front());
+  link_ = std::make_unique<ThreadSessionLink>(*session_);
+  gateway_ = std::make_unique<gateway::Gateway>(gateway::Gateway::Parts{
+      .pages = host_->pages, .epoch = host_->epoch, .doors = doors_, .session = *link_});
+}
+
+Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
+    boost::asio::io_context& io, const config::Config& config) {
+  auto host = Host::start(config);
+  if (!host) return fail(std::vector<std::string>{std::move(host.error())});
+  std::unique_ptr<Daemon> daemon(new Daemon(io, std::move(*host), config));
+  daemon->session_->start();
+  if (!daemon->session_->pinned()) {
+    spdlog::warn("dataplane.session_cores: CPU {} was not granted; the session thread runs anywhere",
+                 config.dataplane.session_cores.front());
+  }
+  if (auto errors = daemon->apply_file(config); !errors.empty()) return fail(std::move(errors));
+  if (!daemon->host_->secret_pages.all_locked()) {
+    spdlog::warn("keys cannot be locked into memory (RLIMIT_MEMLOCK): they may reach swap");
+  }
+  daemon->host_->start_workers();
+  daemon->sample_load();
+  return daemon;
+}
+
+Daemon::~Daemon() {
+  // Workers first: nothing is forwarded by a session thread that has gone.
+  host_->stop_workers();
+  session_->stop();
+}
+
+// Before the workers run, so that the first packet meets the whole state.
+std::vector<std::string> Daemon::apply_file(const config::Config& config) {
+  if (!gateway_->set_topology(gateway::topology_of(config, host_->macs()))) {
+    return {"memory for the routes is short"};
+  }
+  const gateway::FileTransaction file = gateway::difference(config::Config{}, config);
+  const auto change = state::plan(state_, file.transaction);
+  if (!change) {
+    std::vector<std::string> lines;
+    for (const config::ConfigError& error : gateway::errors_of(change.error(), file, config)) {
+      lines.push_back(config::to_string(error));
+    }
+    return lines;
+  }
+  if (auto prepared = gateway_->prepare(*change); !prepared) return {prepared.error()};
+  const Generation generation = state_.apply(*change);
+  gateway_->commit(generation, monotonic_now(), {});
+  while (gateway_->poll(monotonic_now())) std::this_thread::sleep_for(kPollEvery);
+  return {};
+}
+
+void Daemon::poll_gateway() {
+  if (!gateway_->poll(monotonic_now())) {
+    polling_ = false;
+    return;
+  }
+  polling_ = true;
+  poll_timer_.expires_after(kPollEvery);
+  poll_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) poll_gateway();
+  });
+}
+
+void Daemon::sample_load() {
+  for (size_t i = 0; i < loads_.size(); ++i) loads_[i].sample(doors_[i]->counters);
+  load_timer_.expires_after(kSampleEvery);
+  load_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) sample_load();
+  });
+}
+
+api::PeerStatus Daemon::peer_status(PeerId peer) const {
+  const PeerRef ref = gateway_->peers().find(peer);
+  if (ref.index == kNoPeer) return {};
+  const publish::PeerSlot& slot = host_->peers[ref.index];
+  // A slot that the session thread has not taken over yet shows another peer's past.
+  if (slot.send.incarnation.load(std::memory_order_acquire) != ref.incarnation) return {};
+  return {.endpoint = slot.send.endpoint().remote,
+          .last_handshake = {slot.activity.last_handshake_wall.load(std::memory_order_relaxed)},
+          .rx_bytes = slot.activity.rx_bytes.load(std::memory_order_relaxed),
+          .tx_bytes = slot.activity.tx_bytes.load(std::memory_order_relaxed)};
+}
+
+api::TunnelStatus Daemon::tunnel_status(TunnelIndex tunnel) const {
+  const gateway::Topology& topology = gateway_->topology();
+  for (const gateway::TunnelTopology& t : topology.tunnels) {
+    if (t.name != state_.tunnel(tunnel).name) continue;
+    return {.outside = topology.ports[t.outside].name,
+            .inside = topology.ports[t.inside].name,
+            .mtu = t.mtu_bytes,
+            .addresses = t.addresses};
+  }
+  return {};
+}
+
+std::vector<api::PortStatus> Daemon::ports() const {
+  std::vector<api::PortStatus> ports;
+  for (const io::Port& port : host_->ports()) {
+    const io::PortStats stats = port.stats();
+    ports.push_back({.name = port.name(),
+                     .up = stats.up,
+                     .mac = port.mac(),
+                     .rx_packets = stats.rx_packets,
+                     .tx_packets = stats.tx_packets,
+                     .missed = stats.missed,
+                     .no_mbuf = stats.no_mbuf});
+  }
+  return ports;
+}
+
+std::vector<api::WorkerStatus> Daemon::workers() const {
+  std::vector<api::WorkerStatus> workers;
+  for (size_t i = 0; i < doors_.size(); ++i) {
+    workers.push_back({.lcore = io::lcore_of_worker(i),
+                       .generation = doors_[i]->counters.generation.value(),
+                       .busy = loads_[i].busy(),
+                       .cycles_per_packet = loads_[i].cycles_per_packet()});
+  }
+  return workers;
+}
+
+std::vector<api::DropCount> Daemon::drops() const {
+  std::vector<api::DropCount> drops;
+  for (size_t reason = 0; reason < kDropReasons; ++reason) {
+    uint64_t count = session_->session().counters().drops[reason].value();
+    for (const publish::Door* door : doors_) count += door->counters.drops[reason].value();
+    drops.push_back({.reason = std::string(kDropReasonNames[reason]), .count = count});
+  }
+  return drops;
+}
+
+void Daemon::commit(state::Transaction transaction, api::CommitOptions options,
+                    std::function<void(api::CommitAnswer)> answer) {
+  if (options.confirm) {
+    // Better refused than accepted and never undone.
+    return answer(api::CommitFailure{
+        .what = "--confirm needs the history, which this version does not keep; nothing was changed"});
+  }
+  auto change = state::plan(state_, transaction);
+  if (!change) return answer(std::move(change.error()));
+  api::Committed committed{.generation = state_.generation()};
+  if (options.dry_run) {
+    for (const state::Nested& nested : state::nested_prefixes(state_, *change, kNestedShownMax)) {
+      committed.warnings.push_back(state::describe(nested));
+    }
+    return answer(std::move(committed));
+  }
+  if (change->empty()) return answer(std::move(committed));
+  if (auto prepared = gateway_->prepare(*change); !prepared) {
+    return answer(api::CommitFailure{.what = std::move(prepared.error())});
+  }
+  committed.generation = state_.apply(*change);
+  spdlog::info("generation {}: committed by uid {} pid {}{}", committed.generation,
+               options.caller.uid, options.caller.pid,
+               transaction.comment.empty() ? "" : ": " + transaction.comment);
+  gateway_->commit(committed.generation, monotonic_now(),
+                   [committed, answer = std::move(answer)](const gateway::Acknowledgement& seen) {
+                     api::Committed done = committed;
+                     done.visible = seen.visible;
+                     for (const WorkerIndex worker : seen.late_workers) {
+                       done.late_lcores.push_back(io::lcore_of_worker(worker));
+                     }
+                     answer(std::move(done));
+                   });
+  if (!polling_) poll_gateway();
+}
+
+PublicKey Daemon::public_key(const PrivateKey& key) const { return crypto::public_key(key); }
+
+}  // namespace turnpike::daemon

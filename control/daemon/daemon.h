@@ -1,0 +1,61 @@
+// The running gateway: the state, its way to the data plane, and what the API asks of both.
+//   Threads: control (the main thread), on one io_context.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "control/api/backend.h"
+#include "control/daemon/host.h"
+#include "control/daemon/thread_session_link.h"
+#include "control/daemon/worker_load.h"
+#include "control/gateway/gateway.h"
+#include "control/session/session_thread.h"
+#include "control/state/state.h"
+#include "dataplane/crypto/system_random.h"
+
+namespace turnpike::daemon {
+
+class Daemon final : public api::Backend {
+ public:
+  // From the ports up to forwarding packets; the errors are for the user, a line each.
+  [[nodiscard]] static Result<std::unique_ptr<Daemon>, std::vector<std::string>> start(
+      boost::asio::io_context& io, const config::Config& config);
+  ~Daemon() override;
+
+  [[nodiscard]] const Host& host() const noexcept { return *host_; }
+
+  [[nodiscard]] const state::State& state() const override { return state_; }
+  [[nodiscard]] api::PeerStatus peer_status(PeerId peer) const override;
+  [[nodiscard]] api::TunnelStatus tunnel_status(TunnelIndex tunnel) const override;
+  [[nodiscard]] std::vector<api::PortStatus> ports() const override;
+  [[nodiscard]] std::vector<api::WorkerStatus> workers() const override;
+  [[nodiscard]] std::vector<api::DropCount> drops() const override;
+  void commit(state::Transaction transaction, api::CommitOptions options,
+              std::function<void(api::CommitAnswer)> answer) override;
+  [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
+
+ private:
+  Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host, const config::Config& config);
+  [[nodiscard]] std::vector<std::string> apply_file(const config::Config& config);
+  void poll_gateway();
+  void sample_load();
+
+  boost::asio::steady_timer poll_timer_;
+  bool polling_ = false;
+  boost::asio::steady_timer load_timer_;
+  crypto::SystemRandom random_;
+  std::unique_ptr<Host> host_;
+  std::vector<publish::Door*> doors_;
+  std::unique_ptr<session::SessionThread> session_;
+  std::unique_ptr<ThreadSessionLink> link_;
+  std::unique_ptr<gateway::Gateway> gateway_;
+  state::State state_;
+  std::vector<WorkerLoad> loads_;  // by WorkerIndex
+};
+
+}  // namespace turnpike::daemon

@@ -1,0 +1,130 @@
+#include "control/daemon/host.h"
+
+#include <algorithm>
+
+#include "dataplane/crypto/system_random.h"
+#include "dataplane/io/log.h"
+#include "dataplane/wireguard/constants.h"
+
+namespace turnpike::daemon {
+namespace {
+
+constexpr unsigned kEthernetBytes = 14 + 4;  // with room for a VLAN tag, so that such a frame is seen
+constexpr unsigned kBufferCache = 256;
+
+crypto::AeadBackend backend_of(config::AeadChoice choice) {
+  switch (choice) {
+    case config::AeadChoice::Auto: return crypto::AeadBackend::Auto;
+    case config::AeadChoice::IpsecMb: return crypto::AeadBackend::IpsecMb;
+    case config::AeadChoice::Libsodium: return crypto::AeadBackend::Libsodium;
+  }
+  return crypto::AeadBackend::Auto;
+}
+
+uint16_t longest_frame(const config::Config& config) {
+  // Drivers expect buffers of at least 2 KiB (RTE_MBUF_DEFAULT_DATAROOM), whatever the MTU.
+  uint16_t mtu = 2'048 - kEthernetBytes;
+  for (const config::Port& port : config.ports) mtu = std::max(mtu, port.mtu);
+  return static_cast<uint16_t>(mtu + kEthernetBytes);
+}
+
+// Every queue full both ways, what the workers hold and cache, and as much again in reserve for the rings.
+uint32_t buffers_needed(const config::Config& config) {
+  const auto queues = static_cast<uint32_t>(config.ports.size() * config.dataplane.workers.size());
+  const auto workers = static_cast<uint32_t>(config.dataplane.workers.size());
+  return queues * 2 * 1'024 + workers * (2 * kBufferCache + 4 * kBurstMax) + 4'096 - 1;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& config) {
+  // Design, 4: workers x burst stay far below the distance between the limit and the end of the counter.
+  static_assert(kMaxWorkers * kBurstMax < (1u << 13));
+  crypto::SystemRandom random;
+  std::unique_ptr<Host> host(new Host(random.next_u64()));
+  if (!host->peers.valid() || !host->receivers.valid()) {
+    return fail(std::string("memory for the peer table is short"));
+  }
+  host->eal_ = {.main_core = config.dataplane.main_core,
+                .worker_cores = {config.dataplane.workers.begin(), config.dataplane.workers.end()},
+                .hugepages = config.dataplane.hugepages,
+                .memory_mib = config.dataplane.memory_mib,
+                .file_prefix = config.dataplane.file_prefix,
+                .pci_devices = {},
+                .extra = config.dataplane.eal};
+  for (const config::Port& port : config.ports) {
+    if (io::is_pci_address(port.device)) host->eal_.pci_devices.push_back(port.device);
+  }
+  if (auto started = io::start_eal(host->eal_); !started) return fail(std::move(started.error()));
+  host->eal_started_ = true;
+  if (auto opened = host->open_ports(config); !opened) return fail(std::move(opened.error()));
+  if (auto made = host->make_workers(config); !made) return fail(std::move(made.error()));
+  return host;
+}
+
+Result<void, std::string> Host::open_ports(const config::Config& config) {
+  buffers_ = io::make_buffers("packets", buffers_needed(config), longest_frame(config), kBufferCache);
+  if (buffers_ == nullptr) {
+    return fail("memory for " + std::to_string(buffers_needed(config)) +
+                " packet buffers is short; raise dataplane.memory (now " +
+                std::to_string(config.dataplane.memory_mib) + " MiB): " + io::take_last_errors());
+  }
+  for (const config::Port& port : config.ports) {
+    auto opened = io::Port::open(
+        {.name = port.name,
+         .device = port.device,
+         .mtu_bytes = port.mtu,
+         .queues = static_cast<uint16_t>(config.dataplane.workers.size())},
+        buffers_);
+    if (!opened) return fail(std::move(opened.error()));
+    ports_.push_back(std::move(*opened));
+  }
+  return {};
+}
+
+Result<void, std::string> Host::make_workers(const config::Config& config) {
+  shared_ = std::make_unique<pipeline::Shared>(
+      pipeline::Shared{.peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
+  for (size_t i = 0; i < ports_.size(); ++i) shared_->offloads[i] = ports_[i].offloads();
+  std::vector<io::WorkerOptions> options;
+  for (size_t i = 0; i < config.dataplane.workers.size(); ++i) {
+    doors.push_back(std::make_unique<publish::Door>(epoch, pages, longest_frame(config)));
+    if (!doors.back()->punt.valid() || !doors.back()->inject.valid()) {
+      return fail(std::string("memory for the rings of the workers is short"));
+    }
+    aeads_.push_back(crypto::make_aead(backend_of(config.dataplane.aead)));
+    if (aeads_.back() == nullptr) {
+      return fail(std::string("dataplane.aead: ipsec-mb does not work on this CPU; use auto or libsodium"));
+    }
+    options.push_back({.index = static_cast<WorkerIndex>(i),
+                       .idle = config.dataplane.idle == config::IdlePolicy::Poll ? io::Idle::Poll
+                                                                                 : io::Idle::Adaptive,
+                       .ports = ports_,
+                       .buffers = buffers_,
+                       .door = doors.back().get(),
+                       .shared = shared_.get(),
+                       .aead = aeads_.back().get()});
+  }
+  workers_ = std::make_unique<io::Workers>(std::move(options));
+  return {};
+}
+
+Host::~Host() {
+  stop_workers();
+  ports_.clear();
+  if (eal_started_) io::stop_eal();
+}
+
+void Host::start_workers() { workers_->start(); }
+
+void Host::stop_workers() {
+  if (workers_ != nullptr) workers_->stop();
+}
+
+std::vector<MacAddress> Host::macs() const {
+  std::vector<MacAddress> macs;
+  for (const io::Port& port : ports_) macs.push_back(port.mac());
+  return macs;
+}
+
+}  // namespace turnpike::daemon

@@ -1,0 +1,62 @@
+// The data plane of this process: EAL, ports, buffers, workers, and what they share. Made in the order of
+// start-up, taken down in reverse.
+//   Threads: main.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "dataplane/base/pages.h"
+#include "dataplane/crypto/secret_pages.h"
+#include "dataplane/io/eal.h"
+#include "dataplane/io/port.h"
+#include "dataplane/io/worker.h"
+#include "dataplane/lookup/receiver_table.h"
+#include "dataplane/pipeline/pipeline.h"
+#include "dataplane/publish/door.h"
+#include "dataplane/publish/neighbours.h"
+#include "dataplane/publish/peer_slots.h"
+
+namespace turnpike::daemon {
+
+class Host {
+ public:
+  // The error is one line: what is missing and what to do.
+  [[nodiscard]] static Result<std::unique_ptr<Host>, std::string> start(const config::Config& config);
+  ~Host();
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  // Once every door has a snapshot.
+  void start_workers();
+  void stop_workers();
+
+  [[nodiscard]] std::vector<MacAddress> macs() const;
+  [[nodiscard]] const std::vector<io::Port>& ports() const noexcept { return ports_; }
+  [[nodiscard]] std::string_view aead_name() const noexcept { return aeads_.front()->name(); }
+
+  SystemPages pages;
+  crypto::SecretPages secret_pages{pages};
+  publish::Epoch epoch;
+  publish::PeerSlots peers{pages, kMaxPeers};
+  lookup::ReceiverTable receivers{pages};
+  publish::NeighbourTable neighbours;
+  std::vector<std::unique_ptr<publish::Door>> doors;  // by WorkerIndex
+
+ private:
+  explicit Host(uint64_t hash_key) : neighbours(epoch, hash_key) {}
+  [[nodiscard]] Result<void, std::string> open_ports(const config::Config& config);
+  [[nodiscard]] Result<void, std::string> make_workers(const config::Config& config);
+
+  io::EalOptions eal_;
+  bool eal_started_ = false;
+  rte_mempool* buffers_ = nullptr;  // freed with the EAL's memory
+  std::vector<io::Port> ports_;
+  std::vector<std::unique_ptr<crypto::Aead>> aeads_;
+  std::unique_ptr<pipeline::Shared> shared_;
+  std::unique_ptr<io::Workers> workers_;
+};
+
+}  // namespace turnpike::daemon

@@ -1,0 +1,12 @@
+// The daemon's log: one line an event on stderr. Never a key, never a packet.
+//   Threads: any.
+#pragma once
+
+#include <spdlog/spdlog.h>
+
+namespace turnpike::daemon {
+
+// Time stamps unless systemd's journal adds its own; colours only on a terminal.
+void start_log();
+
+}  // namespace turnpike::daemon

@@ -1,0 +1,208 @@
+#include "control/gateway/file_transaction.h"
+
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "dataplane/crypto/x25519.h"
+
+namespace turnpike::gateway {
+namespace {
+
+using config::Location;
+using state::Edit;
+using state::Op;
+
+std::shared_ptr<const state::Tunnel> tunnel_of(const config::Tunnel& tunnel) {
+  auto out = std::make_shared<state::Tunnel>();
+  out->name = tunnel.name;
+  out->conflicts = tunnel.conflicts == config::ConflictPolicy::Move ? state::ConflictPolicy::Move
+                                                                    : state::ConflictPolicy::Refuse;
+  out->listen_port = tunnel.listen_port;
+  out->private_key = tunnel.private_key;
+  out->public_key = crypto::public_key(tunnel.private_key);
+  return out;
+}
+
+PresharedKey preshared_key_of(const config::Peer& peer) {
+  return peer.preshared_key.value_or(PresharedKey{});
+}
+
+// What is different; all of it when there is no peer before.
+state::PeerPatch patch_between(const config::Peer* before, const config::Peer& after) {
+  const config::Peer none{};
+  const config::Peer& old = before != nullptr ? *before : none;
+  state::PeerPatch patch;
+  if (old.name != after.name) patch.name = after.name;
+  if (old.description != after.description) patch.description = after.description;
+  if (preshared_key_of(old) != preshared_key_of(after)) {
+    patch.preshared_key = preshared_key_of(after);
+  }
+  if (old.endpoint != after.endpoint) patch.endpoint = after.endpoint;
+  if (old.persistent_keepalive != after.persistent_keepalive) {
+    patch.persistent_keepalive = after.persistent_keepalive;
+  }
+  if (old.enabled != after.enabled) patch.enabled = after.enabled;
+  return patch;
+}
+
+// The difference of one tunnel that is in both files, or new.
+class TunnelDifference {
+ public:
+  TunnelDifference(const config::Tunnel* before, const config::Tunnel& after, FileTransaction& out)
+      : after_(after), out_(out) {
+    if (before != nullptr) {
+      for (const config::Peer& peer : before->peers) old_peers_.emplace(peer.public_key, &peer);
+    }
+    for (const config::Peer& peer : after.peers) new_peers_.emplace(peer.public_key, &peer);
+  }
+
+  void emit() {
+    for (const auto& [key, peer] : old_peers_) {
+      if (new_peers_.contains(key)) {
+        note_released(*peer, *new_peers_.at(key));
+      } else {
+        add(Op::PeerRemove, key, Location{});
+      }
+    }
+    for (const config::Peer& peer : after_.peers) {
+      const auto old = old_peers_.find(peer.public_key);
+      emit_peer(old == old_peers_.end() ? nullptr : old->second, peer);
+    }
+    // What nobody takes in this file.
+    for (const auto& [prefix, owner] : released_) {
+      add(Op::Release, owner, Location{}).prefixes = {prefix};
+    }
+  }
+
+ private:
+  Edit& add(Op op, const PublicKey& peer, Location at) {
+    Edit edit;
+    edit.op = op;
+    edit.origin = state::Origin::File;
+    edit.tunnel = after_.name;
+    edit.peer = peer;
+    out_.transaction.edits.push_back(std::move(edit));
+    out_.at.push_back(at);
+    return out_.transaction.edits.back();
+  }
+
+  void note_released(const config::Peer& before, const config::Peer& after) {
+    std::unordered_map<Prefix, bool> kept;
+    for (const config::AllowedIp& ip : after.allowed_ips) kept.emplace(ip.prefix, true);
+    for (const config::AllowedIp& ip : before.allowed_ips) {
+      if (!kept.contains(ip.prefix)) released_.emplace(ip.prefix, before.public_key);
+    }
+  }
+
+  void emit_peer(const config::Peer* before, const config::Peer& after) {
+    std::unordered_map<Prefix, bool> had;
+    if (before != nullptr) {
+      for (const config::AllowedIp& ip : before->allowed_ips) had.emplace(ip.prefix, true);
+    }
+    std::vector<Prefix> claimed;
+    Location first_claim = after.at;
+    std::vector<const config::AllowedIp*> moved;
+    for (const config::AllowedIp& ip : after.allowed_ips) {
+      if (had.contains(ip.prefix)) continue;
+      if (released_.contains(ip.prefix)) {
+        moved.push_back(&ip);
+      } else {
+        if (claimed.empty()) first_claim = ip.at;
+        claimed.push_back(ip.prefix);
+      }
+    }
+    const state::PeerPatch patch = patch_between(before, after);
+    if (before == nullptr) {
+      Edit& edit = add(Op::PeerAdd, after.public_key, after.at);
+      edit.public_key = after.public_key;
+      edit.patch = patch;
+      edit.prefixes = std::move(claimed);
+    } else {
+      if (patch != state::PeerPatch{}) add(Op::PeerSet, after.public_key, after.at).patch = patch;
+      if (!claimed.empty()) {
+        add(Op::Claim, after.public_key, first_claim).prefixes = std::move(claimed);
+      }
+    }
+    // A prefix that one peer of the file lost and another got is a hand-over: one edit, one snapshot.
+    for (const config::AllowedIp* ip : moved) {
+      const auto giver = released_.find(ip->prefix);
+      Edit& edit = add(Op::Move, giver->second, ip->at);
+      edit.to = after.public_key;
+      edit.prefixes = {ip->prefix};
+      released_.erase(giver);
+    }
+  }
+
+  const config::Tunnel& after_;
+  FileTransaction& out_;
+  std::unordered_map<PublicKey, const config::Peer*> old_peers_, new_peers_;
+  std::unordered_map<Prefix, PublicKey> released_;  // by a peer that stays
+};
+
+const config::Tunnel* find(const config::Config& config, const std::string& name) {
+  for (const config::Tunnel& tunnel : config.tunnels) {
+    if (tunnel.name == name) return &tunnel;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+FileTransaction difference(const config::Config& before, const config::Config& after) {
+  FileTransaction out;
+  out.file = after.file;
+  const auto add = [&](Op op, const config::Tunnel& tunnel, Location at) {
+    Edit edit;
+    edit.op = op;
+    edit.origin = state::Origin::File;
+    edit.tunnel = tunnel.name;
+    if (op != Op::TunnelRemove) edit.new_tunnel = tunnel_of(tunnel);
+    out.transaction.edits.push_back(std::move(edit));
+    out.at.push_back(at);
+  };
+  for (const config::Tunnel& tunnel : before.tunnels) {
+    if (find(after, tunnel.name) == nullptr) add(Op::TunnelRemove, tunnel, Location{});
+  }
+  for (const config::Tunnel& tunnel : after.tunnels) {
+    const config::Tunnel* old = find(before, tunnel.name);
+    const Location at = tunnel.places.of("name");
+    if (old == nullptr) {
+      add(Op::TunnelAdd, tunnel, at);
+    } else if (!(*tunnel_of(*old) == *tunnel_of(tunnel))) {
+      add(Op::TunnelSet, tunnel, at);
+    }
+    TunnelDifference(old, tunnel, out).emit();
+  }
+  return out;
+}
+
+std::vector<config::ConfigError> errors_of(const state::Refusal& refusal,
+                                           const FileTransaction& transaction,
+                                           const config::Config& after) {
+  // Where each prefix stands, for conflicts that name one.
+  std::map<std::pair<std::string, Prefix>, Location> places;
+  for (const config::Tunnel& tunnel : after.tunnels) {
+    for (const config::Peer& peer : tunnel.peers) {
+      for (const config::AllowedIp& ip : peer.allowed_ips) {
+        places.emplace(std::pair(tunnel.name, ip.prefix), ip.at);
+      }
+    }
+  }
+  std::vector<config::ConfigError> errors;
+  for (const state::Conflict& conflict : refusal.conflicts) {
+    Location at = conflict.edit < transaction.at.size() ? transaction.at[conflict.edit] : Location{};
+    if (conflict.prefix) {
+      const auto place = places.find({conflict.tunnel, *conflict.prefix});
+      if (place != places.end()) at = place->second;
+    }
+    errors.push_back({.file = transaction.file,
+                      .line = at.line,
+                      .column = at.column,
+                      .path = "tunnel " + conflict.tunnel,
+                      .message = state::describe(conflict)});
+  }
+  return errors;
+}
+
+}  // namespace turnpike::gateway

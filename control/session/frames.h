@@ -1,0 +1,88 @@
+// Ethernet, IPv4, IPv6 and UDP headers as the session thread reads and writes them: whole packets with every
+// checksum in software (few packets; the fast path has its own).
+//   Threads: pure functions, any thread.
+//   Bounds:  a parser accepts bytes of any length and content; views point into what was parsed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "dataplane/base/address.h"
+#include "dataplane/base/bytes.h"
+
+namespace turnpike::session {
+
+using Packet = std::vector<uint8_t>;
+
+inline constexpr size_t kEthernetHeaderBytes = 14;
+inline constexpr size_t kIpv4HeaderBytes = 20;
+inline constexpr size_t kIpv6HeaderBytes = 40;
+inline constexpr size_t kUdpHeaderBytes = 8;
+
+inline constexpr uint16_t kEtherTypeIpv4 = 0x0800;
+inline constexpr uint16_t kEtherTypeArp = 0x0806;
+inline constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
+
+inline constexpr uint8_t kProtocolIcmp = 1;
+inline constexpr uint8_t kProtocolUdp = 17;
+inline constexpr uint8_t kProtocolIcmpv6 = 58;
+
+inline constexpr MacAddress kBroadcastMac{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+
+struct EthernetView {
+  MacAddress destination;
+  MacAddress source;
+  uint16_t ether_type = 0;
+  Bytes payload;
+};
+[[nodiscard]] std::optional<EthernetView> parse_ethernet(Bytes frame) noexcept;
+void write_ethernet(std::span<uint8_t, kEthernetHeaderBytes> out, const MacAddress& destination,
+                    const MacAddress& source, uint16_t ether_type) noexcept;
+
+// A whole IP packet without IPv4 fragmentation; padding after it is cut off. IPv4 options are skipped;
+// of IPv6 the payload begins after the fixed header, extension headers are not looked through.
+struct IpView {
+  IpAddress source;
+  IpAddress destination;
+  uint8_t protocol = 0;
+  uint8_t hop_limit = 0;
+  uint8_t traffic_class = 0;
+  Bytes payload;
+};
+[[nodiscard]] std::optional<IpView> parse_ip_packet(Bytes packet) noexcept;
+
+struct IpFields {
+  IpAddress source;
+  IpAddress destination;  // of the same family
+  uint8_t protocol = 0;
+  uint8_t hop_limit = 64;
+  uint8_t traffic_class = 0;
+  uint16_t identification = 0;  // IPv4: any sender whose packets may be fragmented varies it
+};
+// A packet with a zeroed payload of `payload_bytes` after the header, for the caller to fill in.
+[[nodiscard]] Packet make_ip_packet(const IpFields& fields, size_t payload_bytes);
+[[nodiscard]] size_t ip_header_bytes(Family family) noexcept;
+
+[[nodiscard]] Packet make_udp_packet(const IpFields& fields, uint16_t source_port,
+                                     uint16_t destination_port, Bytes payload);
+
+// The checksum of RFC 1071 over `bytes`, as it is stored; zero over bytes that hold a right one.
+[[nodiscard]] uint16_t internet_checksum(Bytes bytes) noexcept;
+// The same with the pseudo header of UDP and ICMPv6 before it (RFC 768, RFC 8200 section 8.1).
+[[nodiscard]] uint16_t transport_checksum(const IpAddress& source, const IpAddress& destination,
+                                          uint8_t protocol, Bytes bytes) noexcept;
+
+[[nodiscard]] inline uint16_t ether_type_of(Family family) noexcept {
+  return family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
+}
+
+// fe80:: with the modified EUI-64 of the MAC (RFC 4291, appendix A).
+[[nodiscard]] IpAddress link_local_of(const MacAddress& mac) noexcept;
+// 33:33 and the last four bytes (RFC 2464, section 7).
+[[nodiscard]] MacAddress ipv6_multicast_mac(const IpAddress& group) noexcept;
+// ff02::1:ffXX:XXXX (RFC 4291, section 2.7.1).
+[[nodiscard]] IpAddress solicited_node_group(const IpAddress& address) noexcept;
+[[nodiscard]] IpAddress all_nodes_group() noexcept;
+
+}  // namespace turnpike::session

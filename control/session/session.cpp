@@ -1,0 +1,206 @@
+#include "control/session/session.h"
+
+#include <algorithm>
+
+#include "dataplane/base/check.h"
+
+namespace turnpike::session {
+
+using publish::PuntHeader;
+using publish::PuntKind;
+using publish::Snapshot;
+
+namespace {
+
+std::vector<publish::InjectRing*> inject_rings(std::span<publish::Door* const> doors) {
+  std::vector<publish::InjectRing*> rings;
+  for (publish::Door* door : doors) rings.push_back(&door->inject);
+  return rings;
+}
+
+}  // namespace
+
+Session::Session(const SessionParts& parts, Instant now)
+    : slots_(parts.peers),
+      random_(parts.random),
+      outbox_(inject_rings(parts.doors), counters_),
+      keypairs_(parts.key_pages, parts.max_keypairs, parts.receivers, parts.peers, parts.epoch),
+      resolver_(parts.neighbours, outbox_, counters_, parts.random, now),
+      wheel_(now),
+      echo_bucket_(kEchoesPerSecond, kEchoBurst),
+      ipv4_identification_(static_cast<uint16_t>(parts.random.next_u32())) {
+  for (publish::Door* door : parts.doors) punts_.push_back(&door->punt);
+  outside_seen_.fill(kNoPort);
+}
+
+Session::~Session() = default;
+
+size_t Session::turn(const Snapshot& snapshot, const Now& now) {
+  snapshot_ = &snapshot;
+  now_ = now;
+  note_snapshot();
+  size_t done = apply_changes() + reroute();
+  for (size_t worker = 0; worker < punts_.size(); ++worker) {
+    done += drain(static_cast<WorkerIndex>(worker), *punts_[worker]);
+  }
+  done += wheel_.expire(now.instant, kTimersPerTurn, [this](PeerIndex index) { on_timer(index); });
+  done += resolver_.run_timers(snapshot, now.instant, kTimersPerTurn);
+  keypairs_.collect(kRetiredPerTurn, [this](PeerIndex index) -> wireguard::Keypair* {
+    const Peer* peer = index < peers_.size() ? peers_[index].get() : nullptr;
+    return peer != nullptr ? peer->keypairs.current : nullptr;
+  });
+  counters_.generation.set(snapshot.generation);
+  snapshot_ = nullptr;
+  return done;
+}
+
+Instant Session::next_deadline() const noexcept {
+  return std::min(wheel_.next_deadline(), resolver_.next_deadline());
+}
+
+// Routes live in the snapshot, endpoints do not: what the routes say about an endpoint is worked out again
+// when they changed. New addresses are told to the link.
+void Session::note_snapshot() {
+  bool changed = all_routes_stale_;
+  for (PortIndex port = 0; port < snapshot_->port_count; ++port) {
+    if (!all_routes_stale_ && same_routes(snapshot_->ports[port], ports_seen_[port])) continue;
+    changed = true;
+    ports_seen_[port] = snapshot_->ports[port];
+    resolver_.announce(*snapshot_, 0, port);
+  }
+  for (size_t tunnel = 0; tunnel < kMaxTunnels; ++tunnel) {
+    const PortIndex outside = snapshot_->tunnels[tunnel].outside;
+    changed = changed || outside != outside_seen_[tunnel];
+    outside_seen_[tunnel] = outside;
+  }
+  all_routes_stale_ = false;
+  if (changed) reroute_at_ = 0;
+}
+
+Peer* Session::find(PeerRef ref) noexcept {
+  Peer* peer = ref.index < peers_.size() ? peers_[ref.index].get() : nullptr;
+  if (peer != nullptr && peer->ref == ref) return peer;
+  drop(DropReason::StalePeer);
+  return nullptr;
+}
+
+size_t Session::drain(WorkerIndex worker, publish::PuntRing& ring) {
+  size_t taken = 0;
+  while (taken < kPuntsPerTurn) {
+    const PuntSlot* slot = ring.front();
+    if (slot == nullptr) break;
+    receive(worker, *slot);
+    ring.pop();
+    ++taken;
+  }
+  return taken;
+}
+
+void Session::receive(WorkerIndex worker, const PuntSlot& slot) {
+  const PuntHeader& header = slot.header;
+  const Bytes bytes(slot.data(), slot.length_bytes);
+  switch (header.kind) {
+    case PuntKind::Handshake:
+      return receive_handshake(worker, header, bytes);
+    case PuntKind::Arp:
+      return resolver_.receive_arp(*snapshot_, now_.instant, worker, header.port, bytes);
+    case PuntKind::PortIcmp:
+      return receive_port_icmp(worker, header.port, bytes);
+    case PuntKind::TunnelLocal:
+      return receive_tunnel_local(worker, header.tunnel, bytes);
+    case PuntKind::NeedsHandshake:
+      return receive_needs_handshake(worker, header, bytes);
+    case PuntKind::NeedsNeighbour:
+      return receive_needs_neighbour(worker, header, bytes);
+    case PuntKind::Undeliverable:
+      ++undeliverable_seen_;
+      return;
+    case PuntKind::KeypairConfirmed:
+    case PuntKind::KeyAged:
+    case PuntKind::KeyAgedReceiving:
+    case PuntKind::PeerRoamed:
+      return receive_event(worker, header);
+  }
+}
+
+void Session::receive_port_icmp(WorkerIndex worker, PortIndex port, Bytes frame) {
+  const auto ethernet = parse_ethernet(frame);
+  const auto packet = ethernet ? parse_ip_packet(ethernet->payload) : std::nullopt;
+  if (!packet || port >= snapshot_->port_count) return drop(DropReason::LocalUnwanted);
+  if (packet->protocol == kProtocolIcmpv6 && packet->source.is_v6() && !packet->payload.empty() &&
+      (packet->payload[0] == static_cast<uint8_t>(NeighbourMessageType::Solicitation) ||
+       packet->payload[0] == static_cast<uint8_t>(NeighbourMessageType::Advertisement))) {
+    return resolver_.receive_neighbour_message(*snapshot_, now_.instant, worker, port, *ethernet,
+                                               *packet);
+  }
+  // From the inside a tunnel's own addresses are ours, too.
+  const bool ours =
+      is_local(*snapshot_, port, packet->destination) ||
+      std::ranges::any_of(snapshot_->tunnels, [&](const publish::TunnelView& tunnel) {
+        return tunnel.active && tunnel.inside == port && is_tunnel_local(tunnel, packet->destination);
+      });
+  const auto reply = ours ? make_echo_reply(*packet) : std::nullopt;
+  if (!reply) return drop(DropReason::LocalUnwanted);
+  const Hop hop = route(*snapshot_, port, packet->source);
+  if (!hop.reachable()) return drop(DropReason::NoRoute);
+  if (!echo_bucket_.take(now_.instant)) return drop(DropReason::IcmpRateLimited);
+  resolver_.send(*snapshot_, now_.instant, worker, port, hop.neighbour, *reply);
+}
+
+void Session::receive_tunnel_local(WorkerIndex worker, TunnelIndex tunnel, Bytes bytes) {
+  const auto packet = parse_ip_packet(bytes);
+  if (!packet || tunnel >= kMaxTunnels) return drop(DropReason::LocalUnwanted);
+  const publish::TunnelView& view = snapshot_->tunnels[tunnel];
+  const bool ours = is_tunnel_local(view, packet->destination) ||
+                    is_local(*snapshot_, view.inside, packet->destination);
+  const auto reply = ours ? make_echo_reply(*packet) : std::nullopt;
+  if (!reply) return drop(DropReason::LocalUnwanted);
+  if (!echo_bucket_.take(now_.instant)) return drop(DropReason::IcmpRateLimited);
+  outbox_.inner_packet(worker, tunnel, *reply);
+}
+
+void Session::receive_needs_neighbour(WorkerIndex worker, const PuntHeader& header, Bytes packet) {
+  if (header.port >= snapshot_->port_count || header.next_hop.is_none()) {
+    return drop(DropReason::NeighbourUnknown);
+  }
+  resolver_.send(*snapshot_, now_.instant, worker, header.port, header.next_hop, packet);
+}
+
+void Session::receive_needs_handshake(WorkerIndex worker, const PuntHeader& header, Bytes packet) {
+  Peer* peer = find(header.peer);
+  if (peer == nullptr) return;
+  peer->worker = worker;
+  sync(*peer);
+  // The session came up while the packet was on its way here; none waits before it.
+  if (can_send(*peer) && held_.count(peer->ref.index) == 0) {
+    outbox_.inner_packet(worker, header.tunnel, packet);
+    return;
+  }
+  if (!can_initiate(*peer)) return drop(DropReason::NoEndpoint);
+  if (const auto dropped = held_.hold(peer->ref.index, packet)) drop(*dropped);
+  request_handshake(*peer);
+}
+
+void Session::receive_event(WorkerIndex worker, const PuntHeader& header) {
+  Peer* peer = find(header.peer);
+  if (peer == nullptr) return;
+  peer->worker = worker;
+  sync(*peer);
+  const wireguard::Keypair* current = peer->keypairs.current;
+  switch (header.kind) {
+    case PuntKind::KeyAged:
+    case PuntKind::KeyAgedReceiving:
+      // Of a key that is not the newest nothing is to be renewed.
+      if (current != nullptr && current->local_index == header.local_index) {
+        request_handshake(*peer);
+      }
+      return;
+    case PuntKind::PeerRoamed:
+      if (!header.remote.is_none()) set_endpoint(*peer, header.remote, header.local);
+      return;
+    default:
+      return;  // KeypairConfirmed: sync() has done it
+  }
+}
+
+}  // namespace turnpike::session

@@ -1,0 +1,171 @@
+// The session thread's work without the thread: handshakes, timers, held packets, endpoints, neighbours and
+// echo. Neither clock nor socket inside; time, randomness and the snapshot come in.
+//   session.cpp             one turn: what workers punted, timers, what is to be retired
+//   session_peers.cpp       commands of control
+//   session_handshakes.cpp  initiation -> response -> keypair -> confirmed
+//   session_endpoints.cpp   where a peer is, and the first hop on the way to it
+//   session_timers.cpp      acts on what wireguard/timers.h decides
+//   Threads:   one owner; commands and turn() alike. Between turns the snapshot is not held.
+//   Ownership: what SessionParts names outlives it.
+//   Bounds:    a turn takes at most kPuntsPerTurn entries of each ring and kTimersPerTurn timers of each kind.
+//              A command does its work on keys at once; what needs the snapshot happens in the next turn.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "control/session/held_packets.h"
+#include "control/session/icmp.h"
+#include "control/session/keypair_store.h"
+#include "control/session/neighbour_resolver.h"
+#include "control/session/outbox.h"
+#include "control/session/peer.h"
+#include "control/session/timing_wheel.h"
+#include "dataplane/publish/door.h"
+
+namespace turnpike::session {
+
+inline constexpr size_t kPuntsPerTurn = 64;
+inline constexpr size_t kTimersPerTurn = 256;
+inline constexpr size_t kReroutesPerTurn = 256;
+inline constexpr size_t kRetiredPerTurn = 256;
+inline constexpr uint32_t kEchoesPerSecond = 1'000;
+inline constexpr uint32_t kEchoBurst = 250;
+
+struct SessionParts {
+  publish::PeerSlots& peers;
+  lookup::ReceiverTable& receivers;
+  publish::NeighbourTable& neighbours;
+  publish::Epoch& epoch;
+  PageSource& key_pages;      // for keypairs: crypto::SecretPages
+  RandomSource& random;
+  std::span<publish::Door* const> doors;  // of all workers; the index is the WorkerIndex
+  uint32_t max_keypairs = 4 * kMaxPeers;
+};
+
+class Session {
+ public:
+  Session(const SessionParts& parts, Instant now);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Returns how much was done; 0: nothing waits.
+  size_t turn(const publish::Snapshot& snapshot, const Now& now);
+  // Nothing is due before it, unless workers punt or control commands.
+  [[nodiscard]] Instant next_deadline() const noexcept;
+
+  // Commands. A tunnel's key before its peers; a zero key is none. A changed key renews all its sessions.
+  void set_tunnel(TunnelIndex tunnel, const PrivateKey& key);
+  void remove_tunnel(TunnelIndex tunnel);  // after its peers
+  // From the return on workers may be given a snapshot that names the peer. The public key is not yet one
+  // of the tunnel's peers', the slot is free.
+  void add_peer(const PeerSettings& settings);
+  // A new preshared key renews the session; a new endpoint takes the place of what was learned. Of an old
+  // incarnation: nothing happens.
+  void set_peer(PeerRef ref, const PeerChange& change);
+  // Workers have let go of the peer already (their snapshot no longer names it).
+  void remove_peer(PeerRef ref);
+  // The routes or addresses of some port are others, although no pointer to them changed.
+  void routes_changed() noexcept { all_routes_stale_ = true; }
+
+  [[nodiscard]] std::optional<PeerStatus> status(PeerIndex peer) const;
+  [[nodiscard]] const publish::Counters& counters() const noexcept { return counters_; }
+  [[nodiscard]] size_t keypairs_in_use() const noexcept { return keypairs_.in_use(); }
+  [[nodiscard]] size_t held_packets() const noexcept { return held_.total(); }
+  // Packets that nobody could deliver; the place for ICMP errors.
+  [[nodiscard]] uint64_t undeliverable_seen() const noexcept { return undeliverable_seen_; }
+
+ private:
+  using PuntSlot = publish::PuntRing::Slot;
+
+  struct Tunnel {
+    std::optional<wireguard::StaticIdentity> identity;
+    std::unordered_map<PublicKey, PeerIndex> peers;
+  };
+
+  // What an entry of a ring names; nullptr, counted, when the slot is another's by now.
+  [[nodiscard]] Peer* find(PeerRef ref) noexcept;
+  [[nodiscard]] publish::PeerSlot& slot_of(const Peer& peer) noexcept { return slots_[peer.ref.index]; }
+  void drop(DropReason reason, uint64_t packets = 1) noexcept { counters_.drop(reason, packets); }
+
+  // session.cpp
+  size_t drain(WorkerIndex worker, publish::PuntRing& ring);
+  void receive(WorkerIndex worker, const PuntSlot& slot);
+  void receive_port_icmp(WorkerIndex worker, PortIndex port, Bytes frame);
+  void receive_tunnel_local(WorkerIndex worker, TunnelIndex tunnel, Bytes packet);
+  void receive_needs_neighbour(WorkerIndex worker, const publish::PuntHeader& header, Bytes packet);
+  void receive_needs_handshake(WorkerIndex worker, const publish::PuntHeader& header, Bytes packet);
+  void receive_event(WorkerIndex worker, const publish::PuntHeader& header);
+  void note_snapshot();
+
+  // session_handshakes.cpp
+  void receive_handshake(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
+  void receive_initiation(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
+  void receive_response(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
+  void receive_cookie_reply(Bytes datagram);
+  [[nodiscard]] bool admit(const wireguard::StaticIdentity& identity,
+                           const publish::PuntHeader& header, Bytes datagram);
+  void note_authentic(Peer& peer, WorkerIndex worker, const publish::PuntHeader& header,
+                      size_t bytes);
+  void request_handshake(Peer& peer);
+  void initiate(Peer& peer);
+  bool send_datagram(Peer& peer, Bytes datagram);
+  void sync(Peer& peer);
+  void session_is_up(Peer& peer);
+  void abandon_initiation(Peer& peer);
+  void release_held(Peer& peer);
+  [[nodiscard]] bool can_send(const Peer& peer) const noexcept;
+  [[nodiscard]] bool can_initiate(const Peer& peer) const noexcept;
+
+  // session_endpoints.cpp
+  void set_endpoint(Peer& peer, const Endpoint& remote, const IpAddress& local);
+  void refresh_endpoint(Peer& peer);
+  void publish_endpoint(Peer& peer, const Hop& hop);
+  size_t reroute();
+
+  // session_timers.cpp
+  void touch(const Peer& peer);
+  void on_timer(PeerIndex index);
+  [[nodiscard]] wireguard::TimerDecision decide(const Peer& peer) noexcept;
+  void act(Peer& peer, const wireguard::TimerDecision& decision);
+  void send_keepalive(Peer& peer);
+
+  // session_peers.cpp
+  void mark_changed(Peer& peer);
+  size_t apply_changes();
+  void renew(Peer& peer);
+
+  publish::PeerSlots& slots_;
+  RandomSource& random_;
+  std::vector<publish::PuntRing*> punts_;
+  publish::Counters counters_;
+  Outbox outbox_;
+  KeypairStore keypairs_;
+  NeighbourResolver resolver_;
+  HeldPackets held_;
+  TimingWheel wheel_;  // one timer for each peer
+  TokenBucket echo_bucket_;
+
+  std::array<Tunnel, kMaxTunnels> tunnels_;
+  std::vector<std::unique_ptr<Peer>> peers_;  // by PeerIndex
+  std::vector<PeerRef> changed_;              // by commands since the last turn
+
+  // What the last turn saw, to notice what changed.
+  std::array<publish::PortView, kMaxPorts> ports_seen_;
+  std::array<PortIndex, kMaxTunnels> outside_seen_{};
+  bool all_routes_stale_ = true;
+  size_t reroute_at_ = 0;       // peers below it are rerouted since the last change
+  uint64_t undeliverable_seen_ = 0;
+  uint16_t ipv4_identification_;
+
+  // Of the turn that runs.
+  const publish::Snapshot* snapshot_ = nullptr;
+  Now now_;
+};
+
+}  // namespace turnpike::session

@@ -1,0 +1,216 @@
+// Handshakes: what comes in, what goes out, and what a new keypair means.
+#include "control/session/session.h"
+
+#include "dataplane/base/check.h"
+#include "dataplane/wireguard/messages.h"
+
+namespace turnpike::session {
+
+using publish::PuntHeader;
+using wireguard::HandshakeRefusal;
+using wireguard::Keypair;
+using wireguard::MessageType;
+
+namespace {
+
+// AF41, not ECN-capable: as the kernel marks its handshakes.
+constexpr uint8_t kHandshakeTrafficClass = 0x88;
+
+DropReason reason_of(HandshakeRefusal refusal) noexcept {
+  switch (refusal) {
+    case HandshakeRefusal::Replayed:
+      return DropReason::HandshakeReplayed;
+    case HandshakeRefusal::TooSoon:
+      return DropReason::HandshakeFlood;
+    default:
+      return DropReason::HandshakeInvalid;
+  }
+}
+
+}  // namespace
+
+void Session::receive_handshake(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
+  if (header.tunnel >= kMaxTunnels || !tunnels_[header.tunnel].identity) {
+    return drop(DropReason::HandshakePeerUnknown);
+  }
+  const auto type = wireguard::peek_type(datagram);
+  if (type == MessageType::Initiation) return receive_initiation(worker, header, datagram);
+  if (type == MessageType::Response) return receive_response(worker, header, datagram);
+  if (type == MessageType::CookieReply) return receive_cookie_reply(datagram);
+  drop(DropReason::MessageInvalid);
+}
+
+// Before anything is computed for a stranger. Under load, a valid mac2 and a rate limit for each source are
+// to be asked for here, and a cookie sent without one.
+bool Session::admit(const wireguard::StaticIdentity& identity, const PuntHeader&, Bytes datagram) {
+  if (wireguard::check_mac1(identity.mac_keys, datagram)) return true;
+  drop(DropReason::Mac1Invalid);
+  return false;
+}
+
+void Session::note_authentic(Peer& peer, WorkerIndex worker, const PuntHeader& header,
+                             size_t bytes) {
+  peer.worker = worker;
+  publish::PeerActivity& activity = slot_of(peer).activity;
+  activity.rx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  activity.last_received.store(now_.instant.nanoseconds, std::memory_order_relaxed);
+  activity.unacknowledged_since.store(0, std::memory_order_relaxed);
+  set_endpoint(peer, header.remote, header.local);
+}
+
+void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
+  Tunnel& tunnel = tunnels_[header.tunnel];
+  if (!admit(*tunnel.identity, header, datagram)) return;
+  const auto opened = wireguard::open_initiation(*tunnel.identity, datagram);
+  if (!opened) return drop(reason_of(opened.error()));
+  const auto found = tunnel.peers.find(opened->remote_static);
+  if (found == tunnel.peers.end()) return drop(DropReason::HandshakePeerUnknown);
+  Peer& peer = *peers_[found->second];
+  const auto accepted = wireguard::accept_initiation(*opened, peer.handshake, now_.instant);
+  if (!accepted) return drop(reason_of(accepted.error()));
+  sync(peer);
+  note_authentic(peer, worker, header, datagram.size());
+
+  const auto index = keypairs_.reserve_index(peer.ref.index, random_);
+  if (!index) return drop(DropReason::HandshakeQueueFull);
+  const auto created =
+      wireguard::create_response(*accepted, peer.handshake, *index, now_.instant, random_);
+  Keypair* keypair =
+      created ? keypairs_.make(created->keys, peer.ref, peer.tunnel, now_.instant) : nullptr;
+  if (keypair == nullptr) {
+    keypairs_.release_index(*index);
+    return drop(created ? DropReason::HandshakeQueueFull : reason_of(created.error()));
+  }
+  keypairs_.install_responder(peer.keypairs, keypair);
+  // Our own initiation waits as long as if it had been sent now: the peer's session most likely comes
+  // first (kernel: last_sent_handshake is set by responses, too). One in flight keeps its time.
+  if (!peer.progress.in_flight) peer.progress.last_attempt_at = now_.instant;
+  (void)send_datagram(peer, created->datagram);
+  touch(peer);
+}
+
+void Session::receive_response(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
+  Tunnel& tunnel = tunnels_[header.tunnel];
+  if (!admit(*tunnel.identity, header, datagram)) return;
+  const PeerIndex owner = keypairs_.peer_of(load_le32(&datagram[8]));
+  if (owner == kNoPeer || peers_[owner] == nullptr || peers_[owner]->tunnel != header.tunnel) {
+    return drop(DropReason::HandshakeInvalid);
+  }
+  Peer& peer = *peers_[owner];
+  const auto keys = wireguard::consume_response(*tunnel.identity, peer.handshake, datagram);
+  if (!keys) return drop(reason_of(keys.error()));
+  sync(peer);
+  note_authentic(peer, worker, header, datagram.size());
+  Keypair* keypair = keypairs_.make(*keys, peer.ref, peer.tunnel, now_.instant);
+  if (keypair == nullptr) {
+    keypairs_.release_index(keys->local_index);
+    return drop(DropReason::HandshakeQueueFull);
+  }
+  keypairs_.install_initiator(peer.keypairs, keypair);
+  // Something has to go out now, or the responder may not send: what waits, else a keepalive.
+  const bool nothing_waits = held_.count(peer.ref.index) == 0;
+  session_is_up(peer);
+  if (nothing_waits) send_keepalive(peer);
+}
+
+void Session::receive_cookie_reply(Bytes datagram) {
+  const auto reply = wireguard::parse_cookie_reply(datagram);
+  const PeerIndex owner = reply ? keypairs_.peer_of(reply->receiver_index) : kNoPeer;
+  // Nothing but the cookie is taken from it: it proves no more than that its sender saw our message.
+  if (owner == kNoPeer || peers_[owner] == nullptr ||
+      !peers_[owner]->handshake.cookies.consume(*reply, now_.instant)) {
+    drop(DropReason::CookieInvalid);
+  }
+}
+
+// Somebody wants to send. At most one initiation in kRekeyTimeout; what comes sooner waits for its turn.
+void Session::request_handshake(Peer& peer) {
+  peer.progress.started_at = now_.instant;
+  if (peer.progress.in_flight) return;
+  peer.wants_handshake = can_initiate(peer);
+  if (!peer.wants_handshake) return;
+  if (wireguard::may_initiate(peer.progress, now_.instant)) {
+    initiate(peer);
+  } else {
+    touch(peer);
+  }
+}
+
+bool Session::can_initiate(const Peer& peer) const noexcept {
+  return peer.handshake.usable && !peer.remote.is_none();
+}
+
+// One more attempt. Where it fails on our side it counts as sent and lost, and is repeated like one.
+void Session::initiate(Peer& peer) {
+  abandon_initiation(peer);
+  peer.wants_handshake = false;
+  peer.progress.in_flight = true;
+  peer.progress.last_attempt_at = now_.instant;
+  peer.progress.jitter = wireguard::kRekeyTimeoutJitterMax / 1024 * (random_.next_u32() % 1024);
+  touch(peer);
+  if (!can_initiate(peer)) return;
+  const auto index = keypairs_.reserve_index(peer.ref.index, random_);
+  if (!index) return drop(DropReason::HandshakeQueueFull);
+  const auto datagram = wireguard::create_initiation(*tunnels_[peer.tunnel].identity, peer.handshake,
+                                                     *index, now_, random_);
+  if (!datagram) return keypairs_.release_index(*index);
+  (void)send_datagram(peer, *datagram);
+}
+
+void Session::abandon_initiation(Peer& peer) {
+  peer.progress.in_flight = false;
+  if (!peer.handshake.in_flight.active) return;
+  keypairs_.release_index(peer.handshake.in_flight.local_index);
+  peer.handshake.abandon();
+}
+
+bool Session::send_datagram(Peer& peer, Bytes datagram) {
+  refresh_endpoint(peer);
+  const publish::TunnelView& tunnel = snapshot_->tunnels[peer.tunnel];
+  const Hop hop = route(*snapshot_, tunnel.outside, peer.remote.address);
+  if (!hop.reachable() || peer.source.is_none()) {
+    drop(peer.remote.is_none() ? DropReason::NoEndpoint : DropReason::NoRoute);
+    return false;
+  }
+  const Packet packet = make_udp_packet({.source = peer.source,
+                                         .destination = peer.remote.address,
+                                         .traffic_class = kHandshakeTrafficClass,
+                                         .identification = ++ipv4_identification_},
+                                        tunnel.listen_port, peer.remote.port, datagram);
+  publish::PeerActivity& activity = slot_of(peer).activity;
+  activity.tx_bytes.fetch_add(datagram.size(), std::memory_order_relaxed);
+  activity.last_sent.store(now_.instant.nanoseconds, std::memory_order_relaxed);
+  activity.unanswered_since.store(0, std::memory_order_relaxed);
+  resolver_.send(*snapshot_, now_.instant, peer.worker, tunnel.outside, hop.neighbour, packet);
+  return true;
+}
+
+// Before anything is judged by the peer's keypairs: a worker may have confirmed one.
+void Session::sync(Peer& peer) {
+  if (keypairs_.sync(peer.keypairs, peer.ref.index)) session_is_up(peer);
+}
+
+void Session::session_is_up(Peer& peer) {
+  publish::PeerSlot& slot = slot_of(peer);
+  slot.activity.last_handshake_wall.store(now_.wall.nanoseconds, std::memory_order_relaxed);
+  slot.send.handshake_requested.store(false, std::memory_order_relaxed);
+  peer.progress.in_flight = false;
+  peer.wants_handshake = false;
+  release_held(peer);
+  touch(peer);
+}
+
+// Before the look-up, so that they follow whoever owns their destination now.
+void Session::release_held(Peer& peer) {
+  for (const Packet& packet : held_.take(peer.ref.index)) {
+    outbox_.inner_packet(peer.worker, peer.tunnel, packet);
+  }
+}
+
+bool Session::can_send(const Peer& peer) const noexcept {
+  const Keypair* current = peer.keypairs.current;
+  return current != nullptr && !current->expired(now_.instant) &&
+         current->send_counter.load(std::memory_order_relaxed) < wireguard::kRejectAfterMessages;
+}
+
+}  // namespace turnpike::session

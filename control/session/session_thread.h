@@ -1,0 +1,86 @@
+// The thread around a Session: its clock, its place in the epoch, its snapshot, and the queue through which
+// control speaks to it.
+//   Threads:   start(), post(), publish(), wait_for(), stop() on the control thread only; completed() on any.
+//   Ownership: the Session belongs to the thread between start() and stop(); a command runs on it.
+//   Bounds:    kCommandSlots commands wait; post() beyond that waits for room (the thread takes them many at
+//              a time). Idle, the thread sleeps kSleepMin, doubling up to kSleepMax; asleep it is offline, so
+//              that it holds up no retirement.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "control/session/session.h"
+#include "dataplane/publish/epoch.h"
+#include "dataplane/publish/snapshot.h"
+
+namespace turnpike::session {
+
+inline constexpr size_t kCommandSlots = 4'096;
+inline constexpr Duration kSleepMin = 50us;
+inline constexpr Duration kSleepMax = 1ms;
+
+class SessionThread {
+ public:
+  using Command = std::function<void(Session&)>;
+
+  // `epoch` is the one of `parts`. `cpu`: where the thread runs; none: anywhere.
+  SessionThread(const SessionParts& parts, std::optional<unsigned> cpu);
+  ~SessionThread();  // stops
+  SessionThread(const SessionThread&) = delete;
+  SessionThread& operator=(const SessionThread&) = delete;
+
+  // The snapshot that the next turn sees; before start() there must be one. The caller then retires the
+  // old one.
+  void publish(const publish::Snapshot* snapshot) noexcept {
+    published_.store(snapshot, std::memory_order_release);  // pairs with the acquire in the loop
+  }
+  void start();
+  // Every command posted before has run when it returns.
+  void stop();
+
+  // Runs `command` on the thread, in the order of posting, never in the middle of a turn. Returns its number.
+  uint64_t post(Command command);
+  // How many commands have run, each with the turn after it.
+  [[nodiscard]] uint64_t completed() const noexcept {
+    return completed_.load(std::memory_order_acquire);  // pairs with the release after the turn
+  }
+  // False when command `number` has not run within `limit`.
+  [[nodiscard]] bool wait_for(uint64_t number, Duration limit) const;
+  // Whether `cpu` was granted; known after start().
+  [[nodiscard]] bool pinned() const noexcept { return pinned_; }
+  // All that was posted.
+  [[nodiscard]] bool flush(Duration limit) const { return wait_for(posted_, limit); }
+
+  // Sums of drops may be read at any time; all else only before start(), after stop() or in a command.
+  [[nodiscard]] Session& session() noexcept { return session_; }
+  [[nodiscard]] const Session& session() const noexcept { return session_; }
+
+  // Both clocks, as every thread of the gateway reads them: CLOCK_MONOTONIC and CLOCK_REALTIME.
+  [[nodiscard]] static Now read_clocks() noexcept;
+
+ private:
+  struct Queue;
+
+  void run();
+  size_t run_commands();
+  void sleep_until_work(Duration& pause);
+
+  Session session_;
+  std::optional<unsigned> cpu_;
+  publish::EpochReader& reader_;
+  std::unique_ptr<Queue> commands_;
+  uint64_t posted_ = 0;  // control's
+  uint64_t taken_ = 0;   // the thread's
+  bool pinned_ = false;
+  alignas(kCacheLine) std::atomic<const publish::Snapshot*> published_{nullptr};
+  std::atomic<bool> stopping_{false};
+  alignas(kCacheLine) std::atomic<uint64_t> completed_{0};  // thread: writes · control: reads
+  std::thread thread_;
+};
+
+}  // namespace turnpike::session

@@ -1,0 +1,250 @@
+#include "dataplane/lookup/allowed_ips_arena.h"
+
+#include <algorithm>
+
+#include "dataplane/base/check.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define TURNPIKE_POISON(from, bytes) ASAN_POISON_MEMORY_REGION(from, bytes)
+#define TURNPIKE_UNPOISON(from, bytes) ASAN_UNPOISON_MEMORY_REGION(from, bytes)
+#else
+#define TURNPIKE_POISON(from, bytes) ((void)0)
+#define TURNPIKE_UNPOISON(from, bytes) ((void)0)
+#endif
+
+namespace turnpike::lookup {
+namespace {
+
+constexpr size_t kTableBytes = kChunksMax * sizeof(uint8_t*);
+// A large region is one huge page. A small table starts with one chunk.
+constexpr uint32_t kLargeRegionChunks = 8;
+constexpr uint32_t kSmallRegions = 2;
+constexpr unsigned kLongGarbageOrder = 4;
+
+}  // namespace
+
+NodeArena::NodeArena(PageSource& pages) noexcept : pages_(pages) {}
+
+NodeArena::~NodeArena() {
+  for (uint32_t chunk = 0; chunk < chunks_end_;) {
+    const uint32_t count = chunks_[chunk] == nullptr ? 1 : header(chunk).region_chunks;
+    if (chunks_[chunk] != nullptr) {
+      TURNPIKE_UNPOISON(chunks_[chunk], count * kChunkBytes);
+      pages_.release(chunks_[chunk], count * kChunkBytes);
+    }
+    chunk += count;
+  }
+  if (chunks_ != nullptr) pages_.release(chunks_, kTableBytes);
+}
+
+bool NodeArena::ensure() noexcept { return free_[kOrderMax] != 0 || add_region(); }
+
+bool NodeArena::add_region() noexcept {
+  if (chunks_ == nullptr) {
+    chunks_ = static_cast<uint8_t**>(pages_.allocate(kTableBytes));
+    if (chunks_ == nullptr) return false;
+    reserved_bytes_ += kTableBytes;
+  }
+  const uint32_t count = regions_ < kSmallRegions ? 1 : kLargeRegionChunks;
+  uint32_t first = 0;
+  // Chunk numbers of released regions are used again.
+  for (uint32_t run = 0;; ++first) {
+    if (first == kChunksMax) return false;
+    run = chunks_[first] == nullptr ? run + 1 : 0;
+    if (run == count) break;
+  }
+  first = first + 1 - count;
+  auto* base = static_cast<uint8_t*>(pages_.allocate(count * kChunkBytes));
+  if (base == nullptr) return false;
+  reserved_bytes_ += count * kChunkBytes;
+  ++regions_;
+  ++idle_regions_;
+  chunks_end_ = std::max(chunks_end_, first + count);
+  for (uint32_t i = 0; i < count; ++i) chunks_[first + i] = base + i * kChunkBytes;
+  for (uint32_t i = count; i-- > 0;) {
+    header(first + i).region_first = first;
+    header(first + i).region_chunks = count;
+    // What the header leaves, as the largest aligned blocks.
+    const Line start = (first + i) << kChunkLinesLog2;
+    for (Line line = kChunkLines; line > kHeaderLines;) {
+      unsigned order = std::min<unsigned>(kOrderMax, std::countr_zero(line));
+      while (line - (1u << order) < kHeaderLines) --order;
+      line -= 1u << order;
+      push_free(start + line, order);
+    }
+  }
+  return true;
+}
+
+void NodeArena::release_region(uint32_t first) noexcept {
+  const uint32_t count = header(first).region_chunks;
+  for (uint32_t chunk = first; chunk < first + count; ++chunk) {
+    for (Line line = 0; line < kChunkLines; ++line) {
+      if (header(chunk).meta[line] & kFree) unlink_free((chunk << kChunkLinesLog2) + line);
+    }
+  }
+  uint8_t* base = chunks_[first];
+  std::fill_n(chunks_ + first, count, nullptr);
+  while (chunks_end_ > 0 && chunks_[chunks_end_ - 1] == nullptr) --chunks_end_;
+  TURNPIKE_UNPOISON(base, count * kChunkBytes);
+  pages_.release(base, count * kChunkBytes);
+  reserved_bytes_ -= count * kChunkBytes;
+  --regions_;
+  --idle_regions_;
+}
+
+// One idle region stays, so that a table at the edge of one does not ask for it again and again;
+// an empty table keeps nothing.
+void NodeArena::release_idle_regions(uint32_t region) noexcept {
+  if (used_lines_ == 0) {
+    while (chunks_end_ > 0) release_region(header(chunks_end_ - 1).region_first);
+    pages_.release(chunks_, kTableBytes);
+    chunks_ = nullptr;
+    reserved_bytes_ -= kTableBytes;
+  } else if (idle_regions_ > 1) {
+    release_region(region);
+  }
+}
+
+void NodeArena::push_free(Line line, unsigned order) noexcept {
+  meta(line) = kFree | order;
+  TURNPIKE_POISON(at(line), kLineBytes << order);
+  TURNPIKE_UNPOISON(at(line), sizeof(FreeBlock));
+  auto& block = *as<FreeBlock>(line);
+  block = {.next = free_[order], .previous = 0};
+  if (block.next != 0) as<FreeBlock>(block.next)->previous = line;
+  free_[order] = line;
+}
+
+void NodeArena::unlink_free(Line line) noexcept {
+  const unsigned order = order_of(line);
+  const FreeBlock block = *as<FreeBlock>(line);
+  if (block.next != 0) as<FreeBlock>(block.next)->previous = block.previous;
+  if (block.previous != 0) {
+    as<FreeBlock>(block.previous)->next = block.next;
+  } else {
+    free_[order] = block.next;
+  }
+  meta(line) = 0;
+}
+
+void NodeArena::count_used(Line line, int64_t lines) noexcept {
+  ChunkHeader& region = header(header(line >> kChunkLinesLog2).region_first);
+  if (region.region_used_lines == 0) --idle_regions_;
+  region.region_used_lines = static_cast<uint32_t>(region.region_used_lines + lines);
+  if (region.region_used_lines == 0) ++idle_regions_;
+  used_lines_ = static_cast<size_t>(static_cast<int64_t>(used_lines_) + lines);
+}
+
+Line NodeArena::allocate(unsigned order) noexcept {
+  unsigned from = order;
+  while (from <= kOrderMax && free_[from] == 0) ++from;
+  CHECK(from <= kOrderMax);  // ensure() was asked, and the edit is within kEditLines
+  const Line line = free_[from];
+  unlink_free(line);
+  while (from > order) {
+    --from;
+    push_free(line + (1u << from), from);
+  }
+  meta(line) = kAllocated | kFresh | order;
+  TURNPIKE_UNPOISON(at(line), kLineBytes << order);
+  count_used(line, int64_t{1} << order);
+  if (fresh_count_ < kFreshListed) fresh_[fresh_count_] = line;
+  ++fresh_count_;
+  return line;
+}
+
+void NodeArena::free(Line line) noexcept {
+  unsigned order = order_of(line);
+  CHECK((meta(line) & kAllocated) != 0);
+  meta(line) = 0;
+  const uint32_t region = header(line >> kChunkLinesLog2).region_first;
+  count_used(line, -(int64_t{1} << order));
+  for (; order < kOrderMax; ++order) {
+    const Line buddy = line ^ 1u << order;
+    if (meta(buddy) != (kFree | order)) break;
+    unlink_free(buddy);
+    line = std::min(line, buddy);
+  }
+  push_free(line, order);
+  if (header(region).region_used_lines == 0) release_idle_regions(region);
+}
+
+void NodeArena::remember_garbage(Line line) noexcept {
+  const auto capacity = [this](Line block) {
+    return ((kLineBytes << order_of(block)) - sizeof(GarbageBlock)) / sizeof(Line);
+  };
+  if (garbage_last_ == 0 || as<GarbageBlock>(garbage_last_)->count == capacity(garbage_last_)) {
+    const Line block = allocate(garbage_last_ == 0 ? 0 : kLongGarbageOrder);
+    as<GarbageBlock>(block)->next = 0;
+    as<GarbageBlock>(block)->count = 0;
+    if (garbage_last_ == 0) {
+      garbage_first_ = block;
+    } else {
+      as<GarbageBlock>(garbage_last_)->next = block;
+    }
+    garbage_last_ = block;
+  }
+  auto& block = *as<GarbageBlock>(garbage_last_);
+  block.lines[block.count++] = line;
+}
+
+void NodeArena::drop(Line line) noexcept {
+  if (is_fresh(line)) {
+    free(line);
+  } else {
+    remember_garbage(line);
+  }
+}
+
+template <typename F>
+void NodeArena::for_each_fresh(F f) noexcept {
+  const size_t count = fresh_count_;
+  fresh_count_ = 0;
+  if (count <= kFreshListed) {
+    // A line can be listed twice, or be inside a block by now; then it is not marked at its second turn.
+    for (size_t i = 0; i < count; ++i) {
+      const Line line = fresh_[i];
+      if (chunks_ != nullptr && chunks_[line >> kChunkLinesLog2] != nullptr && is_fresh(line)) f(line);
+    }
+    return;
+  }
+  for (uint32_t chunk = 0; chunk < chunks_end_; ++chunk) {
+    for (Line i = kHeaderLines; i < kChunkLines; ++i) {
+      if (chunks_ == nullptr || chunks_[chunk] == nullptr) break;
+      if (header(chunk).meta[i] & kFresh) f((chunk << kChunkLinesLog2) + i);
+    }
+  }
+}
+
+uint64_t NodeArena::commit() noexcept {
+  for_each_fresh([this](Line line) { meta(line) &= ~kFresh; });
+  if (garbage_first_ == 0) return 0;
+  const uint64_t sequence = ++sequence_;
+  as<GarbageBlock>(garbage_first_)->sequence = sequence;
+  const uint64_t ticket = sequence << 24 | garbage_first_;
+  garbage_first_ = garbage_last_ = 0;
+  return ticket;
+}
+
+void NodeArena::abort() noexcept {
+  garbage_first_ = garbage_last_ = 0;  // its blocks are fresh, too
+  for_each_fresh([this](Line line) { free(line); });
+}
+
+void NodeArena::reclaim(uint64_t ticket) noexcept {
+  if (ticket == 0) return;
+  Line block = ticket & (kLinesMax - 1);
+  CHECK(block < chunks_end_ << kChunkLinesLog2 && (meta(block) & kAllocated) != 0 &&
+        as<GarbageBlock>(block)->sequence == ticket >> 24);
+  while (block != 0) {
+    const auto& garbage = *as<GarbageBlock>(block);
+    for (uint32_t i = 0; i < garbage.count; ++i) free(garbage.lines[i]);
+    const Line next = garbage.next;
+    free(block);
+    block = next;
+  }
+}
+
+}  // namespace turnpike::lookup

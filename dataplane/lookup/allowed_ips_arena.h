@@ -1,0 +1,123 @@
+// Memory of one allowed-IPs table: cache lines in blocks of 2^order, from a PageSource, with the batch
+// that is being prepared and what committed batches replaced.
+//   Threads:   the writer's. Readers see lines of committed versions and the table of chunks only.
+//   Bounds:    1 GiB of lines. ensure() gets the memory of a whole edit or says no; after that no
+//              allocation of the edit can fail, so that an edit is never half done.
+//   Blocks made in the present batch are fresh: only these may be changed.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "dataplane/base/pages.h"
+#include "dataplane/lookup/allowed_ips_node.h"
+
+namespace turnpike::lookup {
+
+class NodeArena {
+ public:
+  static constexpr unsigned kOrderMax = kChunkLinesLog2 - 1;
+  // The most lines that one edit may allocate, less than one block of kOrderMax can give.
+  static constexpr size_t kEditLines = (size_t{1} << kOrderMax) - 128;
+
+  explicit NodeArena(PageSource& pages) noexcept;
+  ~NodeArena();
+  NodeArena(const NodeArena&) = delete;
+  NodeArena& operator=(const NodeArena&) = delete;
+
+  // Makes sure of kEditLines. False: the page source said no.
+  [[nodiscard]] bool ensure() noexcept;
+  // 2^order lines, not cleared.
+  [[nodiscard]] Line allocate(unsigned order) noexcept;
+  // The block is no longer part of the version that is being made.
+  void drop(Line line) noexcept;
+
+  [[nodiscard]] uint8_t* at(Line line) const noexcept {
+    return chunks_[line >> kChunkLinesLog2] + (line & (kChunkLines - 1)) * kLineBytes;
+  }
+  template <typename T>
+  [[nodiscard]] T* as(Line line) const noexcept {
+    return reinterpret_cast<T*>(at(line));
+  }
+  [[nodiscard]] bool is_fresh(Line line) const noexcept { return (meta(line) & kFresh) != 0; }
+  [[nodiscard]] unsigned order_of(Line line) const noexcept { return meta(line) & kOrderBits; }
+  // A line number that belongs to a block and that readers do not see; 0 in a new one.
+  [[nodiscard]] Line attached(Line line) const noexcept { return meta(line) >> kAttachedShift; }
+  void attach(Line line, Line other) noexcept {
+    meta(line) = (meta(line) & ((1u << kAttachedShift) - 1)) | other << kAttachedShift;
+  }
+
+  // Ends the batch. The ticket is what it replaced, 0 when that is nothing.
+  [[nodiscard]] uint64_t commit() noexcept;
+  // Ends the batch and frees what it made.
+  void abort() noexcept;
+  void reclaim(uint64_t ticket) noexcept;
+
+  [[nodiscard]] const uint8_t* const* chunk_table() const noexcept { return chunks_; }
+  [[nodiscard]] size_t used_bytes() const noexcept { return used_lines_ * kLineBytes; }
+  [[nodiscard]] size_t reserved_bytes() const noexcept { return reserved_bytes_; }
+
+ private:
+  // One word for each line; that of a block's first line says what it is, the others are 0.
+  static constexpr uint32_t kOrderBits = 0x0f;
+  static constexpr uint32_t kAllocated = 0x10;
+  static constexpr uint32_t kFresh = 0x20;
+  static constexpr uint32_t kFree = 0x40;
+  static constexpr unsigned kAttachedShift = 8;
+
+  // Stands at the start of each chunk. Chunks of one region come from one allocation.
+  struct ChunkHeader {
+    std::array<uint32_t, kChunkLines> meta;
+    uint32_t region_first;   // chunk numbers
+    uint32_t region_chunks;
+    uint32_t region_used_lines;  // kept in the region's first chunk
+  };
+  static constexpr Line kHeaderLines = (sizeof(ChunkHeader) + kLineBytes - 1) / kLineBytes;
+  struct FreeBlock {
+    Line next, previous;
+  };
+  // What one batch replaced: a list of blocks' lines.
+  struct GarbageBlock {
+    Line next;
+    uint32_t count;
+    uint64_t sequence;  // of the ticket, in the first block
+    Line lines[];
+  };
+
+  [[nodiscard]] ChunkHeader& header(uint32_t chunk) const noexcept {
+    return *reinterpret_cast<ChunkHeader*>(chunks_[chunk]);
+  }
+  [[nodiscard]] uint32_t& meta(Line line) const noexcept {
+    return header(line >> kChunkLinesLog2).meta[line & (kChunkLines - 1)];
+  }
+  [[nodiscard]] bool add_region() noexcept;
+  void release_region(uint32_t first) noexcept;
+  void release_idle_regions(uint32_t region) noexcept;
+  void push_free(Line line, unsigned order) noexcept;
+  void unlink_free(Line line) noexcept;
+  void count_used(Line line, int64_t lines) noexcept;
+  void free(Line line) noexcept;
+  void remember_garbage(Line line) noexcept;
+  template <typename F>
+  void for_each_fresh(F f) noexcept;
+
+  PageSource& pages_;
+  uint8_t** chunks_ = nullptr;  // kChunksMax; entries of live chunks never change
+  uint32_t chunks_end_ = 0;
+  std::array<Line, kOrderMax + 1> free_{};
+  uint32_t regions_ = 0, idle_regions_ = 0;
+  size_t used_lines_ = 0;
+  size_t reserved_bytes_ = 0;
+
+  // Fresh blocks are listed as long as they fit, else found by a scan of all chunks.
+  static constexpr size_t kFreshListed = 1024;
+  std::array<Line, kFreshListed> fresh_;
+  size_t fresh_count_ = 0;
+
+  Line garbage_first_ = 0, garbage_last_ = 0;
+  uint64_t sequence_ = 0;
+};
+
+}  // namespace turnpike::lookup

@@ -1,0 +1,29 @@
+// The kernels that walk a burst through the trie, and the choice among them at start.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "dataplane/base/ids.h"
+
+namespace turnpike::lookup {
+
+// `node` is a root's RootLine, not null. Up to kBurstMax addresses; those of IPv6 as pairs of halves, the
+// upper one first.
+struct Kernel {
+  const char* name;
+  bool (*runs_here)() noexcept;
+  void (*v4)(const void* node, const uint32_t* addresses, size_t count, PeerIndex* peers) noexcept;
+  void (*v6)(const void* node, const uint64_t* halves, size_t count, PeerIndex* peers) noexcept;
+};
+extern const Kernel kPortableKernel;
+extern const Kernel kAvx2Kernel;
+extern const Kernel kAvx512Kernel;
+
+// All that this processor can run, the portable one first.
+[[nodiscard]] std::span<const Kernel* const> kernels() noexcept;
+// What lookup_burst() uses: the last of them.
+[[nodiscard]] const Kernel& best_kernel() noexcept;
+
+}  // namespace turnpike::lookup

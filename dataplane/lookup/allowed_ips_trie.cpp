@@ -1,0 +1,298 @@
+// Edits: the way down, and what happens at its end.
+#include "dataplane/lookup/allowed_ips_trie.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <initializer_list>
+
+#include "dataplane/base/check.h"
+
+namespace turnpike::lookup {
+namespace {
+
+using Bands = std::array<uint8_t, 128>;
+
+constexpr Bands make_bands(std::initializer_list<unsigned> ends) {
+  Bands bands{};
+  unsigned depth = 0;
+  for (const unsigned end : ends) {
+    for (; depth < end; ++depth) bands[depth] = static_cast<uint8_t>(end);
+  }
+  return bands;
+}
+// The bytes of a full node for each band, 8 << bits: 2 + 8 + 2 + 0.5 KiB, and 14 KiB for IPv6, where the
+// other 2 are for the lines of skips. The wide bands are where tables fan out.
+constexpr Bands kBandsV4 = make_bands({8, 18, 26, 32});
+constexpr Bands kBandsV6 =
+    make_bands({8,  14, 20, 26, 32, 41, 48, 56, 64, 67,  70,  73, 76,
+                79, 82, 85, 88, 91, 94, 97, 100, 103, 106, 109, 112, 117, 123, 128});
+
+}  // namespace
+
+Trie::Trie(NodeArena& arena, Family family) noexcept
+    : arena_(arena),
+      band_end_(family == Family::V4 ? kBandsV4.data() : kBandsV6.data()),
+      family_(family) {}
+
+int Trie::edit(RootLine& root, const Prefix& prefix, PeerIndex peer) noexcept {
+  grown_ = 0;
+  Target target{.value = peer, .counted = true};
+  Way way{.key = 0, .length = prefix.length, .depth = 0};
+  if (family_ == Family::V4) {
+    way.key = uint64_t{prefix.address.v4_host_order()} << 32;
+  } else {
+    way.key = load_be64(prefix.address.bytes.data());
+    if (prefix.length > 64) {
+      target.what = Target::What::LowHalf;
+      target.low_key = load_be64(prefix.address.bytes.data() + 8);
+      target.low_length = prefix.length - 64u;
+      way.length = 64;
+    }
+  }
+  edit_slot(root.top, way, target);
+  return grown_;
+}
+
+PeerIndex Trie::change(PeerIndex from, const Target& target) noexcept {
+  if (target.counted) grown_ += (target.value != kNoPeer) - (from != kNoPeer);
+  return target.value;
+}
+
+void Trie::edit_slot(Slot& slot, Way way, const Target& target) noexcept {
+  if (way.length > 0) {
+    slot.set_below(edit_below(slot.below(), way, target));
+  } else if (target.is_link()) {
+    slot.set_below(edit_link(slot.below(), target));
+  } else {
+    slot.peer = change(slot.peer, target);
+  }
+}
+
+Ref Trie::edit_below(Ref ref, Way way, const Target& target) noexcept {
+  switch (kind_of(ref)) {
+    case Kind::None: {
+      EntryList one;
+      one.push({.key = way.key,
+                .value = target.is_link() ? edit_link(0, target) : change(kNoPeer, target),
+                .length = static_cast<uint8_t>(way.length),
+                .link = target.is_link()});
+      return build(one, way.depth);
+    }
+    case Kind::Node: return edit_node(ref, way, target);
+    case Kind::Peers: return edit_peers(ref, way, target);
+    case Kind::Skip: return edit_skip(ref, way, target);
+    default: return edit_leaf(ref, way, target);
+  }
+}
+
+Ref Trie::edit_leaf(Ref ref, Way way, const Target& target) noexcept {
+  EntryList list = read_leaf(kind_of(ref), arena_.at(line_of(ref)));
+  size_t i = 0;
+  while (i < list.count && !(list.entries[i].key == way.key && list.entries[i].length == way.length &&
+                             list.entries[i].link == target.is_link())) {
+    ++i;
+  }
+  const bool found = i < list.count;
+  const uint32_t old = found ? list.entries[i].value : target.is_link() ? 0 : kNoPeer;
+  const uint32_t value = target.is_link() ? edit_link(old, target) : change(old, target);
+  const bool removed = value == (target.is_link() ? 0 : kNoPeer);
+  if (found && !removed) {
+    ref = own(ref);
+    set_leaf_value(kind_of(ref), arena_.at(line_of(ref)), i, value);
+    return ref;
+  }
+  if (removed) {
+    list.erase(i);
+  } else {
+    list.push({.key = way.key,
+               .value = value,
+               .length = static_cast<uint8_t>(way.length),
+               .link = target.is_link()});
+  }
+  const Kind kind = leaf_kind(list);
+  if (kind != Kind::None && list.count > 0 && arena_.is_fresh(line_of(ref))) {
+    write_leaf(kind, list, arena_.at(line_of(ref)));
+    return make_ref(kind, 0, line_of(ref));
+  }
+  drop(ref);
+  return build(list, way.depth);
+}
+
+Ref Trie::edit_link(Ref ref, const Target& target) noexcept {
+  if (target.what == Target::What::Link) return target.value;
+  const Target low{.value = target.value, .counted = target.counted};
+  if (ref == 0) {
+    return new_skip(target.low_key, target.low_length, Slot{0, change(kNoPeer, low)}, true);
+  }
+  return edit_skip(ref, {.key = target.low_key, .length = target.low_length, .depth = 64}, low);
+}
+
+Ref Trie::edit_node(Ref ref, Way way, const Target& target) noexcept {
+  const unsigned stride = stride_of(ref);
+  ref = own(ref);
+  if (way.length < stride) {
+    edit_short(ref, way, target);
+  } else {
+    const auto i = static_cast<uint32_t>(take(way.key, stride));
+    Slot& slot = slots(ref)[i];
+    if (way.length > stride) {
+      const Kind before = kind_of(slot.child);
+      slot.set_below(edit_below(slot.below(), way.down(stride), target));
+      const Kind after = kind_of(slot.child);
+      if (after != before) {
+        if (after == Kind::Node) return grow_if_worth(ref, way.depth);
+        if (after == Kind::Peers) return join_peers(ref, way.depth);
+      }
+    } else if (target.is_link()) {
+      slot.set_below(edit_link(slot.below(), target));
+    } else {
+      const PeerIndex peer = change(slot.exact() ? slot.peer : kNoPeer, target);
+      slot.child = peer != kNoPeer ? slot.child | kExactMark : slot.below();
+      slot.peer = peer != kNoPeer ? peer : cover_of(ref, (1u << stride | i) >> 1);
+    }
+  }
+  return target.removes() ? shrink_node(ref, way.depth) : ref;
+}
+
+void Trie::edit_short(Ref node, Way way, const Target& target) noexcept {
+  const auto heap_index = 1u << way.length | static_cast<uint32_t>(take(way.key, way.length));
+  const PeerIndex* all = shorts(node);
+  const PeerIndex peer = change(all == nullptr ? kNoPeer : all[heap_index], target);
+  set_short(node, heap_index, peer);
+  spread(node, heap_index, way.length, cover_of(node, heap_index >> 1));
+}
+
+Ref Trie::edit_peers(Ref ref, Way way, const Target& target) noexcept {
+  const unsigned stride = stride_of(ref);
+  if (way.length != stride || target.is_link()) return edit_node(peers_to_node(ref), way, target);
+  ref = own(ref);
+  PeerIndex& peer = peers(ref)[take(way.key, stride)];
+  peer = change(peer, target);
+  return target.removes() ? shrink_peers(ref, way.depth) : ref;
+}
+
+Ref Trie::edit_skip(Ref ref, Way way, const Target& target) noexcept {
+  ref = own(ref);
+  Skip& s = skip(ref);
+  const auto differs = static_cast<unsigned>(std::countl_zero(way.key ^ s.bits));
+  const unsigned agreed = std::min({differs, s.length, way.length});
+  if (agreed < s.length) return branch_off(ref, way, agreed, target);
+  edit_slot(s.slot, way.down(agreed), target);
+  return target.removes() ? shrink_skip(ref) : ref;
+}
+
+// The way agrees with `agreed` bits of the skip only.
+Ref Trie::branch_off(Ref ref, Way way, unsigned agreed, const Target& target) noexcept {
+  Skip& s = skip(ref);
+  // A few bits are cheaper as a larger node of the same one line than as a skip before it.
+  const unsigned stride = agreed + 1;
+  if (!s.crosses && stride <= 3 && way.length > agreed &&
+      way.depth + stride <= band_end(way.depth)) {
+    const Ref node = new_node(stride);
+    Slot& slot = slots(node)[take(s.bits, stride)];
+    if (s.length == stride) {
+      slot.child = s.slot.child | (s.slot.peer != kNoPeer ? kExactMark : 0);
+      slot.peer = s.slot.peer;
+      drop(ref);
+    } else {
+      s.bits = rest(s.bits, stride);
+      s.length -= stride;
+      slot.child = ref;
+    }
+    return edit_node(node, way, target);
+  }
+  const Ref inner = new_skip(rest(s.bits, agreed), s.length - agreed, s.slot, false);
+  s.bits = high_bits(s.bits, agreed);
+  s.length = agreed;
+  s.slot = Slot{.child = inner};
+  edit_slot(s.slot, way.down(agreed), target);
+  return ref;
+}
+
+Ref Trie::own(Ref ref) noexcept {
+  const Line line = line_of(ref);
+  if (arena_.is_fresh(line)) return ref;
+  const unsigned order = arena_.order_of(line);
+  const Line copy = arena_.allocate(order);
+  std::memcpy(arena_.at(copy), arena_.at(line), kLineBytes << order);
+  arena_.attach(copy, arena_.attached(line));
+  arena_.drop(line);
+  return (ref & ((1u << kLineShift) - 1)) | copy << kLineShift;
+}
+
+void Trie::drop(Ref ref) noexcept { arena_.drop(line_of(ref)); }
+
+Ref Trie::new_node(unsigned stride) noexcept {
+  const Ref node = make_ref(Kind::Node, stride, arena_.allocate(stride > 3 ? stride - 3 : 0));
+  std::fill_n(slots(node), size_t{1} << stride, Slot{});
+  return node;
+}
+
+Ref Trie::new_peers(unsigned stride) noexcept {
+  const Ref ref = make_ref(Kind::Peers, stride, arena_.allocate(stride > 4 ? stride - 4 : 0));
+  std::fill_n(peers(ref), size_t{1} << stride, kNoPeer);
+  return ref;
+}
+
+Ref Trie::new_skip(uint64_t bits, unsigned length, Slot slot, bool crosses) noexcept {
+  const Ref ref = make_ref(Kind::Skip, 0, arena_.allocate(0));
+  skip(ref) = Skip{
+      .bits = high_bits(bits, length), .length = length, .crosses = crosses, .slot = slot};
+  return ref;
+}
+
+Ref Trie::new_leaf(Kind kind, const EntryList& list) noexcept {
+  const Line line = arena_.allocate(0);
+  write_leaf(kind, list, arena_.at(line));
+  return make_ref(kind, 0, line);
+}
+
+PeerIndex* Trie::own_shorts(Ref node) noexcept {
+  const Line old = arena_.attached(line_of(node));
+  if (old != 0 && arena_.is_fresh(old)) return arena_.as<PeerIndex>(old);
+  const unsigned stride = stride_of(node);
+  const Line line = arena_.allocate(stride > 4 ? stride - 4 : 0);
+  auto* all = arena_.as<PeerIndex>(line);
+  if (old != 0) {
+    std::memcpy(all, arena_.at(old), sizeof(PeerIndex) << stride);
+    arena_.drop(old);
+  } else {
+    std::fill_n(all, size_t{1} << stride, kNoPeer);
+    all[0] = 0;
+  }
+  arena_.attach(line_of(node), line);
+  return all;
+}
+
+void Trie::set_short(Ref node, uint32_t heap_index, PeerIndex peer) noexcept {
+  PeerIndex* all = own_shorts(node);
+  all[0] += (peer != kNoPeer) - (all[heap_index] != kNoPeer);
+  all[heap_index] = peer;
+  if (all[0] == 0) {
+    arena_.drop(arena_.attached(line_of(node)));
+    arena_.attach(line_of(node), 0);
+  }
+}
+
+PeerIndex Trie::cover_of(Ref node, uint32_t heap_index) const noexcept {
+  const PeerIndex* all = shorts(node);
+  if (all == nullptr) return kNoPeer;
+  while (heap_index > 1 && all[heap_index] == kNoPeer) heap_index >>= 1;
+  return heap_index > 1 ? all[heap_index] : kNoPeer;
+}
+
+void Trie::spread(Ref node, uint32_t heap_index, unsigned length, PeerIndex cover) noexcept {
+  const unsigned stride = stride_of(node);
+  if (length == stride) {
+    Slot& slot = slots(node)[heap_index - (1u << stride)];
+    if (!slot.exact()) slot.peer = cover;
+    return;
+  }
+  const PeerIndex* all = shorts(node);
+  if (all != nullptr && heap_index > 1 && all[heap_index] != kNoPeer) cover = all[heap_index];
+  spread(node, heap_index * 2, length + 1, cover);
+  spread(node, heap_index * 2 + 1, length + 1, cover);
+}
+
+}  // namespace turnpike::lookup

@@ -1,0 +1,314 @@
+// WireGuard messages as they came in:
+//   demultiplex:    handshake messages are copied to the session thread
+//   find_keypairs:  by receiver index, in two passes so that the misses of a burst overlap
+//   check_keypairs: group by keypair; age, and whether its peer is still there
+//   open:           the whole burst
+//   accept:         replay window, under the keypair's lock, once for each group
+//   note_received:  confirmation, roaming, times, late rekey
+//   check_inner:    inner header, ECN
+//   by tunnel:      batched look-up of inner sources, which must give the same peer; deliver
+#include "dataplane/pipeline/burst.h"
+#include "dataplane/wireguard/messages.h"
+
+namespace turnpike::pipeline {
+namespace {
+
+using publish::PuntHeader;
+using publish::PuntKind;
+using wireguard::Keypair;
+using wireguard::MessageType;
+
+[[nodiscard]] Endpoint remote_of(const uint8_t* ip) noexcept {
+  const uint8_t* udp = ip + (ip_version(ip) == 4 ? ipv4_header_bytes(ip) : kIpv6Bytes);
+  return {.address = ip_source(ip), .port = load_be16(udp)};
+}
+
+void punt_handshake(Burst& burst, Lane lane) noexcept {
+  const uint8_t* ip = burst.outer[lane];
+  punt(burst, lane,
+       {.kind = PuntKind::Handshake,
+        .port = burst.port,
+        .tunnel = burst.tunnel[lane],
+        .remote = remote_of(ip),
+        .local = ip_destination(ip)});
+}
+
+void demultiplex(Burst& burst, const Lanes& messages, Lanes& data) noexcept {
+  for (const Lane lane : messages) {
+    const Packet& packet = burst.packets[lane];
+    const auto type = wireguard::peek_type({packet.data, packet.length_bytes});
+    if (type == MessageType::Data) [[likely]] {
+      burst.shared.receivers.prefetch_slot(load_le32(packet.data + 4));
+      data.push(lane);
+    } else if (type) {
+      punt_handshake(burst, lane);
+    } else {
+      burst.drop(lane, DropReason::MessageInvalid);
+    }
+  }
+}
+
+void find_keypairs(Burst& burst, Lanes& data) noexcept {
+  for (const Lane lane : data) {
+    Keypair* keypair = burst.shared.receivers.find(load_le32(burst.packets[lane].data + 4));
+    burst.keypair[lane] = keypair;
+    burst.counter[lane] = load_le64(burst.packets[lane].data + 8);
+    if (keypair == nullptr) continue;
+    prefetch(keypair);
+    prefetch_for_write(&keypair->receiving_key);
+    prefetch_for_write(&keypair->window);
+  }
+  data.filter([&](Lane lane) {
+    const Keypair* keypair = burst.keypair[lane];
+    // The slot is but the low bits of the index; and an index is good for its own tunnel only.
+    if (keypair != nullptr && keypair->local_index == load_le32(burst.packets[lane].data + 4) &&
+        keypair->tunnel == burst.tunnel[lane]) [[likely]] {
+      return true;
+    }
+    burst.drop(lane, DropReason::ReceiverIndexUnknown);
+    return false;
+  });
+}
+
+[[nodiscard]] Keypair& keypair_of(const Groups& groups, size_t group) noexcept {
+  return *reinterpret_cast<Keypair*>(groups.key(group));
+}
+
+void drop_group(Burst& burst, size_t group, DropReason reason) noexcept {
+  for (const Lane lane : burst.groups.lanes(group)) burst.drop(lane, reason);
+  burst.groups.truncate(group, 0);
+}
+
+void check_keypairs(Burst& burst, const Lanes& data) noexcept {
+  Groups& groups = burst.groups;
+  groups.build(data, [&](Lane lane) { return reinterpret_cast<uint64_t>(burst.keypair[lane]); });
+  for (size_t g = 0; g < groups.count(); ++g) {
+    publish::PeerSlot& slot = burst.shared.peers[keypair_of(groups, g).peer.index];
+    prefetch(&slot.send);
+    prefetch_for_write(&slot.activity);
+  }
+  for (size_t g = 0; g < groups.count(); ++g) {
+    const Keypair& keypair = keypair_of(groups, g);
+    const publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
+    if (keypair.expired(burst.now)) [[unlikely]] {
+      drop_group(burst, g, DropReason::KeypairExpired);
+    } else if (send.incarnation.load(std::memory_order_relaxed) != keypair.peer.incarnation)
+        [[unlikely]] {
+      drop_group(burst, g, DropReason::StalePeer);
+    }
+  }
+}
+
+void open(Burst& burst) noexcept {
+  Groups& groups = burst.groups;
+  size_t jobs = 0;
+  for (size_t g = 0; g < groups.count(); ++g) {
+    const Keypair& keypair = keypair_of(groups, g);
+    for (const Lane lane : groups.lanes(g)) {
+      const Packet& packet = burst.packets[lane];
+      burst.jobs[jobs++] = {
+          .key = keypair.receiving_key.data(),
+          .counter = burst.counter[lane],
+          .data = packet.data + wireguard::kDataHeaderBytes,
+          .length_bytes =
+              static_cast<uint32_t>(packet.length_bytes - wireguard::kDataOverheadBytes)};
+    }
+  }
+  burst.aead.open({burst.jobs.data(), jobs}, {burst.authentic.data(), jobs});
+}
+
+// Drops what is not authentic or was seen before.
+void accept(Burst& burst) noexcept {
+  Groups& groups = burst.groups;
+  size_t job = 0;
+  for (size_t g = 0; g < groups.count(); ++g) {
+    groups.filter(g, [&](Lane lane) {
+      if (burst.authentic[job++] != 0) [[likely]] return true;
+      burst.drop(lane, DropReason::AuthenticationFailed);
+      return false;
+    });
+    if (groups.lanes(g).empty()) continue;
+    Keypair& keypair = keypair_of(groups, g);
+    keypair.lock.lock();
+    groups.filter(g, [&](Lane lane) {
+      if (keypair.window.accept(burst.counter[lane])) [[likely]] return true;
+      burst.drop(lane, DropReason::ReplayedCounter);
+      return false;
+    });
+    keypair.lock.unlock();
+  }
+}
+
+[[nodiscard]] PuntHeader event(PuntKind kind, const Keypair& keypair) noexcept {
+  return {.kind = kind,
+          .tunnel = keypair.tunnel,
+          .peer = keypair.peer,
+          .local_index = keypair.local_index};
+}
+
+// The initiator has used the key, so the responder may, too (paper, 5.4.6): `next` becomes `current`, unless
+// the session thread has put another key there meanwhile. If the ring had no room for the event, the next
+// packet tries again.
+void confirm(Burst& burst, Keypair& keypair) noexcept {
+  if (keypair.role != wireguard::Role::Responder ||
+      keypair.confirmed.exchange(true, std::memory_order_relaxed)) {
+    return;
+  }
+  publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
+  Keypair* expected = keypair.replaces.load(std::memory_order_acquire);
+  // Release: who loads the pointer finds a whole keypair (it was published to us by the receiver table).
+  // A failure changes nothing: either it is current already, or something newer is.
+  (void)send.current.compare_exchange_strong(expected, &keypair, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed);
+  if (!punt_event(burst, event(PuntKind::KeypairConfirmed, keypair))) {
+    keypair.confirmed.store(false, std::memory_order_relaxed);
+  }
+}
+
+// The newest packet says where the peer is now.
+void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
+  const uint8_t* ip = burst.outer[newest];
+  const publish::PeerEndpoint known = burst.shared.peers[keypair.peer.index].send.endpoint();
+  const Endpoint remote = remote_of(ip);
+  const IpAddress local = ip_destination(ip);
+  if (known.remote == remote && known.local == local) [[likely]] return;
+  PuntHeader header = event(PuntKind::PeerRoamed, keypair);
+  header.port = burst.port;
+  header.remote = remote;
+  header.local = local;
+  // Without room it is lost; the next packet says it again.
+  (void)punt_event(burst, header);
+}
+
+// Only the initiator rekeys by age (paper, 6.2).
+void ask_for_late_rekey(Burst& burst, Keypair& keypair) noexcept {
+  if (burst.now - keypair.created_at < wireguard::kRekeyAfterTimeReceiving) [[likely]] return;
+  if (keypair.role != wireguard::Role::Initiator ||
+      keypair.rekey_requested.exchange(true, std::memory_order_relaxed)) {
+    return;
+  }
+  if (!punt_event(burst, event(PuntKind::KeyAgedReceiving, keypair))) {
+    keypair.rekey_requested.store(false, std::memory_order_relaxed);
+  }
+}
+
+void note_times(Burst& burst, const Keypair& keypair, uint64_t bytes, bool any_data) noexcept {
+  publish::PeerActivity& activity = burst.shared.peers[keypair.peer.index].activity;
+  const uint64_t now = burst.now.nanoseconds;
+  // Relaxed, all: the timers read them lazily, one by one.
+  activity.rx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  activity.last_received.store(now, std::memory_order_relaxed);
+  if (activity.unacknowledged_since.load(std::memory_order_relaxed) != 0) {
+    activity.unacknowledged_since.store(0, std::memory_order_relaxed);
+  }
+  if (any_data && activity.unanswered_since.load(std::memory_order_relaxed) == 0) {
+    activity.unanswered_since.store(now, std::memory_order_relaxed);
+  }
+}
+
+void note_received(Burst& burst) noexcept {
+  Groups& groups = burst.groups;
+  for (size_t g = 0; g < groups.count(); ++g) {
+    const auto lanes = groups.lanes(g);
+    if (lanes.empty()) continue;
+    Keypair& keypair = keypair_of(groups, g);
+    uint64_t bytes = 0;
+    bool any_data = false;
+    for (const Lane lane : lanes) {
+      bytes += burst.packets[lane].length_bytes;
+      any_data |= burst.packets[lane].length_bytes != wireguard::kDataOverheadBytes;
+    }
+    if (!keypair.confirmed.load(std::memory_order_relaxed)) [[unlikely]] confirm(burst, keypair);
+    ask_for_late_rekey(burst, keypair);
+    follow(burst, keypair, lanes.back());
+    note_times(burst, keypair, bytes, any_data);
+  }
+}
+
+// Strips the message, ends keepalives, trims padding. What is left in `inner` is an IP packet.
+void check_inner(Burst& burst, Lanes& inner) noexcept {
+  Groups& groups = burst.groups;
+  for (size_t g = 0; g < groups.count(); ++g) {
+    const PeerRef peer = keypair_of(groups, g).peer;
+    for (const Lane lane : groups.lanes(g)) {
+      Packet& packet = burst.packets[lane];
+      packet.pop_front(wireguard::kDataHeaderBytes);
+      packet.truncate(static_cast<uint16_t>(packet.length_bytes - crypto::kAuthTagBytes));
+      if (packet.length_bytes == 0) {
+        burst.finish(lane);
+        continue;
+      }
+      const auto total = check_ip(packet.data, packet.length_bytes);
+      if (!total || !decapsulate_ecn(packet.data, ip_ecn(burst.outer[lane]))) [[unlikely]] {
+        burst.drop(lane, DropReason::InnerInvalid);
+        continue;
+      }
+      packet.truncate(*total);
+      burst.from[lane] = peer;
+      inner.push(lane);
+    }
+  }
+}
+
+// The owner of the source, by all allowed IPs of the tunnel, must be the peer whose key it was.
+void check_sources(Burst& burst, TunnelIndex index, Lanes& inner) noexcept {
+  const publish::TunnelView& tunnel = burst.snapshot->tunnels[index];
+  burst.addresses.clear();
+  for (const Lane lane : inner) {
+    const uint8_t* ip = burst.packets[lane].data;
+    if (ip_version(ip) == 4) {
+      burst.addresses.add_v4(lane, ipv4_source(ip));
+    } else {
+      burst.addresses.add_v6(lane, ipv6_key(ipv6_source(ip)));
+    }
+  }
+  burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6);
+  uint64_t bytes = 0;
+  inner.filter([&](Lane lane) {
+    if (burst.found[lane] == burst.from[lane].index) [[likely]] {
+      bytes += burst.packets[lane].length_bytes;
+      return true;
+    }
+    burst.drop(lane, DropReason::InnerSourceNotAllowed);
+    return false;
+  });
+  publish::TunnelCounters& counters = burst.counters().tunnels[index];
+  counters.inbound_packets.add(inner.size());
+  counters.inbound_bytes.add(bytes);
+}
+
+}  // namespace
+
+void inbound(Burst& burst, const Lanes& messages) noexcept {
+  if (messages.empty()) return;
+  Lanes data;
+  demultiplex(burst, messages, data);
+  find_keypairs(burst, data);
+  if (data.empty()) return;
+  check_keypairs(burst, data);
+  burst.mark(Stage::Demultiplex);
+  open(burst);
+  burst.mark(Stage::Open);
+  accept(burst);
+  burst.mark(Stage::Accept);
+  note_received(burst);
+  burst.mark(Stage::Note);
+  Lanes inner;
+  check_inner(burst, inner);
+  burst.mark(Stage::Inner);
+  while (!inner.empty()) {
+    const TunnelIndex tunnel = burst.tunnel[inner[0]];
+    Lanes mine;
+    inner.filter([&](Lane lane) {
+      if (burst.tunnel[lane] != tunnel) return true;
+      mine.push(lane);
+      return false;
+    });
+    check_sources(burst, tunnel, mine);
+    burst.mark(Stage::Sources);
+    deliver(burst, tunnel, mine);
+    burst.mark(Stage::Deliver);
+  }
+}
+
+}  // namespace turnpike::pipeline

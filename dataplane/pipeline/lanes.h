@@ -1,0 +1,132 @@
+// Which packets of a burst are meant, and which of them belong together.
+//   A lane is the position of a packet in the burst; stages pass lists of lanes on and keep their order.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "dataplane/base/check.h"
+#include "dataplane/base/limits.h"
+
+namespace turnpike::pipeline {
+
+using Lane = uint8_t;
+static_assert(kBurstMax <= 128, "lanes and groups are bytes, and the table below has 128 places");
+
+template <typename T>
+using PerLane = std::array<T, kBurstMax>;
+
+class Lanes {
+ public:
+  void push(Lane lane) noexcept {
+    DCHECK(size_ < kBurstMax);
+    lanes_[size_++] = lane;
+  }
+  void clear() noexcept { size_ = 0; }
+  [[nodiscard]] size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] Lane operator[](size_t i) const noexcept { return lanes_[i]; }
+  [[nodiscard]] const Lane* begin() const noexcept { return lanes_.data(); }
+  [[nodiscard]] const Lane* end() const noexcept { return lanes_.data() + size_; }
+
+  // Keeps the lanes that `keep(lane)` is true for; it has ended the others.
+  template <typename Keep>
+  void filter(Keep&& keep) noexcept {
+    size_t kept = 0;
+    for (size_t i = 0; i < size_; ++i) {
+      const Lane lane = lanes_[i];
+      lanes_[kept] = lane;
+      kept += keep(lane) ? 1 : 0;
+    }
+    size_ = kept;
+  }
+
+ private:
+  size_t size_ = 0;
+  std::array<Lane, kBurstMax> lanes_;
+};
+
+// Lanes grouped by a key, stably: the order within a group is the order of the burst.
+class Groups {
+ public:
+  // `key(lane)` is a uint64_t. Groups are numbered in the order in which their keys first appear.
+  template <typename Key>
+  void build(const Lanes& lanes, Key&& key) noexcept {
+    count_ = 0;
+    std::array<uint8_t, kBurstMax> group_of;
+    uint8_t group = 0;
+    for (size_t i = 0; i < lanes.size(); ++i) {
+      const uint64_t k = key(lanes[i]);
+      // Neighbours in a burst often go to the same peer.
+      if (i == 0 || k != keys_[group]) group = find_or_add(k);
+      group_of[i] = group;
+      ++size_[group];
+    }
+    if (count_ <= 1) {
+      begin_[0] = 0;
+      std::copy(lanes.begin(), lanes.end(), order_.begin());
+      return;
+    }
+    uint8_t next[kBurstMax];
+    uint8_t at = 0;
+    for (size_t g = 0; g < count_; ++g) {
+      begin_[g] = next[g] = at;
+      at = static_cast<uint8_t>(at + size_[g]);
+    }
+    for (size_t i = 0; i < lanes.size(); ++i) order_[next[group_of[i]]++] = lanes[i];
+  }
+
+  [[nodiscard]] size_t count() const noexcept { return count_; }
+  [[nodiscard]] uint64_t key(size_t group) const noexcept { return keys_[group]; }
+  [[nodiscard]] std::span<const Lane> lanes(size_t group) const noexcept {
+    return {order_.data() + begin_[group], size_[group]};
+  }
+
+  // Forgets the lanes of the group from `first` on; the caller has ended them.
+  void truncate(size_t group, size_t first) noexcept {
+    DCHECK(first <= size_[group]);
+    size_[group] = static_cast<uint8_t>(first);
+  }
+  // Keeps the lanes that `keep(lane)` is true for; it has ended the others.
+  template <typename Keep>
+  void filter(size_t group, Keep&& keep) noexcept {
+    Lane* lanes = order_.data() + begin_[group];
+    size_t kept = 0;
+    for (size_t i = 0; i < size_[group]; ++i) {
+      const Lane lane = lanes[i];
+      lanes[kept] = lane;
+      kept += keep(lane) ? 1 : 0;
+    }
+    size_[group] = static_cast<uint8_t>(kept);
+  }
+
+ private:
+  static constexpr size_t kPlaces = 128;
+  static constexpr uint8_t kEmpty = 0xff;
+
+  [[nodiscard]] uint8_t find_or_add(uint64_t key) noexcept {
+    if (count_ == 0) place_.fill(kEmpty);
+    // The upper bits of a multiplicative hash; pointers and dense indexes spread well under it.
+    size_t place = key * 0x9e37'79b9'7f4a'7c15 >> 57;
+    for (; place_[place] != kEmpty; place = (place + 1) % kPlaces) {
+      if (keys_[place_[place]] == key) return place_[place];
+    }
+    const auto group = static_cast<uint8_t>(count_++);
+    place_[place] = group;
+    keys_[group] = key;
+    size_[group] = 0;
+    return group;
+  }
+
+  size_t count_ = 0;
+  PerLane<uint64_t> keys_;
+  PerLane<uint8_t> begin_;
+  PerLane<uint8_t> size_;
+  std::array<Lane, kBurstMax> order_;
+  std::array<uint8_t, kPlaces> place_;
+};
+
+}  // namespace turnpike::pipeline

@@ -1,0 +1,339 @@
+// Inner packets on their way to peers:
+//   find_owners:     look-up of destinations in the allowed IPs of each tunnel of the port
+//   (send_to_peers, also for packets from one peer to another and for injected ones)
+//   load_keypairs:   group by peer; each keypair loaded once
+//   prepare:         endpoint, key's age, nonces for the whole group, outer header as far as it is common
+//   write_messages:  padding, data header, outer header
+//   seal, finish_checksums, transmit
+#include "dataplane/pipeline/burst.h"
+#include "dataplane/pipeline/outer.h"
+#include "dataplane/wireguard/messages.h"
+
+namespace turnpike::pipeline {
+namespace {
+
+using publish::PuntKind;
+using publish::TunnelView;
+using wireguard::Keypair;
+
+// What the packets of one group have in common.
+struct Sending {
+  Keypair* keypair;
+  uint64_t counter;       // the next nonce of the reserved range
+  uint64_t bytes;         // of messages
+  uint16_t mtu_bytes;     // of the tunnel
+  bool any_data;          // not just keepalives
+  bool neighbour_known;
+  IpAddress next_hop;     // to ask for, when the neighbour is not known
+  OuterHeader outer;
+};
+
+// The same for a whole burst: too much for the stack of a function that is not a leaf.
+using Sendings = PerLane<Sending>;
+
+// Room for the longest headers, for padding and for the tag.
+constexpr uint16_t kHeadroomBytes = kMaxOuterBytes + wireguard::kDataHeaderBytes;
+constexpr uint16_t kTailroomBytes = wireguard::kPaddingMultiple + crypto::kAuthTagBytes;
+
+void find_owners(Burst& burst, const Lanes& plain, Lanes& owned, Lanes& unowned) noexcept {
+  const publish::PortView& port = burst.snapshot->ports[burst.port];
+  Lanes open = plain;
+  for (uint16_t i = 0; i < port.inside_count && !open.empty(); ++i) {
+    const TunnelIndex index = port.inside_of[i];
+    const TunnelView& tunnel = burst.snapshot->tunnels[index];
+    burst.addresses.clear();
+    for (const Lane lane : open) {
+      const uint8_t* ip = burst.packets[lane].data;
+      if (ip_version(ip) == 4) {
+        burst.addresses.add_v4(lane, ipv4_destination(ip));
+      } else {
+        burst.addresses.add_v6(lane, ipv6_key(ipv6_destination(ip)));
+      }
+    }
+    burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6);
+    open.filter([&](Lane lane) {
+      const PeerIndex peer = burst.found[lane];
+      if (peer == kNoPeer) return true;
+      prefetch(&burst.shared.peers[peer].send);
+      burst.tunnel[lane] = index;
+      burst.peer[lane] = peer;
+      burst.from[lane] = {};
+      owned.push(lane);
+      return false;
+    });
+  }
+  unowned = open;
+}
+
+[[nodiscard]] bool is_local(const TunnelView& tunnel, const uint8_t* ip) noexcept {
+  const bool v4 = ip_version(ip) == 4;
+  const uint32_t value = Burst::look_up_one(tunnel.local.v4, tunnel.local.v6,
+                                            v4 ? ip + 16 : ip + 24, v4 ? 4 : 6);
+  const publish::NextHop* hop = Burst::next_hop(tunnel.local, value);
+  return hop != nullptr && hop->kind == publish::NextHopKind::Local;
+}
+
+// Nobody's. A host on the inside may ask whether a tunnel's own address is alive; what another host on its
+// link could have had directly is none of our business.
+void end_unowned(Burst& burst, Lane lane) noexcept {
+  const publish::PortView& port = burst.snapshot->ports[burst.port];
+  Packet& packet = burst.packets[lane];
+  const uint8_t* ip = packet.data;
+  const bool v4 = ip_version(ip) == 4;
+  for (uint16_t i = 0; i < port.inside_count; ++i) {
+    if (!is_local(burst.snapshot->tunnels[port.inside_of[i]], ip)) continue;
+    const bool icmp = ip[v4 ? 9 : 6] ==
+                      static_cast<uint8_t>(v4 ? Protocol::Icmp : Protocol::Icmpv6);
+    if (!icmp) return burst.drop(lane, DropReason::LocalUnwanted);
+    packet.push_front(kEthernetBytes);
+    return punt(burst, lane, {.kind = PuntKind::PortIcmp, .port = burst.port});
+  }
+  const publish::NextHop* hop = Burst::next_hop(
+      port.routes, Burst::look_up_one(port.routes.v4, port.routes.v6, v4 ? ip + 16 : ip + 24,
+                                      v4 ? 4 : 6));
+  if (hop != nullptr && hop->kind == publish::NextHopKind::OnLink) {
+    return burst.drop(lane, DropReason::NotForwarded);
+  }
+  burst.tunnel[lane] = port.inside_of[0];
+  burst.from[lane] = {};
+  drop_undeliverable(burst, lane, DropReason::NoAllowedIp);
+}
+
+void load_keypairs(Burst& burst, const Lanes& lanes, Sendings& sendings) noexcept {
+  Groups& groups = burst.groups;
+  groups.build(lanes, [&](Lane lane) { return uint64_t{burst.peer[lane]}; });
+  for (size_t g = 0; g < groups.count(); ++g) {
+    publish::PeerSlot& slot = burst.shared.peers[static_cast<PeerIndex>(groups.key(g))];
+    // Acquire pairs with the release store of the session thread that published the keypair.
+    Keypair* keypair = slot.send.current.load(std::memory_order_acquire);
+    sendings[g].keypair = keypair;
+    prefetch_for_write(keypair);
+    prefetch_for_write(&slot.activity);
+  }
+}
+
+// Ends the lanes of a group from `first` on: `end(lane)` for each packet, keepalives vanish.
+template <typename End>
+void end_group(Burst& burst, size_t group, size_t first, End&& end) noexcept {
+  for (const Lane lane : burst.groups.lanes(group).subspan(first)) {
+    if (burst.packets[lane].length_bytes == 0) {
+      burst.finish(lane);
+    } else {
+      end(lane);
+    }
+  }
+  burst.groups.truncate(group, first);
+}
+
+// A key is due for renewal by age, which the initiator alone looks at (paper, 6.2), or by messages.
+void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
+  const bool aged = keypair.role == wireguard::Role::Initiator &&
+                    burst.now - keypair.created_at >= wireguard::kRekeyAfterTime;
+  if (!aged && counter < wireguard::kRekeyAfterMessages) [[likely]] return;
+  // Once for each key: a flag that another worker set is as good as ours.
+  if (keypair.rekey_requested.load(std::memory_order_relaxed) ||
+      keypair.rekey_requested.exchange(true, std::memory_order_relaxed)) {
+    return;
+  }
+  if (!punt_event(burst, {.kind = PuntKind::KeyAged,
+                          .tunnel = keypair.tunnel,
+                          .peer = keypair.peer,
+                          .local_index = keypair.local_index})) {
+    keypair.rekey_requested.store(false, std::memory_order_relaxed);
+  }
+}
+
+// Where to, and the outer header. False: the peer has no endpoint, or we no way to it.
+[[nodiscard]] bool address_group(Burst& burst, const TunnelView& tunnel,
+                                 const publish::PeerEndpoint& endpoint, Sending& sending) noexcept {
+  if (endpoint.first_hop == publish::kNoNeighbour || tunnel.outside == kNoPort) return false;
+  publish::Neighbour& neighbour = burst.shared.neighbours[endpoint.first_hop];
+  MacAddress mac;
+  sending.neighbour_known = neighbour.mac(mac);
+  if (sending.neighbour_known) {
+    note_neighbour_used(neighbour, burst.now);
+  } else {
+    sending.next_hop = neighbour.address;
+  }
+  const publish::PortView& port = burst.snapshot->ports[tunnel.outside];
+  // What the session thread will send by itself must be complete.
+  const PortOffloads offloads =
+      sending.neighbour_known ? burst.shared.offloads[tunnel.outside] : PortOffloads{};
+  sending.outer.prepare(endpoint, tunnel, port, mac, offloads);
+  return true;
+}
+
+void prepare(Burst& burst, size_t group, Sending& sending) noexcept {
+  const auto lanes = burst.groups.lanes(group);
+  const publish::PeerSlot& slot = burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(group))];
+  const publish::PeerEndpoint endpoint = slot.send.endpoint();
+  if (endpoint.remote.is_none()) [[unlikely]] {
+    return end_group(burst, group, 0, [&](Lane lane) {
+      drop_undeliverable(burst, lane, DropReason::NoEndpoint);
+    });
+  }
+  const auto punt_all = [&](Lane lane) { punt_inner(burst, lane, PuntKind::NeedsHandshake); };
+  Keypair* keypair = sending.keypair;
+  if (keypair == nullptr || keypair->expired(burst.now)) [[unlikely]] {
+    return end_group(burst, group, 0, punt_all);
+  }
+  // An injected keepalive may leave the tunnel to us.
+  TunnelIndex tunnel_index = burst.tunnel[lanes[0]];
+  if (tunnel_index == kNoTunnel) [[unlikely]] {
+    tunnel_index = keypair->tunnel;
+    for (const Lane lane : lanes) burst.tunnel[lane] = tunnel_index;
+  }
+  const TunnelView& tunnel = burst.snapshot->tunnels[tunnel_index];
+  if (!address_group(burst, tunnel, endpoint, sending)) [[unlikely]] {
+    return end_group(burst, group, 0,
+                     [&](Lane lane) { burst.drop(lane, DropReason::NeighbourUnknown); });
+  }
+  const wireguard::NonceRange nonces =
+      wireguard::reserve_nonces(*keypair, static_cast<uint32_t>(lanes.size()));
+  if (nonces.count == 0) [[unlikely]] return end_group(burst, group, 0, punt_all);
+  if (nonces.count < lanes.size()) [[unlikely]] {
+    end_group(burst, group, nonces.count,
+              [&](Lane lane) { burst.drop(lane, DropReason::NonceLimit); });
+  }
+  sending.counter = nonces.first;
+  sending.mtu_bytes = tunnel.mtu_bytes;
+  ask_for_rekey(burst, *keypair, nonces.first);
+}
+
+// Padding, headers and the job of one packet. A nonce that a dropped packet leaves unused is no harm.
+[[nodiscard]] bool write_message(Burst& burst, Lane lane, Sending& sending,
+                                 crypto::AeadJob& job) noexcept {
+  Packet& packet = burst.packets[lane];
+  if (packet.headroom_bytes < kHeadroomBytes || packet.tailroom_bytes < kTailroomBytes) [[unlikely]] {
+    return burst.drop(lane, DropReason::NoHeadroom), false;
+  }
+  const uint16_t inner_bytes = packet.length_bytes;
+  const auto text_bytes =
+      static_cast<uint16_t>(wireguard::padded_bytes(inner_bytes, sending.mtu_bytes));
+  if (text_bytes > sending.outer.max_text_bytes) [[unlikely]] {
+    return drop_undeliverable(burst, lane, DropReason::PacketTooBig), false;
+  }
+  const Ecn ecn = inner_bytes == 0 ? Ecn::NotEct : ip_ecn(packet.data);
+  // As many zeros as padding can be; the tag overwrites what is too much.
+  std::memset(packet.data + inner_bytes, 0, wireguard::kPaddingMultiple);
+  job = {.key = sending.keypair->sending_key.data(),
+         .counter = sending.counter,
+         .data = packet.data,
+         .length_bytes = text_bytes};
+  packet.push_back(static_cast<uint16_t>(text_bytes - inner_bytes + crypto::kAuthTagBytes));
+  packet.push_front(wireguard::kDataHeaderBytes);
+  wireguard::write_data_header(
+      std::span<uint8_t, wireguard::kDataHeaderBytes>(packet.data, wireguard::kDataHeaderBytes),
+      {.receiver_index = sending.keypair->remote_index, .counter = sending.counter});
+  ++sending.counter;
+  sending.bytes += packet.length_bytes;
+  sending.any_data |= inner_bytes != 0;
+  sending.outer.write(packet, ecn, burst.ipv4_id++);
+  return true;
+}
+
+void note_sent(Burst& burst, size_t group, const Sending& sending) noexcept {
+  publish::PeerActivity& activity =
+      burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(group))].activity;
+  const uint64_t now = burst.now.nanoseconds;
+  // Relaxed, all: the timers read them lazily, one by one.
+  activity.tx_bytes.fetch_add(sending.bytes, std::memory_order_relaxed);
+  activity.last_sent.store(now, std::memory_order_relaxed);
+  if (activity.unanswered_since.load(std::memory_order_relaxed) != 0) {
+    activity.unanswered_since.store(0, std::memory_order_relaxed);
+  }
+  if (sending.any_data && activity.unacknowledged_since.load(std::memory_order_relaxed) == 0) {
+    activity.unacknowledged_since.store(now, std::memory_order_relaxed);
+  }
+}
+
+// Jobs of all packets that are left, in the order of the groups.
+[[nodiscard]] size_t write_messages(Burst& burst, Sendings& sendings) noexcept {
+  Groups& groups = burst.groups;
+  size_t jobs = 0;
+  for (size_t g = 0; g < groups.count(); ++g) {
+    if (groups.lanes(g).empty()) continue;
+    Sending& sending = sendings[g];
+    sending.bytes = 0;
+    sending.any_data = false;
+    uint64_t inner_packets = 0;
+    uint64_t inner_bytes = 0;
+    const TunnelIndex tunnel = burst.tunnel[groups.lanes(g)[0]];
+    groups.filter(g, [&](Lane lane) {
+      const uint16_t length = burst.packets[lane].length_bytes;
+      if (!write_message(burst, lane, sending, burst.jobs[jobs])) return false;
+      ++jobs;
+      inner_packets += length != 0 ? 1 : 0;
+      inner_bytes += length;
+      return true;
+    });
+    if (groups.lanes(g).empty()) continue;
+    if (inner_packets != 0) {
+      publish::TunnelCounters& counters = burst.counters().tunnels[tunnel];
+      counters.outbound_packets.add(inner_packets);
+      counters.outbound_bytes.add(inner_bytes);
+    }
+    note_sent(burst, g, sending);
+  }
+  return jobs;
+}
+
+void transmit_group(Burst& burst, size_t group, const Sending& sending) noexcept {
+  const OuterHeader& outer = sending.outer;
+  for (const Lane lane : burst.groups.lanes(group)) {
+    Packet& packet = burst.packets[lane];
+    outer.finish(packet);
+    if (sending.neighbour_known) [[likely]] {
+      burst.transmit(lane, outer.port);
+    } else {
+      // Sealed and counted already: the session thread sends it when the neighbour has answered.
+      packet.pop_front(kEthernetBytes);
+      punt_neighbour(burst, lane, outer.port, sending.next_hop);
+    }
+  }
+}
+
+}  // namespace
+
+bool may_forward(Burst& burst, Lane lane, uint16_t mtu_bytes) noexcept {
+  Packet& packet = burst.packets[lane];
+  if (ip_ttl(packet.data) <= 1) [[unlikely]] {
+    return drop_undeliverable(burst, lane, DropReason::TtlExceeded), false;
+  }
+  if (packet.length_bytes > mtu_bytes) [[unlikely]] {
+    return drop_undeliverable(burst, lane, DropReason::PacketTooBig), false;
+  }
+  decrement_ttl(packet.data);
+  return true;
+}
+
+void outbound(Burst& burst, Lanes& plain) noexcept {
+  if (plain.empty()) return;
+  Lanes owned;
+  Lanes unowned;
+  find_owners(burst, plain, owned, unowned);
+  for (const Lane lane : unowned) end_unowned(burst, lane);
+  owned.filter(
+      [&](Lane lane) { return may_forward(burst, lane, burst.tunnel_of(lane).mtu_bytes); });
+  burst.mark(Stage::Owners);
+  send_to_peers(burst, owned);
+}
+
+void send_to_peers(Burst& burst, const Lanes& lanes) noexcept {
+  if (lanes.empty()) return;
+  Sendings sendings;
+  load_keypairs(burst, lanes, sendings);
+  burst.mark(Stage::Keypairs);
+  for (size_t g = 0; g < burst.groups.count(); ++g) prepare(burst, g, sendings[g]);
+  burst.mark(Stage::Prepare);
+  const size_t jobs = write_messages(burst, sendings);
+  burst.mark(Stage::Write);
+  burst.aead.seal({burst.jobs.data(), jobs});
+  burst.mark(Stage::Seal);
+  for (size_t g = 0; g < burst.groups.count(); ++g) {
+    if (!burst.groups.lanes(g).empty()) transmit_group(burst, g, sendings[g]);
+  }
+  burst.mark(Stage::Transmit);
+}
+
+}  // namespace turnpike::pipeline

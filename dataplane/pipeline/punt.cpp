@@ -1,0 +1,103 @@
+// What goes to the session thread, by copy. When the ring fills, what can wait gives way: copies that only
+// make an ICMP error first, packets next, and events, which nobody repeats, last.
+#include <cstring>
+
+#include "dataplane/pipeline/burst.h"
+
+namespace turnpike::pipeline {
+namespace {
+
+using publish::PuntHeader;
+using publish::PuntKind;
+
+// How many slots must stay free for others when something of this kind goes in.
+[[nodiscard]] uint32_t slots_left_to_others(PuntKind kind, uint32_t slots) noexcept {
+  switch (kind) {
+    case PuntKind::KeypairConfirmed:
+    case PuntKind::KeyAged:
+    case PuntKind::KeyAgedReceiving:
+    case PuntKind::PeerRoamed:
+      return 0;
+    // Without these no session is made and no neighbour found.
+    case PuntKind::Handshake:
+    case PuntKind::Arp:
+    case PuntKind::PortIcmp:
+      return slots / 16;
+    case PuntKind::TunnelLocal:
+    case PuntKind::NeedsHandshake:
+    case PuntKind::NeedsNeighbour:
+      return slots / 4;
+    case PuntKind::Undeliverable:
+      return slots / 2;
+  }
+  return slots;
+}
+
+[[nodiscard]] bool push(Burst& burst, const PuntHeader& header, Bytes bytes) noexcept {
+  publish::PuntRing& ring = burst.door.punt;
+  if (bytes.size() > ring.slot_bytes()) return false;
+  if (ring.waiting() + slots_left_to_others(header.kind, ring.slots()) >= ring.slots()) return false;
+  publish::PuntRing::Slot* slot = ring.try_begin();
+  if (slot == nullptr) return false;
+  slot->header = header;
+  slot->header.received_at = burst.now;
+  slot->length_bytes = static_cast<uint32_t>(bytes.size());
+  if (!bytes.empty()) std::memcpy(slot->data(), bytes.data(), bytes.size());
+  ring.commit();
+  return true;
+}
+
+[[nodiscard]] Bytes bytes_of(const Packet& packet) noexcept {
+  return {packet.data, packet.length_bytes};
+}
+
+}  // namespace
+
+void punt(Burst& burst, Lane lane, PuntHeader header) noexcept {
+  if (push(burst, header, bytes_of(burst.packets[lane]))) {
+    burst.finish(lane);
+  } else {
+    burst.drop(lane, DropReason::PuntRingFull);
+  }
+}
+
+void punt_inner(Burst& burst, Lane lane, PuntKind kind) noexcept {
+  PuntHeader header{.kind = kind, .port = burst.port, .tunnel = burst.tunnel[lane]};
+  if (kind == PuntKind::NeedsHandshake) {
+    const PeerIndex peer = burst.peer[lane];
+    const publish::PeerSend& send = burst.shared.peers[peer].send;
+    header.peer = {.index = peer, .incarnation = send.incarnation.load(std::memory_order_relaxed)};
+  } else {
+    header.peer = burst.from[lane];
+  }
+  punt(burst, lane, header);
+}
+
+void punt_neighbour(Burst& burst, Lane lane, PortIndex port, const IpAddress& next_hop) noexcept {
+  punt(burst, lane,
+       {.kind = PuntKind::NeedsNeighbour,
+        .port = port,
+        .tunnel = burst.tunnel[lane],
+        .next_hop = next_hop});
+}
+
+void drop_undeliverable(Burst& burst, Lane lane, DropReason reason) noexcept {
+  // Not for what we made ourselves: an error about an error helps nobody.
+  const bool injected = burst.port == kNoPort;
+  if (!injected) {
+    const PeerRef from = burst.from[lane];
+    const bool plain = from.index == kNoPeer;
+    (void)push(burst,
+               {.kind = PuntKind::Undeliverable,
+                .port = plain ? burst.port : kNoPort,
+                .tunnel = burst.tunnel[lane],
+                .peer = from,
+                .detail = static_cast<uint8_t>(reason)},
+               bytes_of(burst.packets[lane]));
+  }
+  burst.drop(lane, reason);
+}
+
+bool punt_event(Burst& burst, const PuntHeader& header) noexcept { return push(burst, header, {}); }
+
+}  // namespace turnpike::pipeline

@@ -1,0 +1,134 @@
+#include "config/importer.h"
+
+#include <gtest/gtest.h>
+
+#include "fixtures.h"
+
+namespace turnpike::config {
+namespace {
+
+using test::key_text;
+
+std::vector<std::string> texts(const std::vector<ConfigError>& errors) {
+  std::vector<std::string> out;
+  for (const ConfigError& error : errors) out.push_back(to_string(error));
+  return out;
+}
+
+TEST(Importer, ReadsWhatWgQuickReadsAndSaysWhatItLeavesOut) {
+  const std::string text =
+      "# the office\n"  // 1
+      "[Interface]\n"   // 2
+      "PrivateKey = " +
+      key_text(1) +
+      "\n"                                              // 3
+      "Address = 10.8.0.1/24, fd00:8::1/64\n"           // 4
+      "address=10.8.1.1/24  # another\n"                // 5
+      "ListenPort = 51821\n"                            // 6
+      "MTU = 1400\r\n"                                  // 7
+      "DNS = 1.1.1.1\n"                                 // 8
+      "PostUp = iptables -A FORWARD -i %i -j ACCEPT\n"  // 9
+      "Table = off\n"                                   // 10
+      "\n"                                              // 11
+      "[Peer]\n"                                        // 12
+      "PublicKey = " +
+      key_text(2) +
+      "\n"  // 13
+      "PresharedKey = " +
+      key_text(3) +
+      "\n"                                       // 14
+      "AllowedIPs = 10.8.0.2/32, 10.9.7.7/16\n"  // 15
+      "AllowedIPs = fd00:8::2/128\n"             // 16
+      "Endpoint = 198.51.100.7:51820\n"          // 17
+      "PersistentKeepalive = 25\n"               // 18
+      "[peer]\n"                                 // 19
+      "PublicKey = " +
+      key_text(4) +
+      "\n"                                  // 20
+      "Endpoint = vpn.example.com:51820\n"  // 21
+      "AllowedIPs = 10.8.0.2\n"             // 22
+      "PersistentKeepalive = off";          // 23
+  const auto imported = import_wg(text, "wg0.conf", {.tunnel_name = "office"});
+  ASSERT_TRUE(imported.has_value()) << to_string(imported.error().front());
+  EXPECT_EQ(
+      texts(imported->notes),
+      (std::vector<std::string>{
+          "wg0.conf:8:7: DNS is left out: a gateway resolves no names",
+          "wg0.conf:9:10: PostUp is left out: no commands are run",
+          "wg0.conf:10:9: Table is left out: routes follow the allowed IPs",
+          "wg0.conf:15:14: 10.8.0.2/32 is left out: it stands with another peer at line 22, column "
+          "14 too",
+          "wg0.conf:15:27: '10.9.7.7/16' has bits set behind its length; 10.9.0.0/16 is taken",
+          "wg0.conf:21:12: Endpoint 'vpn.example.com:51820' is left out: it is no ADDRESS:PORT, "
+          "and names are not resolved"}));
+  ASSERT_EQ(imported->config.tunnels.size(), 1u);
+  ASSERT_EQ(imported->config.ports.size(), 2u);
+  const Tunnel& tunnel = imported->config.tunnels[0];
+  EXPECT_EQ(tunnel.name, "office");
+  EXPECT_EQ(tunnel.private_key.bytes()[3], 1);
+  EXPECT_EQ(tunnel.listen_port, 51821);
+  EXPECT_EQ(tunnel.mtu, 1400);
+  EXPECT_EQ(tunnel.outside, imported->config.ports[0].name);
+  EXPECT_EQ(tunnel.inside, imported->config.ports[1].name);
+  ASSERT_EQ(tunnel.addresses.size(), 3u);
+  EXPECT_EQ(to_string(tunnel.addresses[2].value), "10.8.1.1/24");
+  ASSERT_EQ(tunnel.peers.size(), 2u);
+  const Peer& first = tunnel.peers[0];
+  EXPECT_EQ(first.public_key.bytes[3], 2);
+  EXPECT_EQ(first.preshared_key->bytes()[3], 3);
+  EXPECT_EQ(to_string(first.endpoint), "198.51.100.7:51820");
+  EXPECT_EQ(first.persistent_keepalive, 25);
+  ASSERT_EQ(first.allowed_ips.size(), 2u);
+  EXPECT_EQ(to_string(first.allowed_ips[0].prefix), "10.9.0.0/16");
+  EXPECT_EQ(to_string(first.allowed_ips[1].prefix), "fd00:8::2/128");
+  const Peer& second = tunnel.peers[1];
+  EXPECT_TRUE(second.endpoint.is_none());
+  EXPECT_FALSE(second.preshared_key.has_value());
+  ASSERT_EQ(second.allowed_ips.size(), 1u);
+  EXPECT_EQ(to_string(second.allowed_ips[0].prefix), "10.8.0.2/32");
+}
+
+TEST(Importer, NamesEveryMistakeWithItsPlace) {
+  const std::string text =
+      "stray = 1\n"                              // 1
+      "[Interface]\n"                            // 2
+      "ListenPort = 0\n"                         // 3
+      "nonsense\n"                               // 4
+      "  Colour = blue\n"                        // 5
+      "[Peer]\n"                                 // 6
+      "PublicKey = abc\n"                        // 7
+      "AllowedIPs = 10.8.0.2/32, 10.8.0.3/33\n"  // 8
+      "[Other]\n"                                // 9
+      "[Peer]\n";                                // 10
+  const auto imported = import_wg(text, "wg0.conf", {});
+  ASSERT_FALSE(imported.has_value());
+  EXPECT_EQ(texts(imported.error()),
+            (std::vector<std::string>{
+                "wg0.conf:1:1: 'stray' stands before [Interface] and [Peer]",
+                "wg0.conf:1:1: there is no PrivateKey under [Interface]",
+                "wg0.conf:3:14: '0' is no number from 1 to 65535",
+                "wg0.conf:4:1: is no KEY = VALUE, [Interface] or [Peer]",
+                "wg0.conf:5:12: unknown key 'Colour' of [Interface]",
+                "wg0.conf:7:13: is no key; it has 3 characters, the base64 of 32 bytes has 44",
+                "wg0.conf:8:27: prefix length 33 is above 32",
+                "wg0.conf:9:1: '[Other]' is unknown; [Interface] or [Peer] is expected",
+                "wg0.conf:10:1: this [Peer] has no PublicKey"}));
+}
+
+TEST(Importer, SaysThatAPeerStandsTwiceAndThatAPortWasChosen) {
+  const std::string peer = "[Peer]\nPublicKey = " + key_text(2) + "\n";
+  const std::string interface = "[Interface]\nPrivateKey = " + key_text(1) + "\n";
+  const auto twice = import_wg(interface + peer + peer, "wg0.conf", {});
+  ASSERT_FALSE(twice.has_value());
+  EXPECT_EQ(texts(twice.error()),
+            std::vector<std::string>{
+                "wg0.conf:5:1: this peer stands at line 3, column 1 already; make one of the two"});
+  const auto once = import_wg(interface + peer, "wg0.conf", {.listen_port = 4500});
+  ASSERT_TRUE(once.has_value());
+  EXPECT_EQ(once->config.tunnels[0].listen_port, 4500);
+  EXPECT_EQ(texts(once->notes),
+            std::vector<std::string>{"wg0.conf:1:1: there is no ListenPort; 4500 is taken"});
+}
+
+}  // namespace
+}  // namespace turnpike::config

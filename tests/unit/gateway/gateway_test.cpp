@@ -1,0 +1,270 @@
+#include "control/gateway/gateway.h"
+
+#include <gtest/gtest.h>
+
+#include "control/gateway/file_transaction.h"
+#include "control/state/plan.h"
+#include "control/state/state.h"
+
+namespace turnpike::gateway {
+namespace {
+
+// Carries nothing out until told to.
+class FakeSession final : public SessionLink {
+ public:
+  uint64_t post(std::vector<SessionCommand> commands) override {
+    for (SessionCommand& command : commands) posted.push_back(std::move(command));
+    return ++last_ticket;
+  }
+  bool done(uint64_t ticket) const override { return ticket <= done_ticket; }
+  void publish(const publish::Snapshot* s) override { snapshot = s; }
+
+  template <typename Command>
+  [[nodiscard]] size_t count() const {
+    size_t n = 0;
+    for (const SessionCommand& command : posted) n += std::holds_alternative<Command>(command);
+    return n;
+  }
+
+  std::vector<SessionCommand> posted;
+  uint64_t last_ticket = 0, done_ticket = 0;
+  const publish::Snapshot* snapshot = nullptr;
+};
+
+config::Peer peer(const char* name, uint8_t key, std::vector<const char*> prefixes) {
+  config::Peer p;
+  p.name = name;
+  p.public_key.bytes[0] = key;
+  for (const char* prefix : prefixes) p.allowed_ips.push_back({.prefix = *parse_prefix(prefix), .at = {}});
+  return p;
+}
+
+config::Config two_peers() {
+  config::Config config;
+  config.ports.resize(2);
+  config.ports[0].name = "outside";
+  config.ports[0].addresses = {{.value = *parse_interface_address("192.0.2.1/24"), .at = {}}};
+  config.ports[0].routes = {{.to = *parse_prefix("0.0.0.0/0"), .via = *parse_ip("192.0.2.254"), .at = {}}};
+  config.ports[1].name = "inside";
+  config.ports[1].addresses = {{.value = *parse_interface_address("10.0.0.1/24"), .at = {}}};
+  config.tunnels.resize(1);
+  config::Tunnel& tunnel = config.tunnels[0];
+  tunnel.name = "wg0";
+  tunnel.private_key.bytes()[0] = 8;
+  tunnel.listen_port = 51820;
+  tunnel.outside = "outside";
+  tunnel.inside = "inside";
+  tunnel.addresses = {{.value = *parse_interface_address("10.8.0.1/24"), .at = {}}};
+  tunnel.peers = {peer("alice", 1, {"10.8.0.2/32", "fd00:8::2/128"}), peer("bob", 2, {"10.8.0.3/32"})};
+  return config;
+}
+
+class GatewayTest : public testing::Test {
+ protected:
+  GatewayTest() {
+    for (int i = 0; i < 2; ++i) {
+      doors.push_back(std::make_unique<publish::Door>(epoch, pages, 2048));
+    }
+    gateway = std::make_unique<Gateway>(Gateway::Parts{
+        .pages = pages, .epoch = epoch, .doors = {doors[0].get(), doors[1].get()}, .session = session,
+        .peer_capacity = 4});
+    apply(config::Config{}, two_peers());
+    session.done_ticket = session.last_ticket;
+    settle();
+  }
+
+  // Plans and commits the difference of two files; acknowledged_ counts the acknowledgements.
+  void apply(const config::Config& before, const config::Config& after) {
+    ASSERT_TRUE(gateway->set_topology(topology_of(after, std::vector<MacAddress>(after.ports.size()))));
+    const auto change = state::plan(state, difference(before, after).transaction);
+    ASSERT_TRUE(change) << state::describe(change.error().conflicts[0]);
+    const auto prepared = gateway->prepare(*change);
+    ASSERT_TRUE(prepared) << prepared.error();
+    const Generation generation = state.apply(*change);
+    gateway->commit(generation, now, [this](const Acknowledgement& a) {
+      ++acknowledged;
+      last = a;
+    });
+  }
+  void settle() {
+    for (int i = 0; i < 10; ++i) gateway->poll(now);
+  }
+
+  PeerIndex owner(const publish::Snapshot& snapshot, const char* address) {
+    const uint32_t key = parse_ip(address)->v4_host_order();
+    PeerIndex found = kNoPeer;
+    lookup::lookup_burst(snapshot.tunnels[0].allowed_v4, {&key, 1}, {&found, 1});
+    return found;
+  }
+  PeerIndex index_of(const char* name) {
+    return gateway->peers().find(state.peer(state.find_peer(0, std::string_view(name))).id).index;
+  }
+
+  SystemPages pages;
+  publish::Epoch epoch;
+  std::vector<std::unique_ptr<publish::Door>> doors;
+  FakeSession session;
+  state::State state;
+  std::unique_ptr<Gateway> gateway;
+  Instant now{1'000'000'000};
+  int acknowledged = 0;
+  Acknowledgement last;
+};
+
+TEST_F(GatewayTest, PublishesTunnelsRoutesAndPeersOfAFirstFile) {
+  EXPECT_EQ(acknowledged, 1);
+  const publish::Snapshot& snapshot = doors[0]->begin_burst();
+  EXPECT_EQ(&snapshot, session.snapshot);
+  EXPECT_EQ(snapshot.generation, state.generation());
+  const publish::TunnelView& tunnel = snapshot.tunnels[0];
+  EXPECT_TRUE(tunnel.active);
+  EXPECT_EQ(tunnel.listen_port, 51820);
+  EXPECT_EQ(snapshot.ports[1].inside_count, 1);
+  EXPECT_EQ(snapshot.ports[0].outside_count, 1);
+  EXPECT_EQ(owner(snapshot, "10.8.0.2"), index_of("alice"));
+  EXPECT_EQ(owner(snapshot, "10.8.0.3"), index_of("bob"));
+  EXPECT_EQ(owner(snapshot, "10.8.0.4"), kNoPeer);
+  EXPECT_EQ(session.count<AddPeer>(), 2u);
+  EXPECT_EQ(session.count<SetTunnel>(), 1u);
+}
+
+TEST_F(GatewayTest, RoutesTellLocalOnLinkRoutedAndUnroutableApart) {
+  const publish::RouteTable& routes = doors[0]->begin_burst().ports[0].routes;
+  const auto kind = [&](const char* address) {
+    const uint32_t key = parse_ip(address)->v4_host_order();
+    PeerIndex hop = kNoPeer;
+    lookup::lookup_burst(routes.v4, {&key, 1}, {&hop, 1});
+    return routes.next_hops[hop];
+  };
+  EXPECT_EQ(kind("192.0.2.1").kind, publish::NextHopKind::Local);
+  EXPECT_EQ(kind("192.0.2.7").kind, publish::NextHopKind::OnLink);
+  EXPECT_EQ(kind("192.0.2.0").kind, publish::NextHopKind::Unroutable);
+  EXPECT_EQ(kind("192.0.2.255").kind, publish::NextHopKind::Unroutable);
+  EXPECT_EQ(kind("198.51.100.1").kind, publish::NextHopKind::Via);
+  EXPECT_EQ(kind("198.51.100.1").via, *parse_ip("192.0.2.254"));
+  EXPECT_EQ(kind("198.51.100.1").source, *parse_ip("192.0.2.1"));
+}
+
+TEST_F(GatewayTest, WorkersSeeANewPeerOnlyWhenTheSessionThreadKnowsIt) {
+  config::Config after = two_peers();
+  after.tunnels[0].peers.push_back(peer("carol", 3, {"10.8.0.4/32"}));
+  apply(two_peers(), after);
+  settle();
+  EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.4"), kNoPeer);
+  EXPECT_EQ(acknowledged, 1);
+  session.done_ticket = session.last_ticket;
+  settle();
+  EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.4"), index_of("carol"));
+}
+
+TEST_F(GatewayTest, ARemovedPeerLeavesTheWorkersFirstAndItsSlotWaitsForEveryReader) {
+  doors[0]->wake();
+  (void)doors[0]->begin_burst();  // in the middle of a burst
+  const PeerIndex bob = index_of("bob");
+  config::Config after = two_peers();
+  after.tunnels[0].peers.pop_back();
+  apply(two_peers(), after);
+  settle();
+  EXPECT_EQ(session.count<RemovePeer>(), 0u) << "the worker may still send to the peer";
+  EXPECT_EQ(acknowledged, 1);
+  (void)doors[0]->begin_burst();
+  settle();
+  EXPECT_EQ(acknowledged, 2);
+  EXPECT_EQ(session.count<RemovePeer>(), 1u);
+
+  // Two more peers fit, a third needs the slot that the session thread still works on.
+  config::Config more = after;
+  for (uint8_t i = 10; i < 13; ++i) more.tunnels[0].peers.push_back(peer("", i, {}));
+  const auto change = state::plan(state, difference(after, more).transaction);
+  ASSERT_TRUE(change);
+  EXPECT_FALSE(gateway->prepare(*change));
+  session.done_ticket = session.last_ticket;
+  settle();
+  EXPECT_FALSE(gateway->prepare(*change)) << "the worker has not come round since";
+  (void)doors[0]->begin_burst();
+  settle();
+  apply(after, more);
+  bool reused = false;
+  for (const SessionCommand& command : session.posted) {
+    const auto* add = std::get_if<AddPeer>(&command);
+    reused |= add != nullptr && add->settings.peer.index == bob && add->settings.peer.incarnation > 1;
+  }
+  EXPECT_TRUE(reused);
+}
+
+TEST_F(GatewayTest, RefusesMorePeersThanSlotsAndChangesNothing) {
+  config::Config after = two_peers();
+  for (uint8_t i = 10; i < 13; ++i) after.tunnels[0].peers.push_back(peer("", i, {}));
+  const auto change = state::plan(state, difference(two_peers(), after).transaction);
+  ASSERT_TRUE(change);
+  const auto prepared = gateway->prepare(*change);
+  ASSERT_FALSE(prepared);
+  EXPECT_NE(prepared.error().find("4 peer slots"), std::string::npos);
+  EXPECT_EQ(gateway->peers().size(), 2u);
+}
+
+TEST_F(GatewayTest, AMoveIsOneSnapshotAndTouchesNoSession) {
+  const size_t posted = session.posted.size();
+  config::Config after = two_peers();
+  after.tunnels[0].peers[0].allowed_ips.erase(after.tunnels[0].peers[0].allowed_ips.begin());
+  after.tunnels[0].peers[1].allowed_ips.push_back({.prefix = *parse_prefix("10.8.0.2/32"), .at = {}});
+  doors[0]->wake();
+  const publish::Snapshot& before = doors[0]->begin_burst();
+  apply(two_peers(), after);
+  EXPECT_EQ(owner(before, "10.8.0.2"), index_of("alice"));
+  EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.2"), index_of("bob"));
+  settle();
+  EXPECT_EQ(acknowledged, 2);
+  EXPECT_EQ(session.posted.size(), posted);
+}
+
+TEST_F(GatewayTest, AWorkerThatDoesNotComeRoundIsNamedAfterASecondAndTheCommitStands) {
+  doors[1]->wake();
+  (void)doors[1]->begin_burst();
+  config::Config after = two_peers();
+  after.tunnels[0].peers[0].allowed_ips.clear();
+  apply(two_peers(), after);
+  settle();
+  EXPECT_EQ(acknowledged, 1);
+  now = now + kVisibleWithin;
+  settle();
+  EXPECT_EQ(acknowledged, 2);
+  EXPECT_FALSE(last.visible);
+  EXPECT_EQ(last.late_workers, std::vector<WorkerIndex>{1});
+  EXPECT_TRUE(gateway->poll(now)) << "the old snapshot still waits for it";
+  (void)doors[1]->begin_burst();
+  settle();
+  EXPECT_FALSE(gateway->poll(now));
+}
+
+TEST_F(GatewayTest, ADisabledPeerIsNoneForTheDataPlane) {
+  config::Config after = two_peers();
+  after.tunnels[0].peers[0].enabled = false;
+  apply(two_peers(), after);
+  session.done_ticket = session.last_ticket;
+  settle();
+  EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.2"), kNoPeer);
+  EXPECT_EQ(session.count<RemovePeer>(), 1u);
+  session.done_ticket = session.last_ticket;
+  settle();
+  apply(after, two_peers());
+  session.done_ticket = session.last_ticket;
+  settle();
+  EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.2"), index_of("alice"));
+}
+
+TEST_F(GatewayTest, AnUnchangedFileAsksForNothing) {
+  EXPECT_TRUE(difference(two_peers(), two_peers()).transaction.edits.empty());
+}
+
+TEST_F(GatewayTest, PeersOfOneFileSwapTheirPrefixesByMoves) {
+  config::Config after = two_peers();
+  std::swap(after.tunnels[0].peers[0].allowed_ips, after.tunnels[0].peers[1].allowed_ips);
+  apply(two_peers(), after);
+  settle();
+  EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.2"), index_of("bob"));
+  EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.3"), index_of("alice"));
+}
+
+}  // namespace
+}  // namespace turnpike::gateway

@@ -1,0 +1,123 @@
+#include "dataplane/wireguard/keypair.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+namespace turnpike::wireguard {
+namespace {
+
+TEST(ReserveNonces, GivesConsecutiveRangesFromZero) {
+  Keypair keypair;
+  const NonceRange first = reserve_nonces(keypair, 32);
+  const NonceRange second = reserve_nonces(keypair, 1);
+  EXPECT_EQ(first.first, 0u);
+  EXPECT_EQ(first.count, 32u);
+  EXPECT_EQ(second.first, 32u);
+  EXPECT_EQ(second.count, 1u);
+}
+
+TEST(ReserveNonces, CutsTheRangeAtTheLimitAndGivesNothingBeyond) {
+  Keypair keypair;
+  keypair.send_counter = kRejectAfterMessages - 10;
+  const NonceRange last = reserve_nonces(keypair, 64);
+  EXPECT_EQ(last.first, kRejectAfterMessages - 10);
+  EXPECT_EQ(last.count, 10u);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(reserve_nonces(keypair, 64).count, 0u);
+  // What is beyond the limit adds nothing: the counter cannot reach its wrap.
+  EXPECT_EQ(keypair.send_counter, kRejectAfterMessages - 10 + 64);
+}
+
+TEST(ReserveNonces, GivesTheVeryLastNonceOnce) {
+  Keypair keypair;
+  keypair.send_counter = kRejectAfterMessages - 1;
+  const NonceRange last = reserve_nonces(keypair, 1);
+  EXPECT_EQ(last.first, kRejectAfterMessages - 1);
+  EXPECT_EQ(last.count, 1u);
+  EXPECT_EQ(reserve_nonces(keypair, 1).count, 0u);
+}
+
+// Threads that reserve in groups of random size; what they got, sorted by first nonce.
+std::vector<NonceRange> reserve_in_threads(Keypair& keypair, int threads, int groups) {
+  std::vector<std::vector<NonceRange>> got(static_cast<size_t>(threads));
+  std::vector<std::thread> workers;
+  for (int t = 0; t < threads; ++t) {
+    workers.emplace_back([&, t] {
+      std::mt19937 random(static_cast<unsigned>(t));
+      for (int i = 0; i < groups; ++i) {
+        const NonceRange range =
+            reserve_nonces(keypair, 1 + static_cast<uint32_t>(random() % kBurstMax));
+        if (range.count > 0) got[static_cast<size_t>(t)].push_back(range);
+      }
+    });
+  }
+  for (auto& worker : workers) worker.join();
+  std::vector<NonceRange> all;
+  for (const auto& part : got) all.insert(all.end(), part.begin(), part.end());
+  std::ranges::sort(all, {}, &NonceRange::first);
+  return all;
+}
+
+TEST(ReserveNonces, NeverGivesANonceTwiceToSeveralThreads) {
+  auto keypair = std::make_unique<Keypair>();
+  uint64_t expected = 0;
+  for (const NonceRange& range : reserve_in_threads(*keypair, 4, 20'000)) {
+    ASSERT_EQ(range.first, expected);
+    expected += range.count;
+  }
+  EXPECT_EQ(keypair->send_counter, expected);
+}
+
+TEST(ReserveNonces, EndsExactlyAtTheLimitWithSeveralThreads) {
+  auto keypair = std::make_unique<Keypair>();
+  constexpr uint64_t kStart = kRejectAfterMessages - 100'000;
+  keypair->send_counter = kStart;
+  uint64_t expected = kStart;
+  for (const NonceRange& range : reserve_in_threads(*keypair, 4, 20'000)) {
+    ASSERT_EQ(range.first, expected);
+    expected += range.count;
+  }
+  EXPECT_EQ(expected, kRejectAfterMessages);
+  EXPECT_LT(keypair->send_counter, kRejectAfterMessages + 4 * kBurstMax);
+}
+
+TEST(SpinLock, ExcludesTheOthers) {
+  SpinLock lock;
+  uint64_t counter = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20'000; ++i) {
+        lock.lock();
+        ++counter;
+        lock.unlock();
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(counter, 80'000u);
+}
+
+TEST(ReplayWindow, RefusesWhatIsSeenTooOldOrBeyondTheLimit) {
+  ReplayWindow window;
+  EXPECT_TRUE(window.accept(0));
+  EXPECT_FALSE(window.accept(0));
+  EXPECT_TRUE(window.accept(kReplayWindow + 1));
+  EXPECT_FALSE(window.accept(0));
+  EXPECT_TRUE(window.accept(1));  // exactly kReplayWindow behind
+  EXPECT_FALSE(window.accept(1));
+  EXPECT_FALSE(window.accept(kRejectAfterMessages));
+  EXPECT_FALSE(window.accept(~uint64_t{0}));
+  EXPECT_TRUE(window.accept(2));  // the refusals moved nothing
+  EXPECT_TRUE(window.accept(kRejectAfterMessages - 1));
+  EXPECT_FALSE(window.accept(kRejectAfterMessages - 1));
+  EXPECT_TRUE(window.accept(kRejectAfterMessages - 1 - kReplayWindow));
+  EXPECT_FALSE(window.accept(kRejectAfterMessages - 2 - kReplayWindow));
+}
+
+}  // namespace
+}  // namespace turnpike::wireguard
