@@ -44,6 +44,8 @@ LiveServer::~LiveServer() {
   std::filesystem::remove_all(directory_);
 }
 
+boost::asio::io_context& LiveServer::io() { return loop_->io; }
+
 void LiveServer::on_thread(const std::function<void()>& what) {
   std::promise<void> done;
   boost::asio::post(loop_->io, [&] {

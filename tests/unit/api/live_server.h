@@ -17,6 +17,7 @@ class LiveServer {
   [[nodiscard]] std::string path() const { return directory_ + "/control.sock"; }
   // Runs `what` on the server's thread and waits for it.
   void on_thread(const std::function<void()>& what);
+  [[nodiscard]] boost::asio::io_context& io();
   FakeBackend backend;
 
  private:
