@@ -30,6 +30,15 @@ struct PeerEndpoint {
   NeighbourIndex first_hop = kNoNeighbour;
 };
 
+// The two ends of a packet as a worker has them in registers: addresses as load_le64() reads them, of IPv4 the
+// first four bytes.
+struct PacketEnds {
+  Family family;
+  uint16_t remote_port;
+  uint64_t remote[2];
+  uint64_t local[2];
+};
+
 // All that choosing how to send to a peer touches: one line, read by workers for each group of packets;
 // and a second line that is read only while the endpoint changes.
 class alignas(kCacheLine) PeerSend {
@@ -62,6 +71,22 @@ class alignas(kCacheLine) PeerSend {
       // A word of a later write brings the version before that write with it, so that this load sees it.
       if (version_.load(std::memory_order_relaxed) == before) return endpoint;
     }
+  }
+
+  // Any thread. Whether the endpoint is these two ends, without making it a value first. A reader that meets a
+  // write says no; it asks endpoint() then.
+  [[nodiscard]] bool is_at(const PacketEnds& ends) const noexcept {
+    const uint32_t before = version_.load(std::memory_order_acquire);
+    // Acquire, each, as in Copy::read().
+    uint64_t differs = 0;
+    for (size_t i = 0; i < 2; ++i) {
+      differs |= first_.remote[i].load(std::memory_order_acquire) ^ ends.remote[i];
+      differs |= first_.local[i].load(std::memory_order_acquire) ^ ends.local[i];
+    }
+    const auto family = static_cast<uint64_t>(ends.family);
+    differs |= (first_.meta.load(std::memory_order_acquire) >> 32) ^
+               (uint64_t{ends.remote_port} | family << 16 | family << 24);
+    return differs == 0 && (before & 1) == 0 && version_.load(std::memory_order_relaxed) == before;
   }
 
  private:
