@@ -7,6 +7,7 @@
 
 #include "config/load.h"
 #include "control/api/http_server.h"
+#include "control/api/wg_server.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/environment.h"
 #include "control/daemon/log.h"
@@ -53,6 +54,12 @@ int run(const std::string& file) {
   if (!daemon) return fail_with(daemon.error());
   auto http = api::HttpServer::start(io, **daemon, config->control.socket, *rule);
   if (!http) return fail_with({http.error()});
+  api::WgServer wg(io, **daemon, config->control.wg_socket_dir);
+  if (!config->control.wg_socket_dir.empty()) {
+    for (const config::Tunnel& tunnel : config->tunnels) {
+      if (auto added = wg.add(tunnel.name); !added) return fail_with({added.error()});
+    }
+  }
 
   spdlog::info("ready: {} workers, {} ports, {} tunnels, {} peers; AEAD by {}; control at {}",
                config->dataplane.workers.size(), config->ports.size(), config->tunnels.size(),
