@@ -55,10 +55,7 @@ struct Gateway::State {
 struct Gateway::Worker {
   Worker(Gateway& gateway, const pipeline::Shared& shared)
       : door(gateway.epoch_, gateway.pages_, kSlotBytes),
-        aead(gateway.ledger_,
-             [&gateway] {
-               if (gateway.random_.chance(gateway.settings_.interleave)) gateway.session_turn();
-             }),
+        aead(gateway.ledger_, [&gateway] { gateway.meanwhile(); }),
         pipeline(shared, door, aead),
         buffers(kBurstMax) {}
 
@@ -66,6 +63,7 @@ struct Gateway::Worker {
   RecordingAead aead;
   pipeline::Pipeline pipeline;
   std::array<std::deque<Frame>, 2> rx;
+  bool in_burst = false;
   std::vector<std::array<uint8_t, kBufferBytes>> buffers;
   std::vector<pipeline::Packet> burst;
   pipeline::Output output;
@@ -258,7 +256,15 @@ void Gateway::run(const Now& now) {
     busy = session_->turn(state_->snapshot, now_) != 0 || busy;
   }
   if (rounds == kRoundsMax) faults_.push_back("the threads never came to rest");
-  for (const auto& worker : workers_) (void)worker->door.begin_burst();
+  // Then they poll, or sleep.
+  for (const auto& worker : workers_) {
+    if (random_.chance(0.5)) {
+      (void)worker->door.begin_burst();
+    } else {
+      worker->door.sleep();
+      worker->door.wake();
+    }
+  }
   collect();
   for (const auto& [index, prefixes] : prefixes_) {
     const uint64_t at = slots_[index].activity.last_handshake_wall.load(std::memory_order_relaxed);
@@ -267,17 +273,20 @@ void Gateway::run(const Now& now) {
   }
 }
 
-// In the middle of a worker's burst, where it is a thread of its own.
-void Gateway::session_turn() {
-  CHECK(!in_session_);
-  in_session_ = true;
-  session_reader_.begin();
-  (void)session_->turn(state_->snapshot, now_);
-  in_session_ = false;
+// In the middle of a worker's burst: the session thread and the other workers are threads of their own.
+void Gateway::meanwhile() {
+  if (random_.chance(settings_.interleave)) {
+    session_reader_.begin();
+    (void)session_->turn(state_->snapshot, now_);
+  }
+  for (const auto& other : workers_) {
+    if (!other->in_burst && random_.chance(settings_.interleave)) (void)work(*other);
+  }
 }
 
 bool Gateway::work(Worker& worker) {
   bool busy = false;
+  worker.in_burst = true;
   for (const PortIndex port : {kOutside, kInside}) {
     while (!worker.rx[port].empty()) {
       receive_burst(worker, port);
@@ -288,6 +297,7 @@ bool Gateway::work(Worker& worker) {
     inject_burst(worker, count);
     busy = true;
   }
+  worker.in_burst = false;
   return busy;
 }
 

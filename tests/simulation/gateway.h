@@ -34,7 +34,7 @@ struct GatewaySettings {
   IpAddress outside_v4;
   IpAddress outside_v6;
   size_t workers = 2;
-  double interleave = 0.3;  // how often the session thread has a turn in the middle of a burst
+  double interleave = 0.3;  // how often each other thread has a turn in the middle of a burst
 };
 
 // A peer as control knows it; it outlives a restart.
@@ -90,7 +90,7 @@ class Gateway {
   [[nodiscard]] std::shared_ptr<const Routes> make_routes(PortIndex port) const;
   void commit(std::span<const lookup::Edit> v4, std::span<const lookup::Edit> v6);
   void collect();
-  void session_turn();
+  void meanwhile();
   bool work(Worker& worker);
   void receive_burst(Worker& worker, PortIndex port);
   void inject_burst(Worker& worker, size_t count);
@@ -126,7 +126,6 @@ class Gateway {
   publish::EpochReader& session_reader_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<session::Session> session_;
-  bool in_session_ = false;
 
   uint64_t data_arrived_ = 0;   // data messages that came in outside
   uint64_t inner_arrived_ = 0;  // packets of hosts that came in inside

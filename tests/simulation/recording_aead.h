@@ -1,6 +1,7 @@
 // The real cipher with a recorder before it: every (key, nonce) that seals is written down, and every
 // message that opens. In the middle of its calls other threads' work can be let run, which in the daemon
-// happens at any time: the worker has loaded its keypairs by then, but not finished its burst.
+// happens at any time: the worker has loaded its keypairs and reserved its nonces by then, but not finished its
+// burst.
 #pragma once
 
 #include <functional>
