@@ -19,6 +19,7 @@ constexpr size_t kJoinEntries = 5;
 constexpr size_t kGrowShare = 4;
 constexpr size_t kGrowWeight = 4;
 constexpr size_t kPrefixesOfSlot = 4;
+constexpr unsigned kWeightLevels = 2;
 
 unsigned agreed_bits(const EntryList& list) noexcept {
   unsigned agreed = list.entries[0].length;
@@ -87,7 +88,7 @@ Ref Trie::grow_if_worth(Ref node, unsigned depth) noexcept {
   size_t below = 0;
   for (size_t i = 0; i < count; ++i) {
     const Kind kind = kind_of(all[i].child);
-    if (kind == Kind::Node || kind == Kind::Skip) below += weight(all[i].below(), 1);
+    if (kind == Kind::Node || kind == Kind::Skip) below += weight(all[i].below(), kWeightLevels);
     if (below >= kGrowWeight * count) return grow(node, depth);
   }
   return node;
