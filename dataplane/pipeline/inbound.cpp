@@ -182,15 +182,35 @@ void confirm(Burst& burst, Keypair& keypair) noexcept {
           .local = {load_le64(ip + 24), load_le64(ip + 32)}};
 }
 
-// The newest packet says where the peer is now.
+// The first hop toward `address` on the port of the burst, if its neighbour is known.
+[[nodiscard]] publish::NeighbourIndex first_hop_to(const Burst& burst, const uint8_t* address_bytes,
+                                                   const IpAddress& address) noexcept {
+  const publish::RouteTable& routes = burst.snapshot->ports[burst.port].routes;
+  const publish::NextHop* hop = Burst::next_hop(
+      routes, Burst::look_up_one(routes.v4, routes.v6, address_bytes, address.is_v4() ? 4 : 6));
+  if (hop == nullptr) return publish::kNoNeighbour;
+  switch (hop->kind) {
+    case publish::NextHopKind::OnLink: return burst.shared.neighbours.find(burst.port, address);
+    case publish::NextHopKind::Via: return burst.shared.neighbours.find(burst.port, hop->via);
+    default: return publish::kNoNeighbour;
+  }
+}
+
+// The newest packet says where the peer is now. Where its first hop is known the answers go there at once;
+// in any case the session thread is told, which keeps the endpoint and asks for a neighbour.
 void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
   const uint8_t* ip = burst.outer[newest];
-  const publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
+  publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
   if (send.is_at(ends_of(ip))) [[likely]] return;
   const publish::PeerEndpoint known = send.endpoint();
   const Endpoint remote = remote_of(ip);
   const IpAddress local = ip_destination(ip);
   if (known.remote == remote && known.local == local) [[likely]] return;
+  const publish::NeighbourIndex first_hop =
+      first_hop_to(burst, remote.address.bytes.data(), remote.address);
+  if (first_hop != publish::kNoNeighbour) {
+    (void)send.try_follow({.remote = remote, .local = local, .first_hop = first_hop});
+  }
   PuntHeader header = event(PuntKind::PeerRoamed, keypair);
   header.port = burst.port;
   header.remote = remote;
