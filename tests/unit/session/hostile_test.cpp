@@ -7,6 +7,7 @@ namespace turnpike::session {
 namespace {
 
 using namespace testing;
+using publish::PuntKind;
 
 // One transaction may remove a peer and add its key again; workers let go of the old one only afterwards.
 TEST(APeerAddedAgain, BeforeItsPredecessorIsRemovedTakesItsPlace) {
@@ -33,6 +34,60 @@ TEST(APeerAddedAgain, BeforeItsPredecessorIsRemovedTakesItsPlace) {
   ASSERT_NE(world.b.sending(1), nullptr);
   EXPECT_EQ(world.b.sending(1)->peer, again.ref);
   EXPECT_EQ(world.b.sending(0), nullptr);
+}
+
+// A gateway with 192.0.2.1/24 and 2001:db8::1/64 outside, 10.0.0.1/24 inside.
+class Floods : public ::testing::Test {
+ protected:
+  Floods() : gateway(42, 1) {
+    gateway.outside.add_interface("192.0.2.1/24");
+    gateway.outside.add_interface("2001:db8::1/64");
+    gateway.inside.add_interface("10.0.0.1/24");
+    gateway.start(clock.now);
+    turn();
+  }
+  void turn() {
+    gateway.session->turn(gateway.snapshot, clock.now);
+    (void)gateway.take_injected();
+  }
+  static IpAddress host(uint32_t number) {
+    IpAddress address = ip("2001:db8::1:0:0");
+    store_be32(&address.bytes[12], number);
+    return address;
+  }
+  void wants(PortIndex port, const IpAddress& next_hop) {
+    const uint8_t packet[] = {0x60};
+    gateway.punt({.kind = PuntKind::NeedsNeighbour, .port = port, .next_hop = next_hop}, packet);
+    turn();
+  }
+
+  Clock clock;
+  Gateway gateway;
+};
+
+TEST_F(Floods, APeerThatClaimsToBeEverywhereLeavesRoomForOtherNeighbours) {
+  PublicKey key;
+  key.bytes[0] = 9;
+  gateway.session->add_peer({.ref = World::kPeer, .tunnel = 0, .public_key = key});
+  for (uint32_t i = 0; i < 2 * publish::kMaxNeighbours; ++i) {
+    gateway.punt({.kind = PuntKind::PeerRoamed,
+                  .port = kOutside,
+                  .tunnel = 0,
+                  .peer = World::kPeer,
+                  .remote = {host(i), 51'820},
+                  .local = ip("2001:db8::1")});
+    turn();
+  }
+  EXPECT_EQ(gateway.neighbours.size(), 1u);
+  EXPECT_EQ(gateway.slots[0].send.endpoint().remote.address, host(2 * publish::kMaxNeighbours - 1));
+  EXPECT_NE(gateway.slots[0].send.endpoint().first_hop, publish::kNoNeighbour);
+}
+
+TEST_F(Floods, AScanOfOnePortLeavesRoomForNeighboursOfAnother) {
+  for (uint32_t i = 0; i < publish::kMaxNeighbours; ++i) wants(kOutside, host(i));
+  ASSERT_GT(gateway.drops(DropReason::NeighbourTableFull), 0u);
+  wants(kInside, ip("10.0.0.7"));
+  EXPECT_NE(gateway.neighbours.find(kInside, ip("10.0.0.7")), publish::kNoNeighbour);
 }
 
 }  // namespace
