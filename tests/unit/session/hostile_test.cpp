@@ -1,6 +1,10 @@
 // What strangers, hostile peers and hasty operators could do to the session thread. Each test is a bug that was.
 #include <gtest/gtest.h>
 
+#include <set>
+#include <thread>
+
+#include "control/session/session_thread.h"
 #include "world.h"
 
 namespace turnpike::session {
@@ -88,6 +92,37 @@ TEST_F(Floods, AScanOfOnePortLeavesRoomForNeighboursOfAnother) {
   ASSERT_GT(gateway.drops(DropReason::NeighbourTableFull), 0u);
   wants(kInside, ip("10.0.0.7"));
   EXPECT_NE(gateway.neighbours.find(kInside, ip("10.0.0.7")), publish::kNoNeighbour);
+}
+
+// Each command may cost as much as many handshakes, so that turns must come between few of them.
+TEST(AListOfCommands, DoesNotKeepPacketsWaitingUntilItsEnd) {
+  Gateway gateway(7, 1);
+  gateway.outside.add_interface("192.0.2.1/24");
+  gateway.start(SessionThread::read_clocks());
+  SessionThread thread({.peers = gateway.slots,
+                        .receivers = gateway.receivers,
+                        .neighbours = gateway.neighbours,
+                        .epoch = gateway.epoch,
+                        .key_pages = gateway.pages,
+                        .random = gateway.random,
+                        .doors = gateway.door_pointers,
+                        .max_keypairs = 64},
+                       std::nullopt);
+  thread.publish(&gateway.snapshot);
+  thread.start();
+  std::atomic<bool> all_posted{false};
+  thread.post([&](Session&) {
+    while (!all_posted.load()) std::this_thread::yield();
+  });
+  std::multiset<uint64_t> turns;  // how many commands, turns included, were over when each one ran
+  for (int i = 0; i < 64; ++i) {
+    thread.post([&](Session&) { turns.insert(thread.completed()); });
+  }
+  all_posted.store(true);
+  ASSERT_TRUE(thread.flush(60s));
+  thread.stop();
+  ASSERT_EQ(turns.size(), 64u);
+  for (const uint64_t turn : turns) EXPECT_LE(turns.count(turn), 4u);
 }
 
 }  // namespace
