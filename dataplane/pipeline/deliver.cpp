@@ -33,6 +33,10 @@ void collect(Burst& burst, Lanes& lanes) noexcept {
       return false;
     }
     const lookup::Ipv6Key address = ipv6_key(ipv6_destination(ip));
+    // Hosts inside trust what says to come from their own link (RFC 4291, 2.5.6).
+    if (ipv6_is_link_local(address)) [[unlikely]] {
+      return burst.drop(lane, DropReason::NotForwarded), false;
+    }
     if (!ipv6_is_multicast(address) && !ipv6_is_reserved(address)) [[likely]] {
       burst.addresses.add_v6(lane, address);
       return true;

@@ -7,6 +7,8 @@
 //   note_received:  confirmation, roaming, times, late rekey
 //   check_inner:    inner header, ECN
 //   by tunnel:      batched look-up of inner sources, which must give the same peer; deliver
+#include <optional>
+
 #include "dataplane/pipeline/burst.h"
 #include "dataplane/wireguard/messages.h"
 
@@ -289,6 +291,21 @@ void check_inner(Burst& burst, Lanes& inner) noexcept {
   }
 }
 
+// Whose 0.0.0.0/0 or ::/0 covers such a source does not own it: a source that no host can have, or one that is
+// good on a link only.
+[[nodiscard]] std::optional<DropReason> reason_against_source(const uint8_t* ip) noexcept {
+  if (ip_version(ip) == 4) {
+    if (ipv4_is_unicast(ipv4_source(ip))) [[likely]] return std::nullopt;
+    return DropReason::MartianSource;
+  }
+  const lookup::Ipv6Key source = ipv6_key(ipv6_source(ip));
+  if (ipv6_is_multicast(source) || ipv6_is_reserved(source)) [[unlikely]] {
+    return DropReason::MartianSource;
+  }
+  if (ipv6_is_link_local(source)) [[unlikely]] return DropReason::NotForwarded;
+  return std::nullopt;
+}
+
 // The owner of the source, by all allowed IPs of the tunnel, must be the peer whose key it was.
 void check_sources(Burst& burst, TunnelIndex index, Lanes& inner) noexcept {
   const publish::TunnelView& tunnel = burst.snapshot->tunnels[index];
@@ -304,12 +321,14 @@ void check_sources(Burst& burst, TunnelIndex index, Lanes& inner) noexcept {
   burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
   uint64_t bytes = 0;
   inner.filter([&](Lane lane) {
-    if (burst.found[lane] == burst.from[lane].index) [[likely]] {
-      bytes += burst.packets[lane].length_bytes;
-      return true;
+    if (burst.found[lane] != burst.from[lane].index) [[unlikely]] {
+      return burst.drop(lane, DropReason::InnerSourceNotAllowed), false;
     }
-    burst.drop(lane, DropReason::InnerSourceNotAllowed);
-    return false;
+    if (const auto reason = reason_against_source(burst.packets[lane].data)) [[unlikely]] {
+      return burst.drop(lane, *reason), false;
+    }
+    bytes += burst.packets[lane].length_bytes;
+    return true;
   });
   publish::TunnelCounters& counters = burst.counters().tunnels[index];
   counters.inbound_packets.add(inner.size());

@@ -77,6 +77,28 @@ TEST_F(Deliver, MartianDestination) {
   expect_drop(DropReason::MartianDestination, raw_at_b(make_ip(ip("fd00:a::2"), ip("::1"), Blob(8))));
 }
 
+// A peer that owns everything still is on another link than the hosts inside (RFC 4291, 2.5.6).
+TEST_F(Deliver, LinkLocalPacketsDoNotLeaveTheTunnel) {
+  pair.b.allow(0, "0.0.0.0/0", 0);
+  pair.b.allow(0, "::/0", 0);
+  pair.b.add_route(pair.inside, "fe80::/64", "fe80::77");  // as on every port: the link's own subnet
+  for (const char* to : {"fe80::1", "fe80::ff:fe00:b1"}) {
+    expect_drop(DropReason::NotForwarded, raw_at_b(make_ip(ip("fd00:a::2"), ip(to), Blob(8))));
+  }
+  expect_drop(DropReason::NotForwarded, raw_at_b(make_ip(ip("fe80::2"), ip("fd00:b::2"), Blob(8))));
+}
+
+TEST_F(Deliver, SourcesThatNoHostCanHaveAreNobodys) {
+  pair.b.allow(0, "0.0.0.0/0", 0);
+  pair.b.allow(0, "::/0", 0);
+  for (const char* from : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"}) {
+    expect_drop(DropReason::MartianSource, raw_at_b(make_ip(ip(from), ip("10.1.0.2"), Blob(8))));
+  }
+  for (const char* from : {"::", "::1", "ff02::1"}) {
+    expect_drop(DropReason::MartianSource, raw_at_b(make_ip(ip(from), ip("fd00:b::2"), Blob(8))));
+  }
+}
+
 TEST_F(Deliver, NoRoute) {
   expect_undeliverable(DropReason::NoRoute, at_b("198.51.100.1"));
   expect_undeliverable(DropReason::NoRoute, at_b("2001:db8:77::1"));

@@ -46,6 +46,18 @@ class Parse : public testing::Test {
                       make_ip(ip("2001:db8::9"), ip(group), icmp, {.protocol = 58, .ttl = 255}));
   }
 
+  // Whether there was room to copy it to the session thread, where it stays.
+  bool punted_and_left(Blob frame) {
+    Gateway::Worker& worker = *pair.a.workers[0];
+    Output output;
+    const Packet packet{.data = frame.data(), .length_bytes = static_cast<uint16_t>(frame.size())};
+    Packet burst[] = {packet};
+    const uint32_t before = worker.door.punt.waiting();
+    worker.pipeline.receive(pair.a.snapshot, pair.a.now, 0, burst, output);
+    EXPECT_EQ(output.done_count, 1u);
+    return worker.door.punt.waiting() > before;
+  }
+
   Pair pair;
 };
 
@@ -289,6 +301,38 @@ TEST_F(Parse, MessageInvalid) {
   message.resize(31);
   expect_drop(DropReason::MessageInvalid, {.bytes = outside_frame(own_udp(message))});
   expect_drop(DropReason::MessageInvalid, {.bytes = outside_frame(own_udp({}))});
+}
+
+// Whoever floods from afar must not keep the next hops from being found, nor handshakes from those that ping.
+TEST_F(Parse, AFloodOfOneKindLeavesRoomInTheRingForWhatMattersMore) {
+  Blob arp(14 + 28, 0xff);
+  arp[12] = 0x08;
+  arp[13] = 0x06;
+  Blob solicitation(32);
+  solicitation[0] = 135;
+  const Blob nd = outside_frame(
+      make_ip(ip("2001:db8::9"), ip("2001:db8::1"), solicitation, {.protocol = 58, .ttl = 255}));
+  const Blob far_nd = outside_frame(
+      make_ip(ip("2001:db8::9"), ip("2001:db8::1"), solicitation, {.protocol = 58, .ttl = 254}));
+  Blob message(148, 0);
+  message[0] = 1;
+  const Blob handshake = outside_frame(own_udp(message));
+  const Blob ping = outside_frame(make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(16), {.protocol = 1}));
+  const auto flood = [&](const Blob& frame) {
+    uint64_t taken = 0;
+    for (uint32_t i = 0; i < publish::kPuntSlots; ++i) taken += punted_and_left(frame) ? 1 : 0;
+    return taken;
+  };
+  EXPECT_GT(flood(ping), 0u);
+  EXPECT_FALSE(punted_and_left(far_nd));  // no neighbour: it was forwarded (RFC 4861, 7.1.1)
+  EXPECT_GT(flood(handshake), 0u);
+  EXPECT_GT(flood(arp), 0u);
+  ASSERT_NE(pair.a.workers[0]->door.punt.front(), nullptr);
+  for (int i = 0; i < 16; ++i) pair.a.workers[0]->door.punt.pop();
+  EXPECT_FALSE(punted_and_left(ping));
+  EXPECT_FALSE(punted_and_left(handshake));
+  EXPECT_TRUE(punted_and_left(nd));
+  EXPECT_TRUE(punted_and_left(arp));
 }
 
 TEST_F(Parse, PuntRingFull) {
