@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -42,6 +43,16 @@ def find_missing(programs: tuple[str, ...] = (), namespaces: bool = True, tun: b
     if tun and not os.path.exists("/dev/net/tun"):
         missing.append("/dev/net/tun is missing (modprobe tun; in a container: --device /dev/net/tun)")
     return missing
+
+
+def need_module(name: str, package: str) -> None:
+    """Like need(), of a Python module and the Debian package that brings it."""
+    if importlib.util.find_spec(name) is not None:
+        return
+    text = f"Python module {name} is missing (Debian package {package})"
+    if os.environ.get("TURNPIKE_ALLOW_SKIP"):
+        raise unittest.SkipTest(text)
+    raise Missing(text)
 
 
 def need(programs: tuple[str, ...] = (), namespaces: bool = True, tun: bool = False) -> None:

@@ -1,0 +1,431 @@
+#!/usr/bin/env python3
+"""A hostile peer of our own against a running gateway: frames, handshakes, data and inner packets that lie.
+
+Each frame is dropped under its name, none is answered, and a good client's pings go on all the while. TURNPIKE_SEED
+replays a run.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import sys
+import time
+import unittest
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import noise_peer
+import requirements
+from gateway_case import GatewayCase
+from hostile import (ANY, Aim, Case, Stranger, flipped_frames, icmp_frames, ip_frames, link_frames, neighbour_frames,
+                     truncated_frames, udp_frames)
+from lab import Process, wait_until
+from noise_peer import Initiator, Session, tai64n
+from packets import (BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, UDP, RawPort, arp, ethernet, icmp, ip_udp, ipv4,
+                     mac_bytes, socket_in)
+from testbed import GATEWAY_INSIDE, GATEWAY_OUTSIDE, GATEWAY_TUNNEL, HOST_V4, HOST_V6, LISTEN_PORT, bare
+from turnpiked import Config
+from wireguard import KeyPair
+
+MALLORY_V4, MALLORY_V6 = "10.8.0.66", "fd00:8::66"
+ABSENT_V4 = "10.8.0.99"
+SINK_PORT = 9999
+# Hosts tell their groups and look for routers by themselves.
+NOISE = {"multicast"}
+# Points of order 1, 2, 4 and 8 (u coordinates), also not reduced; libsodium's list.
+LOW_ORDER = [bytes(32), b"\1" + bytes(31),
+             bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+             bytes.fromhex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
+             bytes.fromhex("ec" + "ff" * 30 + "7f"), bytes.fromhex("ed" + "ff" * 30 + "7f"),
+             bytes.fromhex("ee" + "ff" * 30 + "7f")]
+
+
+def padded(packet: bytes) -> bytes:
+    return packet + bytes(-len(packet) % 16)
+
+
+class HostileCase(GatewayCase):
+    """A good client that pings, a stranger on the outside link, and a peer Mallory whose key the stranger has."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        requirements.need_module("nacl", "python3-nacl")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.seed = int(os.environ.get("TURNPIKE_SEED", "0")) or int.from_bytes(os.urandom(4))
+        print(f"TURNPIKE_SEED={self.seed}", file=sys.stderr, flush=True)
+        self.pick = random.Random(self.seed)
+        self.has_session = False
+        self.good = self.bed.add_client("good")
+        link = json.loads(self.good.client.space.ip("-j", "link", "show", "eth0"))[0]
+        self.stranger = Stranger(self.bed, 66, (mac_bytes(link["address"]),))
+        self.addCleanup(self.stranger.port.close)
+        self.mallory = Initiator(self.bed.keys.public)
+        self.start(peers=[self.bed.peer_config(self.good), *self._other_peers()])
+        assert self.gateway is not None
+        self.macs = {port["name"]: mac_bytes(port["mac"]) for port in self.gateway.show()["ports"]}
+        self.stranger.gateway_mac = self.macs["outside"]
+        self.aim = Aim(self.macs["outside"], self.stranger.mac, bare(GATEWAY_OUTSIDE[0]), bare(GATEWAY_OUTSIDE[1]),
+                       self.stranger.v4, self.stranger.v6, LISTEN_PORT)
+        self.assert_pings(self.good.client.space, HOST_V4, HOST_V6)
+        self.pings = [self._ping(address) for address in (HOST_V4, HOST_V6)]
+
+    def _other_peers(self) -> list[Config]:
+        return [{"name": "mallory", "public_key": self.mallory.public_base64,
+                 "allowed_ips": [f"{MALLORY_V4}/32", f"{MALLORY_V6}/128"]},
+                {"name": "absent", "public_key": KeyPair.make().public, "allowed_ips": [f"{ABSENT_V4}/32"]}]
+
+    def _ping(self, address: str) -> Process:
+        return self.good.client.space.start(f"ping-{address}", "ping", "-n", "-i", "0.1", address)
+
+    def tearDown(self) -> None:
+        try:
+            if self.gateway is not None and getattr(self, "pings", None):
+                self.assert_the_good_client_lost_nothing()
+        finally:
+            super().tearDown()
+
+    def assert_the_good_client_lost_nothing(self) -> None:
+        for ping in self.pings:
+            ping.signal(signal.SIGINT)
+            ping.wait()
+            summary = next(line for line in ping.tail().splitlines() if "packets transmitted" in line)
+            sent, received = (int(word) for word in summary.split() if word.isdigit())
+            self.assertGreater(sent, 0)
+            # The one that was under way when it was told to stop may be missing.
+            self.assertGreaterEqual(received, sent - 1, summary)
+
+    def counts(self) -> collections.Counter[str]:
+        assert self.gateway is not None
+        drops = self.gateway.show()["drops"]
+        return collections.Counter({reason: count for reason, count in drops.items() if reason not in NOISE})
+
+    def expect(self, cases: Iterable[Case], port: RawPort | None = None) -> int:
+        """Sends all of them. Each is dropped as it says, and nothing is answered. Returns how many were dropped."""
+        cases = list(cases)
+        before = self.counts()
+        self.stranger.listen(0)
+        self.stranger.heard.clear()
+        for number, case in enumerate(cases):
+            (port or self.stranger.port).send(case.frame)
+            if number % 32 == 31:
+                self.stranger.listen(0.01)  # the rings are finite
+        wanted = collections.Counter(case.reason for case in cases if case.reason is not None)
+        wanted = collections.Counter({reason: n for reason, n in wanted.items() if reason not in NOISE})
+        end = time.monotonic() + 15
+        while (found := self.counts() - before).total() < wanted.total() and time.monotonic() < end:
+            self.stranger.listen(0.1)
+        self.stranger.listen(0.2)
+        found = self.counts() - before
+        unasked = [frame.hex() for frame in self.stranger.heard if not self.has_session or not self._of_timers(frame)]
+        what = f"seed {self.seed}: {', '.join(sorted({case.what for case in cases}))[:2000]}"
+        if ANY in wanted:
+            self.assertEqual(found.total(), wanted.total(), f"{dict(found)} of {what}")
+        else:
+            self.assertEqual(dict(found), dict(wanted), what)
+        self.assertEqual(unasked, [], f"answers to {what}")
+        return found.total()
+
+    @staticmethod
+    def _of_timers(frame: bytes) -> bool:
+        """What a gateway with a session sends by itself, however slow the machine is: keepalives and initiations."""
+        payload = frame[14 + 20 + 8:]
+        kind, = struct.unpack_from("<I", payload)
+        return (kind, len(payload)) in ((noise_peer.DATA, noise_peer.DATA_OVERHEAD_BYTES),
+                                        (noise_peer.INITIATION, noise_peer.INITIATION_BYTES))
+
+    def next_heard(self, kind: int, seconds: float = 10) -> bytes:
+        """The payload of the next WireGuard message of this type to the stranger."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            while self.stranger.heard:
+                payload = self.stranger.heard.popleft()[14 + 20 + 8:]
+                if payload[:4] == struct.pack("<I", kind):
+                    return payload
+            self.stranger.listen(0.02)
+        self.fail(f"no message of type {kind} within {seconds} s")
+
+    def handshake(self, timestamp: bytes | None = None, source_port: int = 40000) -> tuple[bytes, Session]:
+        """Mallory's, complete. Also gives back her initiation."""
+        first = self.mallory.initiation(timestamp or tai64n(time.time_ns()), self.pick.getrandbits(32))
+        self.stranger.heard.clear()
+        self.stranger.port.send(self.aim.message(first, source_port=source_port))
+        self.has_session = True
+        return first, self.mallory.finish(self.next_heard(noise_peer.RESPONSE))
+
+
+class Strangers(HostileCase):
+    def test_frames_of_every_wrong_kind_are_counted_and_not_answered(self) -> None:
+        aim, pick = self.aim, self.pick
+        # Who hears nothing must be able to hear.
+        self.stranger.port.send(aim.ip4(ICMP, icmp(8, 0, bytes(64))))
+        wait_until("the stranger's own ping is answered", lambda: self.stranger.listen(0.1) or self.stranger.heard)
+        self.expect([*link_frames(aim, pick), *truncated_frames(aim, pick)])
+        self.expect([*ip_frames(aim, pick), *udp_frames(aim, pick)])
+        self.expect(flipped_frames(aim, pick, 300))
+        self.expect(icmp_frames(aim, pick))
+        self.expect(neighbour_frames(aim, *self.good.outside))
+        self.assert_the_good_client_lost_nothing()
+        self.pings = []
+        self.expect(self.long_frames())
+
+    def long_frames(self) -> Iterator[Case]:
+        """Longer than the port's MTU: as far as the link lets them through, cut or not."""
+        assert self.gateway is not None
+        self.bed.switch.ip("link", "set", "gateway", "mtu", "9000")
+        self.bed.gateway_space.ip("link", "set", "wan0", "mtu", "9000")
+        for size in (1600, *range(1900, 2200, 7), 4000, 8900):
+            yield Case(f"{size} bytes", ANY, self.aim.message(self.pick.randbytes(size)))
+
+    def test_wireguard_messages_that_are_none(self) -> None:
+        pick = self.pick
+
+        def message(reason: str, payload: bytes) -> Iterator[Case]:
+            for over_ipv6 in (False, True):
+                yield Case(reason, reason, self.aim.message(payload, over_ipv6))
+
+        def messages() -> Iterator[Case]:
+            for kind in (0, 5, 6, 255, 0x101, 0x10001, 0x1000001, 0x04000000):  # reserved bytes must be zero
+                for length in (32, 64, 92, 148):
+                    yield from message("message-invalid", struct.pack("<I", kind) + pick.randbytes(length - 4))
+            for kind, right in ((1, 148), (2, 92), (3, 64)):
+                for length in (4, 31, 32, 63, 64, 65, 91, 92, 93, 147, 148, 149, 1400):
+                    if length != right:
+                        yield from message("message-invalid", struct.pack("<I", kind) + pick.randbytes(length - 4))
+            for length in range(32):  # shorter than a keepalive
+                yield from message("message-invalid", (b"\4\0\0\0" + bytes(28))[:length])
+            for kind, length in ((1, 148), (2, 92)):
+                yield from message("mac1-invalid", struct.pack("<I", kind) + pick.randbytes(length - 4))
+                right_mac = noise_peer.with_macs(struct.pack("<I", kind) + pick.randbytes(length - 36),
+                                                 self.mallory.responder)
+                yield from message("handshake-invalid", right_mac)
+            yield from message("cookie-invalid", b"\3\0\0\0" + pick.randbytes(60))
+            for length in (32, 33, 48, 1452):
+                yield from message("receiver-index-unknown", b"\4\0\0\0" + pick.randbytes(length - 4))
+            unknown = Initiator(self.bed.keys.public)
+            yield from message("handshake-peer-unknown", unknown.initiation(tai64n(time.time_ns()), 7))
+            elsewhere = Initiator(unknown.public_base64)  # for another responder
+            yield from message("mac1-invalid", elsewhere.initiation(tai64n(time.time_ns()), 7))
+            for point in LOW_ORDER:
+                yield from message("handshake-invalid", self.mallory.initiation(tai64n(time.time_ns()), 7, point))
+
+        self.expect(messages())
+
+
+class Mallory(HostileCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.sinks = []
+        for family, address in ((socket.AF_INET, HOST_V4), (socket.AF_INET6, HOST_V6)):
+            sink = socket_in(self.bed.host, family, socket.SOCK_DGRAM)
+            self.addCleanup(sink.close)
+            sink.bind((address, SINK_PORT))
+            sink.setblocking(False)
+            self.sinks.append(sink)
+
+    def delivered(self) -> int:
+        """Datagrams that reached the host behind the gateway since the last call."""
+        count = 0
+        for sink in self.sinks:
+            while True:
+                try:
+                    sink.recv(65536)
+                except BlockingIOError:
+                    break
+                count += 1
+        return count
+
+    def inner(self, source: str = MALLORY_V4, to: str = HOST_V4, **fields: int) -> bytes:
+        return padded(ip_udp(source, to, 1, SINK_PORT, self.pick.randbytes(self.pick.randrange(64)), **fields))
+
+    def endpoint(self) -> str:
+        assert self.gateway is not None
+        return self.gateway.peer("mallory")["endpoint"]
+
+    def test_handshakes_that_are_replayed_old_or_changed(self) -> None:
+        now = time.time_ns()
+        first, session = self.handshake(tai64n(now))
+        where = self.endpoint()
+        self.assertEqual(where, f"{self.stranger.v4}:40000")
+        stale = [self.mallory.initiation(tai64n(now - age), 9) for age in (0, 1, 20_000_000, 10**9, 10**18)]
+        self.expect(Case("from elsewhere", "handshake-replayed", self.aim.message(m, source_port=41000))
+                    for m in [first, *stale])
+        self.expect(self.flipped(first, {4: "message-invalid", 132: "mac1-invalid", 148: "handshake-replayed"}))
+        self.assertEqual(self.endpoint(), where)
+        # The session of the first handshake is as good as before.
+        self.expect([Case("data", None, self.aim.message(session.data(self.inner())))])
+        self.assertEqual(self.delivered(), 1)
+
+    def flipped(self, message: bytes, reasons: dict[int, str]) -> Iterator[Case]:
+        """The message with one bit off, from another port: the reason goes by where (below the key)."""
+        for offset in range(len(message)):
+            changed = bytearray(message)
+            changed[offset] ^= 1 << self.pick.randrange(8)
+            reason = next(name for end, name in reasons.items() if offset < end)
+            yield Case(f"byte {offset}", reason, self.aim.message(bytes(changed), source_port=41000))
+
+    def test_data_that_is_forged_or_replayed(self) -> None:
+        _, session = self.handshake()
+        where = self.endpoint()
+        good = [session.data(self.inner()) for _ in range(20)] + [session.data(b"")]
+        self.expect(Case("good", None, self.aim.message(m)) for m in good)
+        self.assertEqual(self.delivered(), 20)
+
+        def forged() -> Iterator[Case]:
+            yield from self.flipped(good[3], {4: "message-invalid", 8: "receiver-index-unknown",
+                                              len(good[3]): "authentication-failed"})
+            for message in good:
+                yield Case("replayed", "replayed-counter", self.aim.message(message, source_port=41000))
+                yield Case("replayed over IPv6", "replayed-counter", self.aim.message(message, over_ipv6=True))
+            for length in range(32, len(good[0])):
+                yield Case("cut", "authentication-failed", self.aim.message(good[0][:length], source_port=41000))
+            for key in (bytes(32), session.receiving_key, self.pick.randbytes(32)):
+                message = session.data(self.inner(), key=key, counter=1000)
+                yield Case("another key", "authentication-failed", self.aim.message(message, source_port=41000))
+            for counter in (2**64 - 2**13 - 1, 2**64 - 1):  # at and above REJECT_AFTER_MESSAGES
+                message = session.data(self.inner(), counter=counter)
+                yield Case("counter", "replayed-counter", self.aim.message(message, source_port=41000))
+
+        self.expect(forged())
+        self.assertEqual(self.delivered(), 0)
+        self.assertEqual(self.endpoint(), where, "followed what was forged or replayed")
+
+        # The window: what falls out of it is old; what lies in it counts once, in whatever order.
+        top = 20_000
+        window = [top, top - 8127, top - 1, top - 4000]
+        self.expect([Case("in the window", None, self.aim.message(session.data(self.inner(), counter=n)))
+                     for n in window])
+        self.assertEqual(self.delivered(), len(window))
+        self.expect([Case("left of the window", "replayed-counter",
+                          self.aim.message(session.data(self.inner(), counter=n))) for n in (top - 8129, 100, *window)])
+        # Only what is authentic and new moves the endpoint.
+        self.stranger.port.send(self.aim.message(session.data(self.inner(), counter=top + 1), source_port=42000))
+        wait_until("the peer is followed", lambda: self.endpoint() == f"{self.stranger.v4}:42000")
+
+    def test_inner_packets_that_lie(self) -> None:
+        _, session = self.handshake()
+        good_v4, good_v6, pick = self.good.v4, self.good.v6, self.pick
+        self.delivered()
+
+        def inner_packets() -> Iterator[tuple[str, bytes]]:
+            not_hers = "inner-source-not-allowed"
+            for source in (good_v4, ABSENT_V4, "10.8.0.1", "10.8.0.67", HOST_V4, bare(GATEWAY_INSIDE[0]), "203.0.113.5",
+                           "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"):
+                yield not_hers, self.inner(source)
+            for source in (good_v6, HOST_V6, "fd00:8::1", "fe80::1", "::", "::1", "ff02::1"):
+                yield not_hers, self.inner(source, HOST_V6)
+            for to in ("127.0.0.1", "0.0.0.0", "240.0.0.1", "255.255.255.255", "10.0.0.255"):
+                yield "martian-destination", self.inner(to=to)
+            for to in ("::1", "::"):
+                yield "martian-destination", self.inner(MALLORY_V6, to)
+            yield "inner-multicast", self.inner(to="224.0.0.251")
+            yield "inner-multicast", self.inner(MALLORY_V6, "ff02::fb")
+            yield "not-forwarded", self.inner(to=MALLORY_V4)  # back to where it came from
+            yield "not-forwarded", self.inner(MALLORY_V6, "fe80::1")  # link-local: of our link, not of hers
+            yield "no-route", self.inner(to="203.0.113.9")
+            yield "no-endpoint", self.inner(to=ABSENT_V4)
+            for ttl in (0, 1):
+                yield "ttl-exceeded", self.inner(ttl=ttl)
+                yield "ttl-exceeded", self.inner(MALLORY_V6, HOST_V6, hop_limit=ttl)
+            for to in (bare(GATEWAY_TUNNEL[0]), bare(GATEWAY_INSIDE[0])):
+                yield "local-unwanted", self.inner(to=to)
+                yield "local-unwanted", padded(ipv4(MALLORY_V4, to, ICMP, icmp(8, 0, bytes(8), sum_=0x4321)))
+                yield "fragment", padded(ipv4(MALLORY_V4, to, ICMP, icmp(8, 0, bytes(8)), fragment=0x2000))
+            for version in (0, 1, 5, 7, 15):
+                yield "inner-invalid", self.inner(version=version)
+            for words in (0, 4, 15):
+                yield "inner-invalid", padded(ipv4(MALLORY_V4, HOST_V4, UDP, b"", words=words))
+            for total in (0, 19, 65535):
+                yield "inner-invalid", padded(ipv4(MALLORY_V4, HOST_V4, UDP, b"x", total=total))
+            yield "inner-invalid", self.inner(MALLORY_V6, HOST_V6, length=0xFFFF)
+            for length in (1, 15, 16, 19):
+                yield "inner-invalid", b"\x45" + bytes(length - 1)
+                yield "inner-invalid", b"\x60" + bytes(length - 1)
+                yield "inner-invalid", bytes(length)
+            for length in (16, 160, 1408):
+                yield "inner-invalid", bytes([pick.choice((0x00, 0x51, 0x70, 0xFF))]) + pick.randbytes(length - 1)
+
+        lies = list(inner_packets())
+        honest = [self.inner() for _ in range(10)] + [self.inner(MALLORY_V6, HOST_V6) for _ in range(10)]
+        mixed = [(reason, text) for reason, text in lies] + [("", text) for text in honest]
+        pick.shuffle(mixed)
+        # What she may send comes through between what she may not.
+        dropped = self.expect([Case(reason or "honest", reason or None, self.aim.message(session.data(text)))
+                               for reason, text in mixed])
+        delivered = self.delivered()
+        self.assertEqual(delivered, len(honest))
+        self.assertEqual(dropped + delivered, len(mixed))
+        # A mark of congestion on what cannot carry one (RFC 6040, 4.2).
+        marked = ipv4(self.stranger.v4, self.aim.v4, UDP, ip_udp(
+            self.stranger.v4, self.aim.v4, 40000, LISTEN_PORT, session.data(self.inner()))[20:], tos=3)
+        self.expect([Case("congestion experienced", "inner-invalid", self.aim.frame(ETH_IPV4, marked))])
+
+    def test_frames_from_the_inside(self) -> None:
+        inside = RawPort(self.bed.host, "eth0")
+        self.addCleanup(inside.close)
+        aim = Aim(self.macs["inside"], inside.mac, bare(GATEWAY_INSIDE[0]), bare(GATEWAY_INSIDE[1]), HOST_V4, HOST_V6,
+                  LISTEN_PORT)
+        _, session = self.handshake()
+        # Until she has used the key nothing may be sent under it (paper, 5.4.6).
+        early = aim.frame(ETH_IPV4, ip_udp(HOST_V4, MALLORY_V4, 1, 2, b"early"))
+        self.expect([Case("held", None, early)], inside)
+        self.stranger.port.send(self.aim.message(session.data(b"")))
+        self.assertIn(b"early", session.read(self.next_heard(noise_peer.DATA)))
+        self.expect([*link_frames(aim, self.pick), *truncated_frames(aim, self.pick), *udp_frames_inside(aim)], inside)
+
+        def forwarded() -> Iterator[Case]:
+            def to(destination: str, **fields: int) -> bytes:
+                family = ETH_IPV6 if ":" in destination else ETH_IPV4
+                return aim.frame(family, ip_udp(HOST_V6 if ":" in destination else HOST_V4, destination, 1, 2,
+                                                self.pick.randbytes(32), **fields))
+
+            yield Case("nobody's", "no-allowed-ip", to("10.8.0.200"))
+            yield Case("nobody's", "no-allowed-ip", to("fd00:8::200"))
+            yield Case("of a peer that is nowhere", "no-endpoint", to(ABSENT_V4))
+            yield Case("another host of the link", "not-forwarded", to("10.0.0.77"))
+            yield Case("link-local", "not-forwarded", to("fe80::1"))
+            yield Case("too old", "ttl-exceeded", to(MALLORY_V4, ttl=1))
+            yield Case("too old", "ttl-exceeded", to(MALLORY_V6, hop_limit=0))
+            big = ip_udp(HOST_V4, MALLORY_V4, 1, 2, bytes(1421 - 28))
+            yield Case("one byte too long", "packet-too-big", aim.frame(ETH_IPV4, big))
+            for source in ("127.0.0.1", "0.0.0.0", "224.0.0.1"):
+                lie = ip_udp(source, MALLORY_V4, 1, 2, b"x")
+                yield Case(f"from {source}", "martian-source", aim.frame(ETH_IPV4, lie))
+
+        self.expect(forwarded(), inside)
+        # What may go goes, whole and in order, and nothing is sent under a nonce twice.
+        sent = [ip_udp(HOST_V4, MALLORY_V4, 1, 2, self.pick.randbytes(self.pick.randrange(1393))) for _ in range(50)]
+        for packet in sent:
+            inside.send(aim.frame(ETH_IPV4, packet))
+        counters = set()
+        for packet in sent:
+            message = self.next_heard(noise_peer.DATA)
+            while not (text := session.read(message)):  # a keepalive
+                message = self.next_heard(noise_peer.DATA)
+            counters.add(message[8:16])
+            total = int.from_bytes(text[2:4])
+            self.assertEqual(text[20:total], packet[20:], f"seed {self.seed}")
+            self.assertEqual(text[total:], bytes(len(text) - total), "padding is zero")
+        self.assertEqual(len(counters), len(sent))
+
+
+def udp_frames_inside(aim: Aim) -> Iterator[Case]:
+    """For the gateway itself, where no tunnel listens."""
+    for port in (LISTEN_PORT, 53):
+        packet = ip_udp(aim.source_v4, aim.v4, 1, port, bytes(148))
+        yield Case(f"inside, UDP port {port}", "local-unwanted", aim.frame(ETH_IPV4, packet))
+    frame = ethernet(BROADCAST, aim.source_mac, ETH_ARP, arp(3, aim.source_mac, aim.source_v4, bytes(6), aim.v4))
+    yield Case("inside, ARP operation", "arp-invalid", frame)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
