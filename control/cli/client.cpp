@@ -6,6 +6,8 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <cstdint>
+#include <limits>
 
 namespace turnpike::cli {
 namespace {
@@ -49,7 +51,8 @@ Result<Reply, std::string> ask(const std::string& path, const Ask& request,
 
   boost::beast::flat_buffer buffer;
   http::response_parser<http::buffer_body> parser;
-  parser.body_limit(boost::none);
+  // Not boost::none: Beast 1.74 compares a length with that as if it were smaller than all.
+  parser.body_limit(std::numeric_limits<uint64_t>::max());
   http::read_header(socket, buffer, parser, error);
   if (error) {
     return fail("the daemon at " + path + " gave no answer: " +

@@ -76,12 +76,12 @@ class ShowText {
 
   void peers(const json& values) {
     Table table({{.title = "TUNNEL"},
-                 {.title = "PEER", .shrinks_to = 12},
-                 {.title = "ENDPOINT", .shrinks_to = 15},
+                 {.title = "PEER", .shrinks_to = 9},
+                 {.title = "ENDPOINT", .shrinks_to = 12},
                  {.title = "HANDSHAKE", .right = true},
                  {.title = "RECEIVED", .right = true},
                  {.title = "SENT", .right = true},
-                 {.title = "ALLOWED IPS", .shrinks_to = 16}});
+                 {.title = "ALLOWED IPS", .shrinks_to = 12}});
     for (const json& p : values) {
       const bool enabled = p.at("enabled").get<bool>();
       table.add({p.at("tunnel"), text_or(p.at("name"), p.at("public_key").get_ref<const std::string&>().c_str()),

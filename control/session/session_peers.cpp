@@ -92,6 +92,9 @@ void Session::add_peer(const PeerSettings& settings) {
   peers_[index] = std::move(peer);
   publish::PeerSlot& slot = slots_[index];
   reset(slot);
+  // Where the way leads is worked out in the next turn. Until then workers must know that there is an endpoint:
+  // a packet for a peer without one is dropped, one for a peer without a key is held.
+  if (settings.endpoint) slot.send.set_endpoint({.remote = *settings.endpoint});
   slot.send.incarnation.store(settings.ref.incarnation, std::memory_order_release);
   mark_changed(*peers_[index]);
 }

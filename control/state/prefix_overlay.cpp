@@ -98,7 +98,7 @@ void PrefixOverlay::list(const Edit& edit, uint32_t number) {
     DCHECK(Prefix::masked(prefix.address, prefix.length) == prefix);
     Touch& t = touch(tunnel->index, prefix);
     if (replace && !taker.none() && !taker.added && t.before == taker.number) t.kept = true;
-    if (!changes_owners) continue;
+    if (!changes_owners || follow_policy_) continue;
     if (t.listed_edit != kNoEdit && t.listed_edit != number && !(replace && t.listed_by_replace)) {
       refuse(number, ConflictKind::PrefixInTwoEdits, *tunnel, prefix,
              t.before == kNoSlot ? PeerHandle{} : PeerHandle{.number = t.before}, taker);

@@ -1,18 +1,26 @@
 // The walk of a burst, once for each instruction set: included by the kernel files, which say what
 // TURNPIKE_KERNEL_SIMD is (0: plain, 1: AVX2, 2: AVX-512) and open a namespace of their own.
 //   1. All lanes take their slot of the top node, which stays in the cache.
-//   2. Lanes that stand at a node take a slot each, and prefetch what it leads to, until none does.
-//   3. The others are looked at by kind. Behind a skip or a link there can be nodes again.
+//   2. Lanes are listed by the kind of what they stand at, so that each loop does one thing and its branches
+//      are foreseen: nodes and skips until no lane stands at one, then leaves, whose links lead to skips
+//      again, owners at the end. Each step prefetches what it leads to.
 // No includes here: what they bring must not be compiled for another instruction set.
 
+// Room behind the last lane, because lists are stored a vector at a time.
+inline constexpr size_t kListRoom = kBurstMax + 16;
+
 struct Lanes {
-  uint64_t key[kBurstMax];     // the rest of the address, left-aligned
+  uint64_t key[kBurstMax];      // the rest of the address, left-aligned
   const void* line[kBurstMax];  // what the lane looks at next: a slot, an owner, a leaf, a skip
   Ref ref[kBurstMax];
-  uint8_t nodes[kBurstMax + 1];  // lanes that stand at a node
-  uint8_t others[kBurstMax + 1];
-  unsigned node_count;
-  unsigned other_count;
+  Ref found[kListRoom];  // by the loop that runs, in its order
+  uint32_t nodes[kListRoom];
+  uint32_t leaves[kListRoom];  // of IPv4: and skips, which are rare there
+  uint32_t skips[kListRoom];
+  uint32_t owners[kListRoom];
+};
+struct Counts {
+  unsigned nodes = 0, leaves = 0, skips = 0, owners = 0;
 };
 
 // Where in `leaf` the key matches: bit i for entry i.
@@ -82,73 +90,125 @@ inline PeerIndex better(PeerIndex found, PeerIndex best) noexcept {
   return found != kNoPeer ? found : best;
 }
 
-// The lane goes on at `ref`.
-inline void place(Lanes& lanes, const uint8_t* const* chunks, unsigned lane, Ref ref,
+#if TURNPIKE_KERNEL_SIMD == 2
+inline void append(uint32_t* list, unsigned& count, __mmask16 which, __m512i lanes) noexcept {
+  _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(which, lanes));
+  count += static_cast<unsigned>(__builtin_popcount(which));
+}
+#endif
+
+// Puts the lanes of a loop, `from[i]` with the reference found[i], on the lists. `from` may be a list that is
+// filled here: what is written lies behind what was read.
+template <bool kV6>
+inline void sort_lanes(Lanes& lanes, Counts& counts, const uint32_t* from, unsigned n) noexcept {
+#if TURNPIKE_KERNEL_SIMD == 2
+  for (unsigned i = 0; i < n; i += 16) {
+    const auto valid = static_cast<__mmask16>(n - i >= 16 ? 0xffff : (1u << (n - i)) - 1);
+    const __m512i who = _mm512_loadu_si512(from + i);
+    const __m512i kind = _mm512_and_si512(_mm512_loadu_si512(lanes.found + i), _mm512_set1_epi32(7));
+    append(lanes.nodes, counts.nodes, _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(1)), who);
+    append(lanes.owners, counts.owners, _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(2)), who);
+    if constexpr (kV6) {
+      const __mmask16 skips = _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(6));
+      append(lanes.skips, counts.skips, skips, who);
+      const __mmask16 rest = _mm512_mask_cmpgt_epu32_mask(valid, kind, _mm512_set1_epi32(2));
+      append(lanes.leaves, counts.leaves, static_cast<__mmask16>(rest & ~skips), who);
+    } else {
+      append(lanes.leaves, counts.leaves,
+             _mm512_mask_cmpgt_epu32_mask(valid, kind, _mm512_set1_epi32(2)), who);
+    }
+  }
+#else
+  // Every list gets the lane, and one keeps it: cheaper than a branch.
+  for (unsigned i = 0; i < n; ++i) {
+    const uint32_t lane = from[i];
+    const unsigned kind = lanes.found[i] & 7;
+    lanes.nodes[counts.nodes] = lane;
+    counts.nodes += kind == 1;
+    lanes.owners[counts.owners] = lane;
+    counts.owners += kind == 2;
+    lanes.leaves[counts.leaves] = lane;
+    counts.leaves += kV6 ? kind - 3 < 3 : kind > 2;
+    if constexpr (kV6) {
+      lanes.skips[counts.skips] = lane;
+      counts.skips += kind == 6;
+    }
+  }
+#endif
+}
+
+// The lane, the i-th of a loop, goes on at `ref`.
+inline void place(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane, Ref ref,
                   uint64_t key) noexcept {
-  const unsigned kind = ref & 7;
-  // Leaves and skips have stride 0: their index is 0.
-  const uint64_t offset = (key >> 1 >> (63 - (ref >> 3 & 15))) << 3 >> (kind == 2);
+  // Leaves and skips have stride 0: their index is 0. Owners take 4 bytes, slots 8.
+  const uint64_t offset = (key >> 1 >> (63 - (ref >> 3 & 15))) << 3 >> ((ref & 7) == 2);
   const uint8_t* line = chunks[ref >> (kLineShift + kChunkLinesLog2)] +
                         (ref >> 2 & ((kChunkLines - 1) << 6)) + offset;
   __builtin_prefetch(line, 0, 3);
   lanes.key[lane] = key;
   lanes.line[lane] = line;
   lanes.ref[lane] = ref;
-  lanes.nodes[lanes.node_count] = static_cast<uint8_t>(lane);
-  lanes.node_count += kind == 1;
-  lanes.others[lanes.other_count] = static_cast<uint8_t>(lane);
-  lanes.other_count += kind > 1;
+  lanes.found[i] = ref;
+}
+
+inline void take_slot(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane,
+                      PeerIndex* peers) noexcept {
+  const Slot slot = *static_cast<const Slot*>(lanes.line[lane]);
+  peers[lane] = better(slot.peer, peers[lane]);
+  place(lanes, chunks, i, lane, slot.child, lanes.key[lane] << stride_of(lanes.ref[lane]));
+}
+
+template <bool kV6>
+inline void take_skip(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane,
+                      const uint64_t* low, PeerIndex* peers) noexcept {
+  const Skip& s = *static_cast<const Skip*>(lanes.line[lane]);
+  uint64_t key = lanes.key[lane];
+  if constexpr (kV6) key = s.crosses ? low[2 * lane] : key;
+  // A length of 0 or 64 must not shift by 64.
+  const uint64_t beyond = s.length == 64 ? 0 : key << s.length;
+  const uint64_t differs = s.length == 0 ? 0 : (key ^ s.bits) >> (64 - s.length);
+  peers[lane] = better(differs == 0 ? s.slot.peer : kNoPeer, peers[lane]);
+  place(lanes, chunks, i, lane, differs == 0 ? s.slot.child : 0, beyond);
 }
 
 template <bool kV6, typename L>
-inline void finish_leaf(Lanes& lanes, const uint8_t* const* chunks, unsigned lane,
-                        PeerIndex* peers) noexcept {
+inline void take_leaf(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane,
+                      PeerIndex* peers) noexcept {
   const L& leaf = *static_cast<const L*>(lanes.line[lane]);
   uint32_t found = matches(leaf, lanes.key[lane]);
   if constexpr (kV6) {
     const unsigned first = found != 0 ? static_cast<unsigned>(__builtin_ctz(found)) : 0;
-    if ((leaf.links >> first & 1) != 0 && found != 0) {
-      found &= found - 1;
-      place(lanes, chunks, lane, leaf.values[first], 0);
-    }
+    const bool link = found != 0 && (leaf.links >> first & 1) != 0;
+    place(lanes, chunks, i, lane, link ? leaf.values[first] : 0, 0);
+    found = link ? found & (found - 1) : found;
   }
   const PeerIndex peer = leaf.values[found != 0 ? static_cast<unsigned>(__builtin_ctz(found)) : 0];
   peers[lane] = better(found != 0 ? peer : kNoPeer, peers[lane]);
 }
 
 template <bool kV6>
-inline void finish(Lanes& lanes, const uint8_t* const* chunks, unsigned lane, const uint64_t* low,
-                   PeerIndex* peers) noexcept {
-  switch (kind_of(lanes.ref[lane])) {
-    case Kind::Leaf16: return finish_leaf<kV6, Leaf16>(lanes, chunks, lane, peers);
-    case Kind::Leaf32: return finish_leaf<kV6, Leaf32>(lanes, chunks, lane, peers);
-    case Kind::Leaf64: return finish_leaf<kV6, Leaf64>(lanes, chunks, lane, peers);
-    case Kind::Peers:
-      peers[lane] = better(*static_cast<const PeerIndex*>(lanes.line[lane]), peers[lane]);
-      return;
-    default: {
-      const Skip& s = *static_cast<const Skip*>(lanes.line[lane]);
-      uint64_t key = lanes.key[lane];
-      if constexpr (kV6) {
-        if (s.crosses) key = low[2 * lane];
-      }
-      const uint64_t differs = key ^ s.bits;
-      // A length of 0 or 64 must not shift by 64.
-      if (s.length != 0 && differs >> (64 - s.length) != 0) return;
-      peers[lane] = better(s.slot.peer, peers[lane]);
-      if (s.slot.child != 0) place(lanes, chunks, lane, s.slot.child, s.length == 64 ? 0 : key << s.length);
-    }
+inline void take_any_leaf(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane,
+                          PeerIndex* peers) noexcept {
+  const Kind kind = kind_of(lanes.ref[lane]);
+  if constexpr (!kV6) lanes.found[i] = 0;
+  if (kind == Kind::Leaf16) {
+    take_leaf<kV6, Leaf16>(lanes, chunks, i, lane, peers);
+  } else if (kind == Kind::Leaf32) {
+    take_leaf<kV6, Leaf32>(lanes, chunks, i, lane, peers);
+  } else if (kV6 || kind == Kind::Leaf64) {
+    take_leaf<kV6, Leaf64>(lanes, chunks, i, lane, peers);
+  } else {
+    take_skip<kV6>(lanes, chunks, i, lane, nullptr, peers);
   }
 }
 
-// `low` is the first lane's low half of IPv6; keys stand two words apart there.
+// `low` is the first lane's low half of IPv6; those of the others follow two words apart.
 template <bool kV6>
 inline void walk(const RootLine& root, Lanes& lanes, unsigned count, const uint64_t* low,
                  PeerIndex* peers) noexcept {
   const uint8_t* const* chunks = root.chunks;
   const Slot top = root.top;
-  lanes.node_count = 0;
-  lanes.other_count = 0;
+  Counts counts;
   if (kind_of(top.child) == Kind::Node) {
     const unsigned stride = stride_of(top.child);
     const Slot* slots = at<Slot>(chunks, line_of(top.child));
@@ -156,28 +216,38 @@ inline void walk(const RootLine& root, Lanes& lanes, unsigned count, const uint6
       const uint64_t key = lanes.key[lane];
       const Slot slot = slots[key >> (64 - stride)];
       peers[lane] = better(slot.peer, top.peer);
-      place(lanes, chunks, lane, slot.child, key << stride);
+      lanes.nodes[lane] = lane;
+      place(lanes, chunks, lane, lane, slot.child, key << stride);
     }
   } else {
     for (unsigned lane = 0; lane < count; ++lane) {
       peers[lane] = top.peer;
-      place(lanes, chunks, lane, top.child, lanes.key[lane]);
+      lanes.nodes[lane] = lane;
+      place(lanes, chunks, lane, lane, top.child, lanes.key[lane]);
     }
   }
-  while ((lanes.node_count | lanes.other_count) != 0) {
-    while (lanes.node_count != 0) {
-      const unsigned nodes = lanes.node_count;
-      lanes.node_count = 0;
-      for (unsigned i = 0; i < nodes; ++i) {
-        const unsigned lane = lanes.nodes[i];
-        const Slot slot = *static_cast<const Slot*>(lanes.line[lane]);
-        peers[lane] = better(slot.peer, peers[lane]);
-        place(lanes, chunks, lane, slot.child, lanes.key[lane] << stride_of(lanes.ref[lane]));
-      }
+  sort_lanes<kV6>(lanes, counts, lanes.nodes, count);
+  for (;;) {
+    while (const unsigned n = counts.nodes) {
+      for (unsigned i = 0; i < n; ++i) take_slot(lanes, chunks, i, lanes.nodes[i], peers);
+      counts.nodes = 0;
+      sort_lanes<kV6>(lanes, counts, lanes.nodes, n);
     }
-    const unsigned others = lanes.other_count;
-    lanes.other_count = 0;
-    for (unsigned i = 0; i < others; ++i) finish<kV6>(lanes, chunks, lanes.others[i], low, peers);
+    if (const unsigned n = counts.skips; kV6 && n != 0) {
+      for (unsigned i = 0; i < n; ++i) take_skip<kV6>(lanes, chunks, i, lanes.skips[i], low, peers);
+      counts.skips = 0;
+      sort_lanes<kV6>(lanes, counts, lanes.skips, n);
+      continue;
+    }
+    const unsigned n = counts.leaves;
+    if (n == 0) break;
+    for (unsigned i = 0; i < n; ++i) take_any_leaf<kV6>(lanes, chunks, i, lanes.leaves[i], peers);
+    counts.leaves = 0;
+    sort_lanes<kV6>(lanes, counts, lanes.leaves, n);
+  }
+  for (unsigned i = 0; i < counts.owners; ++i) {
+    const unsigned lane = lanes.owners[i];
+    peers[lane] = better(*static_cast<const PeerIndex*>(lanes.line[lane]), peers[lane]);
   }
 }
 

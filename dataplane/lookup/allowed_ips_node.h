@@ -37,6 +37,7 @@ inline constexpr Line kLinesMax = 1u << 24;
 }
 [[nodiscard]] constexpr Kind kind_of(Ref r) noexcept { return static_cast<Kind>(r & 7); }
 [[nodiscard]] constexpr unsigned stride_of(Ref r) noexcept { return r >> 3 & 15; }
+[[nodiscard]] constexpr uint32_t shape_of(Ref r) noexcept { return r & 0x7f; }  // kind and stride
 [[nodiscard]] constexpr Line line_of(Ref r) noexcept { return r >> kLineShift; }
 [[nodiscard]] constexpr bool is_leaf(Ref r) noexcept { return (r & 7) - 3 < 3; }
 

@@ -13,8 +13,13 @@ namespace {
 constexpr size_t kJoinEntries = 5;
 
 // A node grows by one level when one in four of its slots leads to another node: such lanes save a step,
-// and the leaves of the others are full enough to be halved.
+// and the leaves of the others are full enough to be halved. Or when what lies below its nodes, by an
+// estimate of its prefixes, is so much that the new slots (8 bytes each, and leaves that are halved) do not
+// matter beside it: so a crowded pool is reached in few steps although its surroundings are empty.
 constexpr size_t kGrowShare = 4;
+constexpr size_t kGrowWeight = 4;
+constexpr size_t kPrefixesOfSlot = 4;
+constexpr unsigned kWeightLevels = 2;
 
 unsigned agreed_bits(const EntryList& list) noexcept {
   unsigned agreed = list.entries[0].length;
@@ -79,7 +84,31 @@ Ref Trie::grow_if_worth(Ref node, unsigned depth) noexcept {
   const size_t count = size_t{1} << stride;
   size_t nodes = 0;
   for (size_t i = 0; i < count; ++i) nodes += kind_of(all[i].child) == Kind::Node;
-  return nodes * kGrowShare >= count ? grow(node, depth) : node;
+  if (nodes * kGrowShare >= count) return grow(node, depth);
+  size_t below = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const Kind kind = kind_of(all[i].child);
+    if (kind == Kind::Node || kind == Kind::Skip) below += weight(all[i].below(), kWeightLevels);
+    if (below >= kGrowWeight * count) return grow(node, depth);
+  }
+  return node;
+}
+
+// About how many prefixes there are, from a look at `levels` of nodes.
+size_t Trie::weight(Ref ref, unsigned levels) const noexcept {
+  switch (kind_of(ref)) {
+    case Kind::None: return 0;
+    case Kind::Peers: return size_t{1} << stride_of(ref);
+    case Kind::Skip: return skip(ref).crosses ? 1 : weight(skip(ref).slot.below(), levels);
+    case Kind::Node: {
+      const size_t count = size_t{1} << stride_of(ref);
+      if (levels == 0) return count * kPrefixesOfSlot;
+      size_t sum = 0;
+      for (size_t i = 0; i < count; ++i) sum += weight(slots(ref)[i].below(), levels - 1);
+      return sum;
+    }
+    default: return kPrefixesOfSlot;
+  }
 }
 
 Ref Trie::grow(Ref node, unsigned) noexcept {

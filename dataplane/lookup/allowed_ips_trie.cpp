@@ -37,6 +37,7 @@ Trie::Trie(NodeArena& arena, Family family) noexcept
 
 int Trie::edit(RootLine& root, const Prefix& prefix, PeerIndex peer) noexcept {
   grown_ = 0;
+  reshaped_ = false;
   Target target{.value = peer, .counted = true};
   Way way{.key = 0, .length = prefix.length, .depth = 0};
   if (family_ == Family::V4) {
@@ -137,12 +138,12 @@ Ref Trie::edit_node(Ref ref, Way way, const Target& target) noexcept {
     const auto i = static_cast<uint32_t>(take(way.key, stride));
     Slot& slot = slots(ref)[i];
     if (way.length > stride) {
-      const Kind before = kind_of(slot.child);
-      slot.set_below(edit_below(slot.below(), way.down(stride), target));
-      const Kind after = kind_of(slot.child);
-      if (after != before) {
-        if (after == Kind::Node) return grow_if_worth(ref, way.depth);
-        if (after == Kind::Peers) return join_peers(ref, way.depth);
+      const Ref before = slot.below();
+      slot.set_below(edit_below(before, way.down(stride), target));
+      const Ref after = slot.below();
+      if (!target.removes() && (shape_of(before) != shape_of(after) || often_enough())) {
+        if (kind_of(after) == Kind::Peers) return join_peers(ref, way.depth);
+        if (!is_leaf(after)) return grow_if_worth(ref, way.depth);
       }
     } else if (target.is_link()) {
       slot.set_below(edit_link(slot.below(), target));
@@ -224,12 +225,14 @@ Ref Trie::own(Ref ref) noexcept {
 void Trie::drop(Ref ref) noexcept { arena_.drop(line_of(ref)); }
 
 Ref Trie::new_node(unsigned stride) noexcept {
+  reshaped_ = true;
   const Ref node = make_ref(Kind::Node, stride, arena_.allocate(stride > 3 ? stride - 3 : 0));
   std::fill_n(slots(node), size_t{1} << stride, Slot{});
   return node;
 }
 
 Ref Trie::new_peers(unsigned stride) noexcept {
+  reshaped_ = true;
   const Ref ref = make_ref(Kind::Peers, stride, arena_.allocate(stride > 4 ? stride - 4 : 0));
   std::fill_n(peers(ref), size_t{1} << stride, kNoPeer);
   return ref;

@@ -69,6 +69,9 @@ class Trie {
   Ref build_skip(const EntryList& list, unsigned agreed, unsigned depth) noexcept;
   Ref grow(Ref node, unsigned depth) noexcept;
   Ref grow_if_worth(Ref node, unsigned depth) noexcept;
+  [[nodiscard]] size_t weight(Ref ref, unsigned levels) const noexcept;
+  // A reshaping far below is looked at now and then only: what it changes here is little each time.
+  [[nodiscard]] bool often_enough() noexcept { return reshaped_ && (++reshapes_ & 7) == 0; }
   Ref join_peers(Ref node, unsigned depth) noexcept;
   Ref shrink_node(Ref node, unsigned depth) noexcept;
   Ref shrink_peers(Ref peers, unsigned depth) noexcept;
@@ -106,6 +109,8 @@ class Trie {
   const uint8_t* band_end_;  // of each depth
   const Family family_;
   int grown_ = 0;
+  bool reshaped_ = false;  // in the present edit
+  uint32_t reshapes_ = 0;
 };
 
 }  // namespace turnpike::lookup

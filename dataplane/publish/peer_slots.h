@@ -1,6 +1,7 @@
 // What sending to a peer needs and what packets leave behind, outside the snapshot, in dense slots.
 //   Threads:   the session thread owns every slot: it sets the incarnation, installs keypairs and writes
-//              the endpoint. Workers read PeerSend, confirm keypairs by compare-and-swap, and store times and
+//              the endpoint. Workers read PeerSend, confirm keypairs by compare-and-swap, write the endpoint
+//              of a peer that roamed (the session thread then writes it too), and store times and
 //              sums in PeerActivity. Control reads both for people.
 //   Bounds:    a fixed number of slots; memory is touched when a slot is first used.
 #pragma once
@@ -8,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <thread>
 
 #include "dataplane/base/address.h"
 #include "dataplane/base/check.h"
@@ -30,6 +32,15 @@ struct PeerEndpoint {
   NeighbourIndex first_hop = kNoNeighbour;
 };
 
+// The two ends of a packet as a worker has them in registers: addresses as load_le64() reads them, of IPv4 the
+// first four bytes.
+struct PacketEnds {
+  Family family;
+  uint16_t remote_port;
+  uint64_t remote[2];
+  uint64_t local[2];
+};
+
 // All that choosing how to send to a peer touches: one line, read by workers for each group of packets;
 // and a second line that is read only while the endpoint changes.
 class alignas(kCacheLine) PeerSend {
@@ -40,10 +51,26 @@ class alignas(kCacheLine) PeerSend {
   // each packet. Packets themselves are punted as long as there is no key.
   std::atomic<bool> handshake_requested{false};
 
-  // Session thread only. A sequence lock over two copies: the second one is whole while the first is being
-  // written, and the other way round, so that a worker never waits for a session thread that the kernel
-  // stopped in the middle.
+  // Session thread: its word is the last one. Waits for a worker that is just writing.
   void set_endpoint(const PeerEndpoint& endpoint) noexcept {
+    // Acquire pairs with the release below: one writer after the other.
+    while (writing_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+    write(endpoint);
+    writing_.store(false, std::memory_order_release);
+  }
+  // Workers: the endpoint that authenticated data just came from, so that the answer goes there already. False,
+  // and nothing changes, while another thread writes; the session thread is told anyway.
+  bool try_follow(const PeerEndpoint& endpoint) noexcept {
+    if (writing_.exchange(true, std::memory_order_acquire)) return false;
+    write(endpoint);
+    writing_.store(false, std::memory_order_release);
+    return true;
+  }
+
+ private:
+  // A sequence lock over two copies: the second one is whole while the first is being written, and the other
+  // way round, so that no reader ever waits for a writer that the kernel stopped in the middle.
+  void write(const PeerEndpoint& endpoint) noexcept {
     const uint32_t version = version_.load(std::memory_order_relaxed);  // even
     // Readers that see this even version use the first copy; those that still see the odd one before it
     // and read words of this write find the version changed (write() releases each word after it).
@@ -53,6 +80,7 @@ class alignas(kCacheLine) PeerSend {
     version_.store(version + 2, std::memory_order_release);  // with it, the first copy is whole
   }
 
+ public:
   // Any thread. A family of None: the peer has no endpoint. Goes round only when a write went on meanwhile.
   [[nodiscard]] PeerEndpoint endpoint() const noexcept {
     for (;;) {
@@ -62,6 +90,22 @@ class alignas(kCacheLine) PeerSend {
       // A word of a later write brings the version before that write with it, so that this load sees it.
       if (version_.load(std::memory_order_relaxed) == before) return endpoint;
     }
+  }
+
+  // Any thread. Whether the endpoint is these two ends, without making it a value first. A reader that meets a
+  // write says no; it asks endpoint() then.
+  [[nodiscard]] bool is_at(const PacketEnds& ends) const noexcept {
+    const uint32_t before = version_.load(std::memory_order_acquire);
+    // Acquire, each, as in Copy::read().
+    uint64_t differs = 0;
+    for (size_t i = 0; i < 2; ++i) {
+      differs |= first_.remote[i].load(std::memory_order_acquire) ^ ends.remote[i];
+      differs |= first_.local[i].load(std::memory_order_acquire) ^ ends.local[i];
+    }
+    const auto family = static_cast<uint64_t>(ends.family);
+    differs |= (first_.meta.load(std::memory_order_acquire) >> 32) ^
+               (uint64_t{ends.remote_port} | family << 16 | family << 24);
+    return differs == 0 && (before & 1) == 0 && version_.load(std::memory_order_relaxed) == before;
   }
 
  private:
@@ -100,6 +144,7 @@ class alignas(kCacheLine) PeerSend {
     }
   };
 
+  std::atomic<bool> writing_{false};
   std::atomic<uint32_t> version_{0};
   Copy first_;
   alignas(kCacheLine) Copy second_;

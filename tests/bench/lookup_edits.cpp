@@ -1,10 +1,16 @@
 #include "tests/bench/lookup_edits.h"
 
+#include <array>
+#include <atomic>
 #include <cstdio>
-#include <deque>
+#include <cstring>
 #include <memory>
+#include <thread>
 
+#include "dataplane/base/limits.h"
 #include "dataplane/lookup/allowed_ips.h"
+#include "dataplane/publish/epoch.h"
+#include "dataplane/publish/retirement.h"
 #include "tests/support/prefix_mix.h"
 
 namespace turnpike::bench {
@@ -31,27 +37,64 @@ std::vector<Edit> as_edits(const std::vector<Prefix>& prefixes, PeerIndex first 
   return edits;
 }
 
-// Old roots are retired two commits later, as by epochs that readers report quickly.
-template <typename Root>
-class Retiring {
+// Pages that were touched before, as those of huge pages are: the first touch of fresh memory costs what the
+// kernel and the machine below it want, which is not what is measured here.
+class WarmPages final : public PageSource {
  public:
-  explicit Retiring(Writer<Root>& writer) : writer_(writer) {}
-  ~Retiring() {
-    while (!waiting_.empty()) retire();
+  explicit WarmPages(size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      void* page = system_.allocate(kPage);
+      if (page == nullptr) std::abort();
+      std::memset(page, 1, kPage);
+      std::memset(page, 0, kPage);
+      free_.push_back(page);
+    }
   }
-  void commit(std::span<const Edit> edits) {
-    if (!writer_.prepare(edits)) std::abort();
-    waiting_.push_back(writer_.commit());
-    if (waiting_.size() > 2) retire();
+  ~WarmPages() override {
+    for (void* page : free_) system_.release(page, kPage);
+  }
+  void* allocate(size_t bytes) noexcept override {
+    if (bytes != kPage || free_.empty()) return system_.allocate(bytes);
+    void* page = free_.back();
+    free_.pop_back();
+    return page;
+  }
+  void release(void* pages, size_t bytes) noexcept override {
+    if (bytes != kPage) return system_.release(pages, bytes);
+    std::memset(pages, 0, bytes);
+    free_.push_back(pages);
   }
 
  private:
-  void retire() {
-    writer_.reclaim(waiting_.front());
-    waiting_.pop_front();
+  static constexpr size_t kPage = size_t{2} << 20;
+  SystemPages system_;
+  std::vector<void*> free_;
+};
+
+// Commits that are retired by epoch. The one reader reports now and then, as a worker does at each burst.
+template <typename Root>
+class Retiring {
+ public:
+  explicit Retiring(Writer<Root>& writer) : writer_(writer) { reader_.online(); }
+  ~Retiring() {
+    reader_.offline();
+    collect();
+  }
+  void commit(std::span<const Edit> edits) {
+    if (!writer_.prepare(edits)) std::abort();
+    retired_.add(writer_.commit());
+    collect();
+  }
+  void read_burst() { reader_.begin(); }
+
+ private:
+  void collect() {
+    retired_.collect([this](Garbage g) { writer_.reclaim(g); });
   }
   Writer<Root>& writer_;
-  std::deque<Garbage> waiting_;
+  publish::Epoch epoch_;
+  publish::EpochReader& reader_ = epoch_.add_reader();
+  publish::Retirement<Garbage> retired_{epoch_};
 };
 
 template <typename F>
@@ -59,6 +102,86 @@ double ns_of(F f) {
   const uint64_t start = thread_cpu_ns();
   f();
   return static_cast<double>(thread_cpu_ns() - start);
+}
+
+template <typename Root>
+using KeyOf = std::conditional_t<std::is_same_v<Root, RootV4>, uint32_t, lookup::Ipv6Key>;
+
+template <typename Root>
+std::vector<KeyOf<Root>> some_keys(const std::vector<Prefix>& prefixes, size_t count) {
+  test::Random random(kSeed);
+  std::vector<KeyOf<Root>> keys;
+  for (size_t i = 0; i < count; ++i) {
+    const IpAddress a = test::address_in(prefixes[random() % prefixes.size()], random);
+    if constexpr (std::is_same_v<Root, RootV4>) {
+      keys.push_back(test::key_v4(a));
+    } else {
+      keys.push_back(test::key_v6(a));
+    }
+  }
+  return keys;
+}
+
+template <typename Root>
+uint64_t look_up_all(Root root, const std::vector<KeyOf<Root>>& keys) {
+  std::array<PeerIndex, kRxBurst> peers;
+  for (size_t i = 0; i + kRxBurst <= keys.size(); i += kRxBurst) {
+    lookup_burst(root, std::span(keys).subspan(i, kRxBurst), peers);
+    keep(peers);
+  }
+  return keys.size();
+}
+
+// What a worker loses while another thread publishes 10,000 edits a second: rounds with and without.
+template <typename Root>
+void measure_loss(Report& report, const std::string& base, Writer<Root>& writer,
+                  const std::vector<Edit>& fresh, const std::vector<KeyOf<Root>>& keys) {
+  publish::Epoch epoch;
+  publish::EpochReader& reader = epoch.add_reader();
+  publish::Retirement<Garbage> retired(epoch);
+  std::atomic<const void*> published{writer.head().node};
+  std::atomic<bool> editing{false}, done{false};
+  std::thread control([&] {
+    size_t next = 0;
+    bool inserts = true;
+    while (!done.load(std::memory_order_relaxed)) {
+      timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
+      nanosleep(&pause, nullptr);
+      // Ten single edits for each millisecond.
+      for (int i = 0; i < 10 && editing.load(std::memory_order_relaxed); ++i) {
+        const Edit e{fresh[next].prefix, inserts ? fresh[next].peer : kNoPeer};
+        if (++next == fresh.size()) {
+          next = 0;
+          inserts = !inserts;
+        }
+        if (!writer.prepare({&e, 1})) std::abort();
+        const Garbage garbage = writer.commit();
+        published.store(writer.head().node, std::memory_order_release);
+        retired.add(garbage);
+        retired.collect([&](Garbage g) { writer.reclaim(g); });
+      }
+    }
+  });
+  reader.online();
+  const auto rounds_of = [&](bool with_edits) {
+    return Contender{with_edits ? "publishing" : "quiet", [&, with_edits] {
+                       editing.store(with_edits);
+                       std::array<PeerIndex, kRxBurst> peers;
+                       for (size_t i = 0; i + kRxBurst <= keys.size(); i += kRxBurst) {
+                         reader.begin();
+                         const Root root{published.load(std::memory_order_acquire)};
+                         lookup_burst(root, std::span(keys).subspan(i, kRxBurst), peers);
+                         keep(peers);
+                       }
+                       return keys.size();
+                     }};
+  };
+  add_rates(report, base + "/publishing",
+            run_interleaved({rounds_of(true), rounds_of(false)}, report.options().quick ? 3 : 21));
+  done.store(true);
+  control.join();
+  reader.offline();
+  retired.collect([&](Garbage g) { writer.reclaim(g); });
 }
 
 template <typename Root>
@@ -76,7 +199,7 @@ void measure(Report& report, const Family& family) {
   const std::vector<Edit> edits = as_edits(prefixes);
 
   std::vector<double> build_ms;
-  SystemPages pages;
+  WarmPages pages(quick ? 2 : 64);
   auto writer = std::make_unique<Writer<Root>>(pages);
   for (int round = 0; round < (quick ? 1 : 3); ++round) {
     writer = std::make_unique<Writer<Root>>(pages);
@@ -93,10 +216,12 @@ void measure(Report& report, const Family& family) {
     Retiring<Root> retiring(*writer);
     for (const Edit& e : fresh) {
       insert_us.push_back(ns_of([&] { retiring.commit({&e, 1}); }) / 1e3);
+      retiring.read_burst();
     }
     for (const Edit& e : fresh) {
       const Edit removal{e.prefix, kNoPeer};
       remove_us.push_back(ns_of([&] { retiring.commit({&removal, 1}); }) / 1e3);
+      retiring.read_burst();
     }
   }
   for (const auto& [name, runs] : {std::pair{"insert", &insert_us}, std::pair{"delete", &remove_us}}) {
@@ -118,11 +243,27 @@ void measure(Report& report, const Family& family) {
   std::vector<double> grow_us;
   {
     Retiring<Root> retiring(*grown);
-    for (const Edit& e : edits) grow_us.push_back(ns_of([&] { retiring.commit({&e, 1}); }) / 1e3);
+    for (const Edit& e : edits) {
+      grow_us.push_back(ns_of([&] { retiring.commit({&e, 1}); }) / 1e3);
+      retiring.read_burst();
+    }
   }
   report.add(base + "/grow/p50", "us", {percentile(grow_us, 0.5)});
   report.add(base + "/grow/p99", "us", {percentile(grow_us, 0.99)});
   report.add(base + "/grow/max", "us", {percentile(grow_us, 1.0)});
+
+  // The fresh ones of the batches are in the built table only.
+  std::vector<Edit> removals;
+  for (const Edit& e : fresh) removals.push_back({e.prefix, kNoPeer});
+  Retiring<Root>(*writer).commit(removals);
+  const auto keys = some_keys<Root>(prefixes, quick ? 4096 : 1 << 20);
+  const auto contender = [&keys](const char* name, Root root) {
+    return Contender{name, [&keys, root] { return look_up_all(root, keys); }};
+  };
+  add_rates(report, base + "/grown",
+            run_interleaved({contender("grown", grown->head()), contender("built", writer->head())},
+                            quick ? 3 : 9));
+  measure_loss<Root>(report, base, *writer, fresh, keys);
 }
 
 }  // namespace

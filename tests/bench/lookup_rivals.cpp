@@ -102,6 +102,8 @@ uint32_t fib6_tables(const std::vector<Prefix>& prefixes) {
   return static_cast<uint32_t>(count);
 }
 
+int make_heap(const char* name, size_t bytes);
+
 }  // namespace
 
 bool start_eal(size_t megabytes) {
@@ -117,23 +119,33 @@ bool start_eal(size_t megabytes) {
     complain("rte_eal_init");
     return false;
   }
-  // A heap of our own, because --no-huge gives small pages only and those cost the rivals up to a half.
-  const size_t bytes = megabytes << 20;
+  tables_socket = make_heap("tables", megabytes << 20);
+  return tables_socket >= 0;
+}
+
+namespace {
+
+// A heap of our own, because --no-huge gives small pages only. DPDK clears all of it, so what is not used is
+// given back to the kernel at once. Negative: out of memory.
+int make_heap(const char* name, size_t bytes) {
   void* mapped = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) return false;
+  if (mapped == MAP_FAILED) return -1;
   auto* start = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(mapped) + kHugePage - 1) &
                                            ~(kHugePage - 1));
   madvise(start, bytes, MADV_HUGEPAGE);
-  if (rte_malloc_heap_create("tables") != 0 ||
-      rte_malloc_heap_memory_add("tables", start, bytes, nullptr,
+  if (rte_malloc_heap_create(name) != 0 ||
+      rte_malloc_heap_memory_add(name, start, bytes, nullptr,
                                  static_cast<unsigned>(bytes / kHugePage), kHugePage) != 0) {
     complain("rte_malloc_heap_memory_add");
-    return false;
+    return -1;
   }
-  tables_socket = rte_malloc_heap_get_socket("tables");
-  return tables_socket >= 0;
+  // The heap's own words stand in the first and the last page.
+  madvise(start + kHugePage, bytes - 2 * kHugePage, MADV_DONTNEED);
+  return rte_malloc_heap_get_socket(name);
 }
+
+}  // namespace
 
 std::unique_ptr<RivalV4> make_rte_fib(const std::vector<Prefix>& prefixes) {
   rte_fib_conf conf{};
@@ -191,7 +203,13 @@ std::unique_ptr<RivalV6> make_rte_fib6(const std::vector<Prefix>& prefixes) {
   conf.max_routes = static_cast<int>(prefixes.size() + 1024);
   conf.trie.nh_sz = RTE_FIB6_TRIE_4B;
   conf.trie.num_tbl8 = fib6_tables(prefixes);
-  rte_fib6* fib = rte_fib6_create(unique_name("fib6").c_str(), tables_socket, &conf);
+  // It reserves gigabytes at once, which fit into a heap made for it only. The prefixes themselves take
+  // about 600 bytes each beside the table.
+  const std::string name = unique_name("fib6");
+  const size_t bytes = rte_fib6_bytes(prefixes) + prefixes.size() * 600 + (size_t{64} << 20);
+  const int socket = make_heap(name.c_str(), (bytes + kHugePage - 1) & ~(kHugePage - 1));
+  if (socket < 0) return nullptr;
+  rte_fib6* fib = rte_fib6_create(name.c_str(), socket, &conf);
   if (fib == nullptr) {
     complain("rte_fib6_create");
     return nullptr;

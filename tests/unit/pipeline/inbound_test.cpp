@@ -243,6 +243,32 @@ TEST_F(Inbound, ARoamingPeerIsReportedByAuthenticatedDataOnly) {
   EXPECT_TRUE(pair.b.receive(pair.outside, {moved(frame)}).events.empty()) << "a replay moves nobody";
 }
 
+TEST_F(Inbound, AnswersFollowARoamingPeerAtOnceWhereItsFirstHopIsKnown) {
+  const auto moved = [&](Blob frame) {
+    frame[14 + 15] = 77;        // 192.0.2.77
+    put16(frame, 14 + 20, 99);  // from port 99
+    put16(frame, 14 + 10, 0);
+    put16(frame, 14 + 10, ~plain_sum(frame, 14, 20) & 0xffff);
+    put16(frame, 14 + 26, 0);
+    return frame;
+  };
+  const auto answer = [&] {
+    return pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))}).sent.at(0).frame;
+  };
+  const Blob before = answer();
+  // Unknown: the session thread asks for the neighbour first, the answers go on to where it was.
+  EXPECT_EQ(pair.b.receive(pair.outside, {moved(sealed())}).events.size(), 1u);
+  EXPECT_EQ(answer()[14 + 19], before[14 + 19]);
+  const MacAddress mac{{2, 0, 0, 0, 0, 77}};
+  pair.b.add_neighbour(pair.outside, ip("192.0.2.77"), &mac);
+  EXPECT_EQ(pair.b.receive(pair.outside, {moved(sealed())}).events.size(), 1u);
+  const Blob after = answer();
+  EXPECT_EQ(after[5], 77);        // destination MAC
+  EXPECT_EQ(after[14 + 19], 77);  // destination address
+  EXPECT_EQ(load_be16(&after[14 + 22]), 99);
+  EXPECT_TRUE(pair.b.receive(pair.outside, {moved(sealed())}).events.empty()) << "there it is";
+}
+
 TEST_F(Inbound, TheInitiatorIsToldOnceOfAKeyThatAgesWhileItOnlyReceives) {
   const auto from_b = [&] {
     return pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))}).sent.at(0).frame;

@@ -155,6 +155,12 @@ TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
       waiting->replaces.store(current.get(), std::memory_order_relaxed);
       next.store(waiting.get(), std::memory_order_release);
       if (round % 3 == 0) std::this_thread::yield();
+      // Now and then the worker is let to be first, however crowded the machine is.
+      for (int i = 0; round % 512 == 0 && i < 10'000'000 &&
+                      send->current.load(std::memory_order_relaxed) != waiting.get();
+           ++i) {
+        std::this_thread::yield();
+      }
       // As initiator: a new current, at once. The exchange tells whether the worker was first.
       std::unique_ptr<Keypair> mine = make();
       Keypair* displaced = send->current.exchange(mine.get(), std::memory_order_acq_rel);

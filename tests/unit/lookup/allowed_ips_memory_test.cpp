@@ -1,0 +1,172 @@
+// The allowed-IPs table and its memory: refusals, bounds of what an edit copies, what comes back.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/support/one_bit_trie.h"
+#include "tests/support/prefix_mix.h"
+
+namespace turnpike::lookup {
+namespace {
+
+using test::Mix;
+
+// Says no from its `refused`-th allocation on, until allowed again.
+class StingyPages final : public PageSource {
+ public:
+  void* allocate(size_t bytes) noexcept override {
+    if (given == refused) return nullptr;
+    ++given;
+    out += bytes;
+    return pages_.allocate(bytes);
+  }
+  void release(void* pages, size_t bytes) noexcept override {
+    out -= bytes;
+    pages_.release(pages, bytes);
+  }
+  size_t given = 0, out = 0;
+  size_t refused = ~size_t{0};
+
+ private:
+  SystemPages pages_;
+};
+
+std::map<Prefix, PeerIndex> contents(const WriterV4& writer) {
+  std::map<Prefix, PeerIndex> result;
+  writer.walk([&](const Prefix& p, PeerIndex peer) {
+    result[p] = peer;
+    return true;
+  });
+  return result;
+}
+
+TEST(AllowedIpsMemory, ARefusalAtAnyAllocationLeavesTheHeadAsItWas) {
+  std::vector<Edit> first, second;
+  for (const Prefix& p : test::prefix_mix(Mix::Spread, 4'000, 1)) {
+    first.push_back({p, static_cast<PeerIndex>(first.size())});
+  }
+  for (const Prefix& p : test::prefix_mix(Mix::Spread, 60'000, 2)) second.push_back({p, 7});
+  for (size_t i = 0; i < first.size(); i += 3) second.push_back({first[i].prefix, kNoPeer});
+  size_t refusals = 0;
+  for (size_t refused = 0;; ++refused) {
+    SCOPED_TRACE(refused);
+    StingyPages pages;
+    {
+      WriterV4 writer(pages);
+      pages.refused = refused;
+      if (!writer.prepare(first)) {
+        ++refusals;
+        EXPECT_EQ(writer.head().node, nullptr);
+        EXPECT_EQ(writer.used_bytes(), 0u);
+        continue;
+      }
+      writer.reclaim(writer.commit());
+      const auto before = contents(writer);
+      const size_t used = writer.used_bytes();
+      const RootV4 head = writer.head();
+      if (writer.prepare(second)) {
+        writer.reclaim(writer.commit());
+        break;
+      }
+      ++refusals;
+      EXPECT_EQ(writer.head().node, head.node);
+      EXPECT_EQ(writer.used_bytes(), used);
+      EXPECT_EQ(writer.size(), first.size());
+      EXPECT_EQ(contents(writer), before);
+      // What fits is still done, and all is done once there is memory again.
+      ASSERT_TRUE(writer.prepare(std::span(first).first(1)));
+      writer.abort();
+      pages.refused = ~size_t{0};
+      ASSERT_TRUE(writer.prepare(second));
+      writer.reclaim(writer.commit());
+      EXPECT_EQ(writer.find(second[0].prefix), 7u);
+    }
+    EXPECT_EQ(pages.out, 0u);
+  }
+  EXPECT_GE(refusals, 4u);
+}
+
+// Garbage of an edit is what it copied.
+template <typename Root>
+size_t most_copied(const std::vector<Prefix>& prefixes) {
+  SystemPages pages;
+  Writer<Root> writer(pages);
+  std::vector<Edit> edits;
+  for (const Prefix& p : prefixes) edits.push_back({p, 1});
+  EXPECT_TRUE(writer.prepare(edits));
+  writer.reclaim(writer.commit());
+  size_t most = 0;
+  for (size_t i = 0; i < edits.size(); i += 1 + edits.size() / 2'000) {
+    const size_t before = writer.used_bytes();
+    const Edit given{edits[i].prefix, 2};
+    EXPECT_TRUE(writer.prepare({&given, 1}));
+    most = std::max(most, writer.used_bytes() - before);
+    writer.reclaim(writer.commit());
+    EXPECT_EQ(writer.used_bytes(), before);
+  }
+  return most;
+}
+
+TEST(AllowedIpsMemory, OneEditCopiesAtMost16KiB) {
+  constexpr size_t kMost = 16 << 10;
+  EXPECT_LE(most_copied<RootV4>(test::prefix_mix(Mix::Spread, 300'000, 3)), kMost);
+  EXPECT_LE(most_copied<RootV4>(test::prefix_mix(Mix::Dense, 300'000, 3)), kMost);
+  EXPECT_LE(most_copied<RootV6>(test::prefix_mix(Mix::V6, 300'000, 3)), kMost);
+  // All lengths, so that nodes hold short prefixes too.
+  test::Random random(5);
+  std::vector<Prefix> nested;
+  for (int i = 0; i < 100'000; ++i) {
+    nested.push_back(Prefix::masked(IpAddress::v4(static_cast<uint32_t>(random())),
+                                    static_cast<unsigned>(random() % 33)));
+  }
+  EXPECT_LE(most_copied<RootV4>(nested), kMost);
+  // Full at the top of each band of IPv6: a path through large nodes only.
+  std::vector<Prefix> fan;
+  for (int i = 0; i < 200'000; ++i) {
+    uint64_t high = random(), low = random();
+    if (i % 2 == 0) high = random() % 2 == 0 ? 0 : high >> (random() % 64);
+    if (i % 3 == 0) low = low >> (random() % 64);
+    fan.push_back(Prefix::masked(test::address_v6(high, low), static_cast<unsigned>(random() % 129)));
+  }
+  EXPECT_LE(most_copied<RootV6>(fan), kMost);
+}
+
+TEST(AllowedIpsMemory, GarbageOfSeveralBatchesComesBackInTheirOrder) {
+  SystemPages pages;
+  WriterV4 writer(pages);
+  std::vector<Garbage> waiting;
+  std::vector<RootV4> roots;
+  for (PeerIndex round = 0; round < 50; ++round) {
+    std::vector<Edit> edits;
+    for (uint32_t i = 0; i < 200; ++i) {
+      edits.push_back({Prefix::masked(IpAddress::v4(i * 0x01234567), 8 + i % 25), round});
+    }
+    ASSERT_TRUE(writer.prepare(edits));
+    waiting.push_back(writer.commit());
+    roots.push_back(writer.head());
+  }
+  // Each version is whole as long as it is not retired.
+  for (PeerIndex round = 0; round < 50; ++round) {
+    for (PeerIndex later = round; later < 50; ++later) {
+      const uint32_t address = 0x01234567 * 3;
+      PeerIndex peer = kNoPeer;
+      lookup_burst(roots[later], {&address, 1}, {&peer, 1});
+      ASSERT_EQ(peer, later);
+    }
+    writer.reclaim(waiting[round]);
+  }
+  const size_t used = writer.used_bytes();
+  std::vector<Edit> removals;
+  writer.walk([&](const Prefix& p, PeerIndex) {
+    removals.push_back({p, kNoPeer});
+    return true;
+  });
+  EXPECT_GT(used, 0u);
+  ASSERT_TRUE(writer.prepare(removals));
+  writer.reclaim(writer.commit());
+  EXPECT_EQ(writer.used_bytes(), 0u);
+  EXPECT_EQ(writer.reserved_bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace turnpike::lookup
