@@ -221,6 +221,48 @@ class Strangers(HostileCase):
         self.expect(messages())
 
 
+class Floods(HostileCase):
+    def test_a_flood_of_handshakes_and_pings_stops_nobody(self) -> None:
+        # With a right mac1, so that each costs the gateway a Diffie-Hellman operation; and long pings beside them.
+        forged = [self.aim.message(noise_peer.with_macs(b"\1\0\0\0" + self.pick.randbytes(112), self.mallory.responder))
+                  for _ in range(200)]
+        ping = self.aim.ip4(ICMP, icmp(8, 0, bytes(1400)))
+        asking = self.aim.frame(ETH_ARP, arp(1, self.aim.source_mac, self.aim.source_v4, bytes(6), self.aim.v4))
+        asked = 0
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            for frame in forged:
+                self.stranger.port.send(frame)
+                self.stranger.port.send(ping)
+            self.stranger.port.send(asking)
+            asked += 1
+        self.stranger.listen(1)
+        found = self.counts()
+        self.assertGreater(found["punt-ring-full"], 0, "this was no flood")
+        self.assertGreater(found["handshake-invalid"], 0)
+        # Who floods from afar does not keep ARP out, or the next hop would be lost, and all tunnels with it.
+        answered = sum(frame[12:14] == b"\x08\x06" for frame in self.stranger.heard)
+        self.assertGreater(answered, asked / 2)
+        self.handshake()
+
+
+class Operators(HostileCase):
+    def test_a_peer_that_one_transaction_removes_and_adds_comes_back(self) -> None:
+        assert self.gateway is not None
+        self.handshake()
+        edits = [{"op": "peer_remove", "tunnel": "wg0", "peer": "mallory"},
+                 {"op": "peer_add", "tunnel": "wg0", "name": "mallory", "public_key": self.mallory.public_base64,
+                  "prefixes": [f"{MALLORY_V4}/32"]}]
+        document = self.lab.dir / "again.json"
+        document.write_text(json.dumps({"edits": edits}))
+        old = self.mallory.initiation(tai64n(time.time_ns() - 10**9), 5)
+        self.gateway.cli("apply", str(document))
+        wait_until("the new peer", lambda: self.gateway.peer("mallory")["last_handshake"] is None)
+        # What was old for the peer that went is old for the one that came.
+        self.expect([Case("old", "handshake-replayed", self.aim.message(old, source_port=41000))])
+        self.handshake()
+
+
 class Mallory(HostileCase):
     def setUp(self) -> None:
         super().setUp()
