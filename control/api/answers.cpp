@@ -9,20 +9,30 @@ using nlohmann::json;
 
 const char* title(unsigned status) {
   switch (status) {
-    case 400: return "Bad request";
-    case 403: return "Forbidden";
-    case 404: return "Not found";
-    case 405: return "Method not allowed";
-    case 409: return "Conflict";
-    case 412: return "Precondition failed";
-    case 413: return "Payload too large";
-    case 415: return "Unsupported media type";
-    default: return "Internal error";
+    case 400:
+      return "Bad request";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not found";
+    case 405:
+      return "Method not allowed";
+    case 409:
+      return "Conflict";
+    case 412:
+      return "Precondition failed";
+    case 413:
+      return "Payload too large";
+    case 415:
+      return "Unsupported media type";
+    default:
+      return "Internal error";
   }
 }
 
 json problem_tree(unsigned status, const std::string& detail) {
-  return {{"type", "about:blank"}, {"title", title(status)}, {"status", status}, {"detail", detail}};
+  return {
+      {"type", "about:blank"}, {"title", title(status)}, {"status", status}, {"detail", detail}};
 }
 
 Response finish(unsigned status, const json& tree) {

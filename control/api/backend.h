@@ -21,8 +21,8 @@
 namespace turnpike::api {
 
 struct PeerStatus {
-  Endpoint endpoint;         // where it was heard last; none: show the configured one
-  WallTime last_handshake;   // zero: never
+  Endpoint endpoint;  // where it was heard last; none: show the configured one
+  WallTime last_handshake;  // zero: never
   uint64_t rx_bytes = 0;
   uint64_t tx_bytes = 0;
 };
@@ -46,8 +46,8 @@ struct PortStatus {
 
 struct WorkerStatus {
   uint32_t lcore = 0;
-  Generation generation = 0;       // of the newest commit that it has acknowledged
-  double busy = 0;                 // share of turns with work, 0 to 1
+  Generation generation = 0;  // of the newest commit that it has acknowledged
+  double busy = 0;  // share of turns with work, 0 to 1
   double cycles_per_packet = 0;
 };
 
@@ -70,9 +70,9 @@ struct CommitOptions {
 };
 
 struct Committed {
-  Generation generation = 0;         // of a dry run, and when nothing changed: the present one
-  bool changed = true;               // false: all was so already, there is no new generation
-  bool visible = true;               // every worker has it
+  Generation generation = 0;  // of a dry run, and when nothing changed: the present one
+  bool changed = true;  // false: all was so already, there is no new generation
+  bool visible = true;  // every worker has it
   std::vector<uint32_t> late_lcores;  // those that do not
   std::vector<std::string> warnings;
 };

@@ -92,7 +92,8 @@ class JsonBuilder {
   std::string error_;
 
  private:
-  std::vector<json*> stack_;  // nlohmann's arrays move their items, but only those that are complete
+  std::vector<json*>
+      stack_;  // nlohmann's arrays move their items, but only those that are complete
   json* last_ = nullptr;
   std::string key_;
 };

@@ -61,12 +61,12 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
     if (buffer_.size() > 0) return read_header();
     // The first byte may take its time; what has begun has to end.
     stream_.expires_after(shared_->timeouts.idle);
-    stream_.async_read_some(buffer_.prepare(4096), [self = this->shared_from_this()](
-                                                       Error error, size_t bytes) {
-      if (error) return;
-      self->buffer_.commit(bytes);
-      self->read_header();
-    });
+    stream_.async_read_some(buffer_.prepare(4096),
+                            [self = this->shared_from_this()](Error error, size_t bytes) {
+                              if (error) return;
+                              self->buffer_.commit(bytes);
+                              self->read_header();
+                            });
   }
 
  private:
@@ -81,19 +81,19 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
     if (error) return on_request(error);
     if (beast::iequals(parser_->get()[http::field::expect], "100-continue")) {
       interim_.emplace(http::status::continue_, 11);
-      http::async_write(stream_, *interim_, [self = this->shared_from_this()](Error failed, size_t) {
-        if (!failed) self->read_body();
-      });
+      http::async_write(stream_, *interim_,
+                        [self = this->shared_from_this()](Error failed, size_t) {
+                          if (!failed) self->read_body();
+                        });
     } else {
       read_body();
     }
   }
 
   void read_body() {
-    http::async_read(stream_, buffer_, *parser_, [self = this->shared_from_this()](
-                                                     Error error, size_t) {
-      self->on_request(error);
-    });
+    http::async_read(
+        stream_, buffer_, *parser_,
+        [self = this->shared_from_this()](Error error, size_t) { self->on_request(error); });
   }
 
   void on_request(Error error) {
@@ -109,9 +109,8 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
     if (error) return;
 
     auto& message = parser_->get();
-    Request request{.method = std::string(message.method_string()),
-                    .caller = caller_,
-                    .access = access_};
+    Request request{
+        .method = std::string(message.method_string()), .caller = caller_, .access = access_};
     const std::string target(message.target());
     if (!parse_target(target, request.path, request.query)) {
       return refuse(400, "the target is malformed");
@@ -124,9 +123,9 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
     keep_alive_ = message.keep_alive();
     // An answer may take its time (durability): no deadline until it is written.
     stream_.expires_never();
-    shared_->routes.handle(std::move(request), [self = this->shared_from_this()](Response response) {
-      self->write(std::move(response));
-    });
+    shared_->routes.handle(
+        std::move(request),
+        [self = this->shared_from_this()](Response response) { self->write(std::move(response)); });
   }
 
   void refuse(unsigned status, const std::string& detail) {
@@ -156,10 +155,10 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
     slice_ = std::move(response.body);
     message_->chunked(true);
     serializer_.emplace(*message_);
-    http::async_write_header(stream_, *serializer_, [self = this->shared_from_this()](
-                                                        Error error, size_t) {
-      if (!error) self->write_slice();
-    });
+    http::async_write_header(stream_, *serializer_,
+                             [self = this->shared_from_this()](Error error, size_t) {
+                               if (!error) self->write_slice();
+                             });
   }
 
   void write_slice() {

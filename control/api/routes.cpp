@@ -110,7 +110,8 @@ void Routes::show(Request& request, Respond respond) {
 void Routes::peer(Request& request, Respond respond) {
   const std::string* name = find(request, "tunnel");
   const std::string* peer = find(request, "peer");
-  if (name == nullptr || peer == nullptr) return respond(problem(400, "tunnel and peer are needed"));
+  if (name == nullptr || peer == nullptr)
+    return respond(problem(400, "tunnel and peer are needed"));
   const state::State& state = backend_.state();
   const state::Tunnel* tunnel = state.find_tunnel(*name);
   if (tunnel == nullptr) return respond(problem(404, "there is no tunnel " + *name));
@@ -143,8 +144,8 @@ void Routes::owner(Request& request, Respond respond) {
     const auto parsed = parse_interface_address(*exact);
     if (!parsed) return respond(problem(400, *exact + " is no prefix"));
     if (parsed->subnet().address != parsed->address) {
-      return respond(problem(400, *exact + " has host bits set; did you mean " +
-                                      to_string(parsed->subnet()) + "?"));
+      return respond(problem(
+          400, *exact + " has host bits set; did you mean " + to_string(parsed->subnet()) + "?"));
     }
     claim = state.owner(tunnel->index, parsed->subnet());
     prefix = to_string(parsed->subnet());
@@ -152,8 +153,8 @@ void Routes::owner(Request& request, Respond respond) {
     const auto parsed = parse_ip(*address);
     if (!parsed) return respond(problem(400, *address + " is no address"));
     claim = state.longest_match(tunnel->index, *parsed);
-    prefix = to_string(claim != nullptr ? claim->prefix
-                                        : Prefix::masked(*parsed, parsed->width_bits()));
+    prefix =
+        to_string(claim != nullptr ? claim->prefix : Prefix::masked(*parsed, parsed->width_bits()));
   }
   Response response;
   response.generation = state.generation();

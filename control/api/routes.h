@@ -11,8 +11,7 @@ namespace turnpike::api {
 
 class Routes {
  public:
-  Routes(Backend& backend, Offload offload)
-      : backend_(backend), offload_(std::move(offload)) {}
+  Routes(Backend& backend, Offload offload) : backend_(backend), offload_(std::move(offload)) {}
 
   // Calls `respond` once, now or later.
   void handle(Request request, Respond respond);

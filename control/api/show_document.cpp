@@ -28,7 +28,8 @@ class ShowSource final : public BodySource {
         tail(out);
         stage_ = Stage::Done;
         return false;
-      case Stage::Done: return false;
+      case Stage::Done:
+        return false;
     }
     return false;
   }
@@ -75,8 +76,7 @@ class ShowSource final : public BodySource {
       append_json_string(out, to_string(address));
     }
     out += ']';
-    text(out, "conflicts",
-         tunnel.conflicts == state::ConflictPolicy::Move ? "move" : "refuse");
+    text(out, "conflicts", tunnel.conflicts == state::ConflictPolicy::Move ? "move" : "refuse");
     out += '}';
   }
 

@@ -20,7 +20,7 @@ struct ShowFilter {
   bool workers = true;
   bool drops = true;
   std::optional<std::string> tunnel;  // only this one, in `tunnels` and `peers`
-  std::optional<PeerId> peer;         // only this one
+  std::optional<PeerId> peer;  // only this one
 };
 
 // The sections by their names in the command line; nothing for another name.

@@ -99,8 +99,9 @@ class Reader {
              op->get_ref<const std::string&>() == state::to_string(candidate);
     });
     if (known == kOps.end()) {
-      mistake(place + (op == nullptr ? "" : "/op"),
-              "\"op\" must be one of claim, release, replace, move, peer_add, peer_set, peer_remove");
+      mistake(
+          place + (op == nullptr ? "" : "/op"),
+          "\"op\" must be one of claim, release, replace, move, peer_add, peer_set, peer_remove");
       return edit;
     }
     edit.op = *known;
@@ -112,10 +113,18 @@ class Reader {
     switch (edit.op) {
       case Op::Claim:
       case Op::Release:
-      case Op::Replace: owner_edit(value, place, edit); break;
-      case Op::Move: move_edit(value, place, edit); break;
-      case Op::PeerAdd: add_edit(value, place, edit); break;
-      case Op::PeerSet: set_edit(value, place, edit); break;
+      case Op::Replace:
+        owner_edit(value, place, edit);
+        break;
+      case Op::Move:
+        move_edit(value, place, edit);
+        break;
+      case Op::PeerAdd:
+        add_edit(value, place, edit);
+        break;
+      case Op::PeerSet:
+        set_edit(value, place, edit);
+        break;
       default: {
         static constexpr std::string_view kKeys[] = {"op", "tunnel", "peer"};
         check_keys(value, place, kKeys);
@@ -142,9 +151,17 @@ class Reader {
 
   // `peer` is the name, with the key in `public_key`, or the key, with an optional name in `name`.
   void add_edit(const json& value, const std::string& place, Edit& edit) {
-    static constexpr std::string_view kKeys[] = {
-        "op",       "tunnel",               "peer",    "name",    "public_key", "description",
-        "preshared_key", "endpoint", "persistent_keepalive", "enabled", "prefixes"};
+    static constexpr std::string_view kKeys[] = {"op",
+                                                 "tunnel",
+                                                 "peer",
+                                                 "name",
+                                                 "public_key",
+                                                 "description",
+                                                 "preshared_key",
+                                                 "endpoint",
+                                                 "persistent_keepalive",
+                                                 "enabled",
+                                                 "prefixes"};
     check_keys(value, place, kKeys);
     PeerPatch attributes = patch(value, place);
     const json* key = find(value, "public_key");
@@ -178,8 +195,9 @@ class Reader {
 
   void set_edit(const json& value, const std::string& place, Edit& edit) {
     static constexpr std::string_view kKeys[] = {
-        "op", "tunnel", "peer", "name", "description", "preshared_key", "endpoint",
-        "persistent_keepalive", "enabled"};
+        "op",          "tunnel",        "peer",     "name",
+        "description", "preshared_key", "endpoint", "persistent_keepalive",
+        "enabled"};
     check_keys(value, place, kKeys);
     edit.peer = peer(value, "peer", place);
     edit.patch = patch(value, place);
@@ -187,7 +205,9 @@ class Reader {
 
   void check_name(const std::string& name, const std::string& place) {
     if (!state::is_valid_peer_name(name)) {
-      mistake(place, "a name has 1 to 63 printable ASCII characters without space and is not shaped like a key");
+      mistake(place,
+              "a name has 1 to 63 printable ASCII characters without space and is not shaped like "
+              "a key");
     }
   }
 
@@ -215,13 +235,13 @@ class Reader {
     if (const json* v = find(value, "endpoint")) {
       patch.endpoint = Endpoint{};
       if (!v->is_null()) {
-        const auto endpoint = v->is_string()
-                                  ? parse_endpoint(v->get_ref<const std::string&>())
-                                  : std::nullopt;
+        const auto endpoint =
+            v->is_string() ? parse_endpoint(v->get_ref<const std::string&>()) : std::nullopt;
         if (endpoint) {
           patch.endpoint = *endpoint;
         } else {
-          mistake(place + "/endpoint", "must be ADDRESS:PORT or [ADDRESS]:PORT with an IP address, or null");
+          mistake(place + "/endpoint",
+                  "must be ADDRESS:PORT or [ADDRESS]:PORT with an IP address, or null");
         }
       }
     }
@@ -244,9 +264,8 @@ class Reader {
 
   std::optional<std::array<uint8_t, kKeyBytes>> key_bytes(const json& value,
                                                           const std::string& place) {
-    const auto key = value.is_string()
-                         ? base::key_from_base64(value.get_ref<const std::string&>())
-                         : std::nullopt;
+    const auto key = value.is_string() ? base::key_from_base64(value.get_ref<const std::string&>())
+                                       : std::nullopt;
     if (!key) mistake(place, "must be a key: 32 bytes as 44 characters of base64");
     return key;
   }

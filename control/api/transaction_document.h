@@ -20,7 +20,7 @@ enum class DocumentFormat : uint8_t { Json, Yaml };
 
 struct Mistake {
   std::string place;  // a JSON pointer such as /edits/3/prefixes/0; of syntax: line and column
-  std::string what;   // what is wrong, and what would be right
+  std::string what;  // what is wrong, and what would be right
 };
 
 [[nodiscard]] Result<state::Transaction, std::vector<Mistake>> parse_transaction(

@@ -143,12 +143,11 @@ void UnixListener::accept() {
     ucred credentials{};
     socklen_t length = sizeof(credentials);
     if (getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0) {
-      Connection connection{.socket = std::move(socket),
-                            .caller = {.uid = credentials.uid,
-                                       .gid = credentials.gid,
-                                       .pid = credentials.pid},
-                            .access = Access::None,
-                            .lease = nullptr};
+      Connection connection{
+          .socket = std::move(socket),
+          .caller = {.uid = credentials.uid, .gid = credentials.gid, .pid = credentials.pid},
+          .access = Access::None,
+          .lease = nullptr};
       connection.access = access_of(connection.socket.native_handle(), connection.caller);
       ++places_->taken;
       connection.lease = std::shared_ptr<void>(nullptr, [places = places_](void*) {

@@ -50,7 +50,8 @@ bool parse_target(std::string_view target, std::string& path,
 std::string percent_encode(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.' || c == '_' || c == '~') {
+    if (std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.' || c == '_' ||
+        c == '~') {
       out.push_back(c);
     } else {
       const auto byte = static_cast<uint8_t>(c);

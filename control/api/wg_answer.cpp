@@ -64,9 +64,8 @@ class GetSource final : public BodySource {
     put(out, "tx_bytes", status.tx_bytes);
     put(out, "rx_bytes", status.rx_bytes);
     put(out, "persistent_keepalive_interval", uint64_t{peer.persistent_keepalive});
-    backend_.state().for_each_claim(slot, [&](const state::Claim& claim) {
-      put(out, "allowed_ip", to_string(claim.prefix));
-    });
+    backend_.state().for_each_claim(
+        slot, [&](const state::Claim& claim) { put(out, "allowed_ip", to_string(claim.prefix)); });
   }
 
   const Backend& backend_;
@@ -78,10 +77,14 @@ int errno_of(state::ConflictKind kind) {
   switch (kind) {
     case state::ConflictKind::OwnedByAnother:
     case state::ConflictKind::TakenTwice:
-    case state::ConflictKind::DuplicatePeer: return EEXIST;
-    case state::ConflictKind::UnknownTunnel: return ENODEV;
-    case state::ConflictKind::Limit: return ENOSPC;
-    default: return EINVAL;
+    case state::ConflictKind::DuplicatePeer:
+      return EEXIST;
+    case state::ConflictKind::UnknownTunnel:
+      return ENODEV;
+    case state::ConflictKind::Limit:
+      return ENOSPC;
+    default:
+      return EINVAL;
   }
 }
 

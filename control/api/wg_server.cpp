@@ -36,12 +36,12 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void read() {
     stream_.expires_after(step_within_);
-    stream_.async_read_some(asio::buffer(piece_), [self = shared_from_this()](Error error,
-                                                                              size_t bytes) {
-      if (error) return;  // gone, or silent for too long
-      self->pending_.append(self->piece_.data(), bytes);
-      self->parse();
-    });
+    stream_.async_read_some(asio::buffer(piece_),
+                            [self = shared_from_this()](Error error, size_t bytes) {
+                              if (error) return;  // gone, or silent for too long
+                              self->pending_.append(self->piece_.data(), bytes);
+                              self->parse();
+                            });
   }
 
  private:
@@ -124,8 +124,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // wg(8) takes errno with a minus in the answer to a set, and without in that to a get.
   void finish(int error, bool close) {
-    reply_ += "errno=" + std::string(error != 0 && negative_ ? "-" : "") + std::to_string(error) +
-              "\n\n";
+    reply_ +=
+        "errno=" + std::string(error != 0 && negative_ ? "-" : "") + std::to_string(error) + "\n\n";
     stream_.expires_after(step_within_);
     asio::async_write(stream_, asio::buffer(reply_),
                       [self = shared_from_this(), close](Error failed, size_t) {
@@ -167,10 +167,10 @@ Result<void, std::string> WgServer::add(const std::string& tunnel) {
   }
   auto listener = UnixListener::open(io_, directory_ + "/" + tunnel + ".sock", {});
   if (!listener) return fail(std::move(listener.error()));
-  (*listener)->start([&backend = backend_, tunnel, within = step_within_](
-                         UnixListener::Connection connection) {
-    std::make_shared<Session>(backend, tunnel, within, std::move(connection))->read();
-  });
+  (*listener)->start(
+      [&backend = backend_, tunnel, within = step_within_](UnixListener::Connection connection) {
+        std::make_shared<Session>(backend, tunnel, within, std::move(connection))->read();
+      });
   listeners_[tunnel] = std::move(*listener);
   return {};
 }

@@ -19,9 +19,9 @@ struct Wanted {
   uint32_t slot = kNoSlot;     // of the peer before; kNoSlot: there is none
   bool exists = false;         // as the blocks so far have it
   bool enabled_before = false;
-  bool gone = false;           // removed by a block or by replace_peers, unless it exists in the end
-  bool reset = false;          // attributes that are not given are the default, not what they were
-  bool replace = false;        // prefixes that are not given go
+  bool gone = false;  // removed by a block or by replace_peers, unless it exists in the end
+  bool reset = false;  // attributes that are not given are the default, not what they were
+  bool replace = false;  // prefixes that are not given go
   state::PeerPatch patch;
   std::map<Prefix, bool> prefixes;  // true: wanted, false: not
   size_t last_block = 0;
@@ -30,7 +30,10 @@ struct Wanted {
 class Translator {
  public:
   Translator(const Backend& backend, TunnelIndex tunnel, const WgRequest& request)
-      : backend_(backend), state_(backend.state()), tunnel_(state_.tunnel(tunnel)), request_(request) {}
+      : backend_(backend),
+        state_(backend.state()),
+        tunnel_(state_.tunnel(tunnel)),
+        request_(request) {}
 
   Transaction run() {
     transaction_.follow_policy = true;
@@ -55,7 +58,8 @@ class Translator {
           next.private_key.is_zero() ? PublicKey{} : backend_.public_key(next.private_key);
     }
     // 0 lets us pick, and what we have is as good as any.
-    if (request_.listen_port && *request_.listen_port != 0) next.listen_port = *request_.listen_port;
+    if (request_.listen_port && *request_.listen_port != 0)
+      next.listen_port = *request_.listen_port;
     if (request_.fwmark) next.fwmark = *request_.fwmark;
     if (next == tunnel_) return;
     own_key_ = next.public_key;

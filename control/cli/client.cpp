@@ -18,7 +18,8 @@ using Error = boost::system::error_code;
 
 std::string cannot_connect(const std::string& socket, const Error& error) {
   if (error == asio::error::access_denied) {
-    return socket + ": permission denied; only root, the daemon's owner and control.group may ask it";
+    return socket +
+           ": permission denied; only root, the daemon's owner and control.group may ask it";
   }
   if (error.value() == ENOENT || error == asio::error::connection_refused) {
     return "no daemon is listening at " + socket +
@@ -40,7 +41,8 @@ Result<Reply, std::string> ask(const std::string& path, const Ask& request,
   socket.connect(asio::local::stream_protocol::endpoint(path), error);
   if (error) return fail(cannot_connect(path, error));
 
-  http::request<http::string_body> message(http::string_to_verb(request.method), request.target, 11);
+  http::request<http::string_body> message(http::string_to_verb(request.method), request.target,
+                                           11);
   message.set(http::field::host, "turnpike");
   for (const auto& [name, value] : request.headers) message.set(name, value);
   message.body() = request.body;
@@ -55,8 +57,8 @@ Result<Reply, std::string> ask(const std::string& path, const Ask& request,
   parser.body_limit(std::numeric_limits<uint64_t>::max());
   http::read_header(socket, buffer, parser, error);
   if (error) {
-    return fail("the daemon at " + path + " gave no answer: " +
-                (unsent ? unsent : error).message());
+    return fail("the daemon at " + path +
+                " gave no answer: " + (unsent ? unsent : error).message());
   }
   Reply reply{.status = parser.get().result_int(), .body = {}};
   char piece[64 * 1024];

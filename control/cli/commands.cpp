@@ -40,8 +40,8 @@ int get(const std::string& target, const Common& common, Environment& environmen
   return kDone;
 }
 
-int post(const std::string& document, const std::string& content_type,
-         const ChangeOptions& options, const Common& common, Environment& environment) {
+int post(const std::string& document, const std::string& content_type, const ChangeOptions& options,
+         const Common& common, Environment& environment) {
   Ask request{.method = "POST", .target = "/v1/transactions", .headers = {}, .body = document};
   request.headers["Content-Type"] = content_type;
   char separator = '?';
@@ -91,7 +91,10 @@ std::optional<std::string> read_all(const std::string& file, Environment& enviro
 }
 
 json tree_of(const config::ConfigError& e) {
-  return {{"file", e.file}, {"line", e.line}, {"column", e.column}, {"path", e.path},
+  return {{"file", e.file},
+          {"line", e.line},
+          {"column", e.column},
+          {"path", e.path},
           {"message", e.message}};
 }
 
@@ -114,9 +117,8 @@ std::optional<uint64_t> parse_duration(std::string_view text) {
 int check(const std::string& file, bool as_json, Environment& environment) {
   const auto loaded = config::load_config(file);
   if (as_json) {
-    json tree{{"valid", loaded.has_value()},
-              {"mistakes", json::array()},
-              {"warnings", json::array()}};
+    json tree{
+        {"valid", loaded.has_value()}, {"mistakes", json::array()}, {"warnings", json::array()}};
     if (loaded) {
       for (const auto& warning : loaded->warnings) tree["warnings"].push_back(tree_of(warning));
     } else {

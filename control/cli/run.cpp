@@ -18,8 +18,9 @@ class CommandLine {
     common_.socket = environment.socket.empty() ? kDefaultSocket : environment.socket;
     app_.require_subcommand(1);
     app_.set_help_all_flag("--help-all", "the help of all commands");
-    app_.footer("Exit status: 0 done, 1 error, 2 usage, 3 refused for conflicts, 4 stale generation.\n"
-                "PEER is a name or a public key. Every command has an example in its --help.");
+    app_.footer(
+        "Exit status: 0 done, 1 error, 2 usage, 3 refused for conflicts, 4 stale generation.\n"
+        "PEER is a name or a public key. Every command has an example in its --help.");
     app_.get_formatter()->column_width(34);
     // Also before the command, where a script sets them once for all.
     add_common(app_);
@@ -62,8 +63,9 @@ class CommandLine {
   void add_change(CLI::App& command) {
     add_common(command);
     command.add_flag("--dry-run", options_.dry_run, "only say what would happen");
-    command.add_option("--if-generation", options_.if_generation,
-                       "only if the state is still at this generation")
+    command
+        .add_option("--if-generation", options_.if_generation,
+                    "only if the state is still at this generation")
         ->type_name("N");
     command
         .add_option_function<std::string>(
@@ -71,8 +73,8 @@ class CommandLine {
             [this](const std::string& text) {
               options_.confirm_seconds = parse_duration(text);
               if (!options_.confirm_seconds) {
-                throw CLI::ValidationError("--confirm",
-                                           "wants a duration such as 60s, 5m or 1h, of at most a day");
+                throw CLI::ValidationError(
+                    "--confirm", "wants a duration such as 60s, 5m or 1h, of at most a day");
               }
             },
             "undo it unless it is confirmed within this time")
@@ -91,7 +93,8 @@ class CommandLine {
   void add_show() {
     CLI::App* c = command(app_, "show", "what runs, and what it has counted",
                           "turnpike show peers --tunnel wg0");
-    c->add_option("SECTION", section_, "tunnels, peers, ports, workers or drops; all of them if absent")
+    c->add_option("SECTION", section_,
+                  "tunnels, peers, ports, workers or drops; all of them if absent")
         ->check(CLI::IsMember({"tunnels", "peers", "ports", "workers", "drops"}))
         ->type_name("");
     c->add_option("--tunnel", tunnel_, "only this one")->type_name("TUNNEL");
@@ -119,7 +122,8 @@ class CommandLine {
         ->type_name("ADDRESS:PORT");
     c.add_option("--persistent-keepalive", peer_.persistent_keepalive, "0 is off")
         ->type_name("SECONDS");
-    c.add_option("--enabled", peer_.enabled, "a disabled peer keeps its attributes and owns nothing")
+    c.add_option("--enabled", peer_.enabled,
+                 "a disabled peer keeps its attributes and owns nothing")
         ->type_name("true|false");
   }
 
@@ -185,11 +189,12 @@ class CommandLine {
   }
 
   void add_apply() {
-    CLI::App* c = command(app_, "apply", "commit a transaction document, JSON or YAML",
-                          "turnpike apply hand-over.yaml --dry-run\n\n"
-                          "  edits:\n"
-                          "    - {op: move, tunnel: wg0, from: alice, to: bob, prefixes: [10.8.0.2/32]}\n"
-                          "    - {op: peer_remove, tunnel: wg0, peer: alice}");
+    CLI::App* c =
+        command(app_, "apply", "commit a transaction document, JSON or YAML",
+                "turnpike apply hand-over.yaml --dry-run\n\n"
+                "  edits:\n"
+                "    - {op: move, tunnel: wg0, from: alice, to: bob, prefixes: [10.8.0.2/32]}\n"
+                "    - {op: peer_remove, tunnel: wg0, peer: alice}");
     c->add_option("FILE", file_, "- is standard input")->required()->type_name("");
     add_change(*c);
     on(c, [this] { return apply_document(file_, options_, common_, environment_); });

@@ -84,7 +84,8 @@ class ShowText {
                  {.title = "ALLOWED IPS", .shrinks_to = 12}});
     for (const json& p : values) {
       const bool enabled = p.at("enabled").get<bool>();
-      table.add({p.at("tunnel"), text_or(p.at("name"), p.at("public_key").get_ref<const std::string&>().c_str()),
+      table.add({p.at("tunnel"),
+                 text_or(p.at("name"), p.at("public_key").get_ref<const std::string&>().c_str()),
                  text_or(p.at("endpoint"), "-"),
                  handshake(p.at("last_handshake"), environment_.now_seconds),
                  human_bytes(p.at("rx_bytes")), human_bytes(p.at("tx_bytes")),

@@ -27,7 +27,8 @@ std::string cut(const std::string& text, size_t width) {
 }  // namespace
 
 size_t display_width(const std::string& text) {
-  return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return !is_continuation(c); }));
+  return static_cast<size_t>(
+      std::ranges::count_if(text, [](char c) { return !is_continuation(c); }));
 }
 
 std::string Table::text(size_t width, bool bold) const {

@@ -58,12 +58,12 @@ struct OriginChange {
 
 struct TunnelChange {
   Tunnel before;  // index kNoTunnel: it is new
-  Tunnel after;   // index kNoTunnel: it goes
+  Tunnel after;  // index kNoTunnel: it goes
 };
 
 struct Change {
-  Generation base = 0;         // of the state that it was planned on
-  PeerId next_peer_id{1};      // after it
+  Generation base = 0;  // of the state that it was planned on
+  PeerId next_peer_id{1};  // after it
   std::vector<TunnelChange> tunnels;
   std::vector<PeerAdded> peers_added;
   std::vector<PeerRemoved> peers_removed;

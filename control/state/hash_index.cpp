@@ -20,7 +20,8 @@ void HashIndex::place(Shard& shard, Entry entry) noexcept {
 }
 
 void HashIndex::resize(Shard& shard, uint32_t capacity) {
-  Shard next{.entries = std::make_unique<Entry[]>(capacity), .capacity = capacity, .size = shard.size};
+  Shard next{
+      .entries = std::make_unique<Entry[]>(capacity), .capacity = capacity, .size = shard.size};
   for (uint32_t i = 0; i < shard.capacity; ++i) {
     if (shard.entries[i].slot != kNoSlot) place(next, shard.entries[i]);
   }

@@ -40,7 +40,7 @@ using PeerSelector = std::variant<std::string, PublicKey, PeerId>;
 struct PeerAttributes {
   PublicKey public_key;
   PresharedKey preshared_key;  // zero: none
-  Endpoint endpoint;           // as configured; where the peer was heard last is not state
+  Endpoint endpoint;  // as configured; where the peer was heard last is not state
   uint16_t persistent_keepalive = 0;  // seconds; 0: off
   bool enabled = true;
   Origin origin = Origin::Api;
@@ -54,7 +54,7 @@ struct PeerPatch {
   std::optional<std::string> name;  // empty: the peer has none from now on
   std::optional<std::string> description;
   std::optional<PresharedKey> preshared_key;  // zero: none
-  std::optional<Endpoint> endpoint;           // none: forgotten
+  std::optional<Endpoint> endpoint;  // none: forgotten
   std::optional<uint16_t> persistent_keepalive;
   std::optional<bool> enabled;
   friend bool operator==(const PeerPatch&, const PeerPatch&) = default;

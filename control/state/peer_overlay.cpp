@@ -62,7 +62,8 @@ void PeerOverlay::edit_tunnel(const Edit& edit, uint32_t number) {
            (tunnels_[index].index != kNoTunnel || tunnel_edits_[index] != kNoEdit)) {
       ++index;
     }
-    if (index >= kMaxTunnels) return refuse(number, ConflictKind::Limit, edit.tunnel, "tunnels", "");
+    if (index >= kMaxTunnels)
+      return refuse(number, ConflictKind::Limit, edit.tunnel, "tunnels", "");
     if (index == tunnels_.size()) {
       tunnels_.emplace_back();
       tunnel_edits_.push_back(kNoEdit);
@@ -282,10 +283,8 @@ void PeerOverlay::finish(Change& change) const {
       change.peers_removed.push_back(
           {.id = entry.id, .tunnel = entry.tunnel, .attributes = entry.before});
     } else if (entry.before != entry.after) {
-      change.peers_changed.push_back({.id = entry.id,
-                                      .tunnel = entry.tunnel,
-                                      .before = entry.before,
-                                      .after = entry.after});
+      change.peers_changed.push_back(
+          {.id = entry.id, .tunnel = entry.tunnel, .before = entry.before, .after = entry.after});
     }
   }
 }

@@ -29,7 +29,7 @@ struct PeerEntry {
   PeerId id = kNoPeerId;
   PeerAttributes before;
   PeerAttributes after;
-  uint32_t set_edit = kNoEdit;      // that adds or sets it
+  uint32_t set_edit = kNoEdit;  // that adds or sets it
   uint32_t removed_edit = kNoEdit;  // that removes it
   uint32_t replace_edit = kNoEdit;  // that replaces its prefixes
 
@@ -82,10 +82,10 @@ class PeerOverlay {
   std::vector<uint32_t> tunnel_edits_;  // by index; kNoEdit: untouched
   PeerId next_peer_id_;
   std::vector<PeerEntry> entries_;
-  HashIndex by_slot_{0};   // existing peers that have an entry
-  HashIndex by_key_{0};    // (tunnel, key) -> added entry
-  HashIndex by_name_{0};   // (tunnel, name after) -> entry that is added or renamed
-  HashIndex by_edit_{0};   // number of a PeerAdd -> entry
+  HashIndex by_slot_{0};  // existing peers that have an entry
+  HashIndex by_key_{0};  // (tunnel, key) -> added entry
+  HashIndex by_name_{0};  // (tunnel, name after) -> entry that is added or renamed
+  HashIndex by_edit_{0};  // number of a PeerAdd -> entry
 };
 
 }  // namespace turnpike::state

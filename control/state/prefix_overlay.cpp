@@ -23,9 +23,8 @@ PrefixOverlay::Touch& PrefixOverlay::touch(TunnelIndex tunnel, const Prefix& pre
 
 PrefixOverlay::Dormant& PrefixOverlay::dormant(PeerHandle peer, const Prefix& prefix) {
   const uint64_t hash = hash_of(peer.number + (peer.added ? 0x8000'0000u : 0), prefix);
-  const uint32_t at = dormant_index_.find(hash, [&](uint32_t i) {
-    return dormants_[i].peer == peer && dormants_[i].prefix == prefix;
-  });
+  const uint32_t at = dormant_index_.find(
+      hash, [&](uint32_t i) { return dormants_[i].peer == peer && dormants_[i].prefix == prefix; });
   if (at != kNoSlot) return dormants_[at];
   Dormant made{.peer = peer, .prefix = prefix};
   if (!peer.added) {
@@ -256,18 +255,14 @@ void PrefixOverlay::finish(Change& change) {
       if (d.after) {
         const Origin origin = state_.dormant(d.peer.number, d.prefix)->origin;
         if (origin != d.origin) {
-          change.origins.push_back({.peer = peers_.id(d.peer),
-                                    .prefix = d.prefix,
-                                    .before = origin,
-                                    .after = d.origin});
+          change.origins.push_back(
+              {.peer = peers_.id(d.peer), .prefix = d.prefix, .before = origin, .after = d.origin});
         }
       }
       continue;
     }
-    change.dormant.push_back({.peer = peers_.id(d.peer),
-                              .prefix = d.prefix,
-                              .origin = d.origin,
-                              .noted = d.after});
+    change.dormant.push_back(
+        {.peer = peers_.id(d.peer), .prefix = d.prefix, .origin = d.origin, .noted = d.after});
   }
 }
 

@@ -18,7 +18,7 @@ class PrefixOverlay {
   void give(const Edit& edit, uint32_t number);
   void retire_peers();  // removed and disabled peers give all that they have
   void take(const Edit& edit, uint32_t number);
-  void wake_peers();    // enabled peers claim their dormant prefixes
+  void wake_peers();  // enabled peers claim their dormant prefixes
   void finish(Change& change);
 
  private:
@@ -29,11 +29,11 @@ class PrefixOverlay {
     Origin before_origin = Origin::Api;
     Origin after_origin = Origin::Api;
     bool given = false;
-    bool kept = false;            // stands in the replace list of its owner
+    bool kept = false;  // stands in the replace list of its owner
     bool listed_by_replace = false;
-    uint32_t before = kNoSlot;    // owner's slot
+    uint32_t before = kNoSlot;  // owner's slot
     uint32_t listed_edit = kNoEdit;
-    PeerHandle after;             // who takes it; none: nobody does
+    PeerHandle after;  // who takes it; none: nobody does
   };
   // A prefix that a peer remembers while it is disabled.
   struct Dormant {

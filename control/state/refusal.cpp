@@ -4,18 +4,30 @@ namespace turnpike::state {
 
 std::string_view to_string(ConflictKind kind) {
   switch (kind) {
-    case ConflictKind::OwnedByAnother: return "owned_by_another";
-    case ConflictKind::NotOwned: return "not_owned";
-    case ConflictKind::TakenTwice: return "taken_twice";
-    case ConflictKind::PrefixInTwoEdits: return "prefix_in_two_edits";
-    case ConflictKind::UnknownTunnel: return "unknown_tunnel";
-    case ConflictKind::DuplicateTunnel: return "duplicate_tunnel";
-    case ConflictKind::UnknownPeer: return "unknown_peer";
-    case ConflictKind::DuplicatePeer: return "duplicate_peer";
-    case ConflictKind::PeerInTwoEdits: return "peer_in_two_edits";
-    case ConflictKind::OwnKey: return "own_key";
-    case ConflictKind::Limit: return "limit";
-    case ConflictKind::StaleGeneration: return "stale_generation";
+    case ConflictKind::OwnedByAnother:
+      return "owned_by_another";
+    case ConflictKind::NotOwned:
+      return "not_owned";
+    case ConflictKind::TakenTwice:
+      return "taken_twice";
+    case ConflictKind::PrefixInTwoEdits:
+      return "prefix_in_two_edits";
+    case ConflictKind::UnknownTunnel:
+      return "unknown_tunnel";
+    case ConflictKind::DuplicateTunnel:
+      return "duplicate_tunnel";
+    case ConflictKind::UnknownPeer:
+      return "unknown_peer";
+    case ConflictKind::DuplicatePeer:
+      return "duplicate_peer";
+    case ConflictKind::PeerInTwoEdits:
+      return "peer_in_two_edits";
+    case ConflictKind::OwnKey:
+      return "own_key";
+    case ConflictKind::Limit:
+      return "limit";
+    case ConflictKind::StaleGeneration:
+      return "stale_generation";
   }
   return "unknown";
 }
@@ -34,17 +46,24 @@ std::string describe(const Conflict& conflict) {
              conflict.peer;
     case ConflictKind::PrefixInTwoEdits:
       return prefix + " in " + tunnel + " stands in two edits";
-    case ConflictKind::UnknownTunnel: return "there is no tunnel " + tunnel;
-    case ConflictKind::DuplicateTunnel: return "there is a tunnel " + tunnel + " already";
-    case ConflictKind::UnknownPeer: return "there is no peer " + conflict.peer + " in " + tunnel;
+    case ConflictKind::UnknownTunnel:
+      return "there is no tunnel " + tunnel;
+    case ConflictKind::DuplicateTunnel:
+      return "there is a tunnel " + tunnel + " already";
+    case ConflictKind::UnknownPeer:
+      return "there is no peer " + conflict.peer + " in " + tunnel;
     case ConflictKind::DuplicatePeer:
       return "name or key of peer " + conflict.peer + " in " + tunnel + " are those of " +
              conflict.owner;
     case ConflictKind::PeerInTwoEdits:
-      return "peer " + conflict.peer + " in " + tunnel + " stands in two edits that exclude each other";
-    case ConflictKind::OwnKey: return "the key of peer " + conflict.peer + " is that of " + tunnel + " itself";
-    case ConflictKind::Limit: return "the limit of " + conflict.owner + " is reached";
-    case ConflictKind::StaleGeneration: return "the state has another generation by now";
+      return "peer " + conflict.peer + " in " + tunnel +
+             " stands in two edits that exclude each other";
+    case ConflictKind::OwnKey:
+      return "the key of peer " + conflict.peer + " is that of " + tunnel + " itself";
+    case ConflictKind::Limit:
+      return "the limit of " + conflict.owner + " is reached";
+    case ConflictKind::StaleGeneration:
+      return "the state has another generation by now";
   }
   return "unknown conflict";
 }

@@ -34,7 +34,9 @@ class State {
   [[nodiscard]] uint32_t prefix_count() const noexcept {  // that have an owner
     return static_cast<uint32_t>(owners_.size());
   }
-  [[nodiscard]] uint32_t claim_count() const noexcept { return claims_.size(); }  // dormant ones too
+  [[nodiscard]] uint32_t claim_count() const noexcept {
+    return claims_.size();
+  }  // dormant ones too
   [[nodiscard]] uint64_t memory_bytes() const noexcept;  // without names and descriptions
 
   // Indexed by TunnelIndex; an entry whose index is kNoTunnel is free.
@@ -99,9 +101,9 @@ class State {
   Slots<Peer> peers_;
   Slots<Claim> claims_;
   HashIndex ids_;
-  HashIndex keys_;     // (tunnel, public key) -> peer
-  HashIndex names_;    // (tunnel, name) -> peer
-  HashIndex owners_;   // (tunnel, prefix) -> claim
+  HashIndex keys_;  // (tunnel, public key) -> peer
+  HashIndex names_;  // (tunnel, name) -> peer
+  HashIndex owners_;  // (tunnel, prefix) -> claim
   HashIndex dormant_;  // (peer slot, prefix) -> claim
   // How many owned prefixes of each length a tunnel has: a longest match tries only what exists.
   struct Lengths {
@@ -114,6 +116,7 @@ class State {
 // Hashes of the keys above, for whoever keeps an index beside a state.
 [[nodiscard]] uint64_t hash_of(TunnelIndex tunnel, const PublicKey& key);
 [[nodiscard]] uint64_t hash_of(TunnelIndex tunnel, std::string_view name);
-[[nodiscard]] uint64_t hash_of(uint32_t number, const Prefix& prefix);  // a tunnel's or a slot's number
+[[nodiscard]] uint64_t hash_of(uint32_t number,
+                               const Prefix& prefix);  // a tunnel's or a slot's number
 
 }  // namespace turnpike::state

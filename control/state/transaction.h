@@ -12,15 +12,15 @@
 namespace turnpike::state {
 
 enum class Op : uint8_t {
-  Claim,         // peer, prefixes
-  Release,       // peer, prefixes
-  Replace,       // peer, prefixes: its whole list from now on
-  Move,          // peer (from), to, prefixes
-  PeerAdd,       // public_key, patch, prefixes (claimed)
-  PeerSet,       // peer, patch
-  PeerRemove,    // peer
-  TunnelAdd,     // new_tunnel (its index is chosen by plan)
-  TunnelSet,     // new_tunnel, all of it; name and index stay
+  Claim,  // peer, prefixes
+  Release,  // peer, prefixes
+  Replace,  // peer, prefixes: its whole list from now on
+  Move,  // peer (from), to, prefixes
+  PeerAdd,  // public_key, patch, prefixes (claimed)
+  PeerSet,  // peer, patch
+  PeerRemove,  // peer
+  TunnelAdd,  // new_tunnel (its index is chosen by plan)
+  TunnelSet,  // new_tunnel, all of it; name and index stay
   TunnelRemove,  // with all its peers
 };
 

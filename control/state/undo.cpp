@@ -71,8 +71,8 @@ class Undo {
   // Prefixes with the same way back share one edit.
   void add_prefix(Op op, TunnelIndex tunnel, const PublicKey& peer, const PublicKey& to,
                   Origin origin, const Prefix& prefix) {
-    const auto [at, made] = groups_.try_emplace(
-        {op, tunnel, peer.bytes, to.bytes, origin}, transaction_.edits.size());
+    const auto [at, made] =
+        groups_.try_emplace({op, tunnel, peer.bytes, to.bytes, origin}, transaction_.edits.size());
     if (made) push(op, tunnel, peer, origin).to = to;
     transaction_.edits[at->second].prefixes.push_back(prefix);
   }
@@ -82,7 +82,9 @@ class Undo {
       const bool is_new = t.before.index == kNoTunnel;
       const bool gone = t.after.index == kNoTunnel;
       transaction_.edits.push_back(
-          {.op = is_new ? Op::TunnelRemove : gone ? Op::TunnelAdd : Op::TunnelSet,
+          {.op = is_new ? Op::TunnelRemove
+                 : gone ? Op::TunnelAdd
+                        : Op::TunnelSet,
            .tunnel = is_new ? t.after.name : t.before.name,
            .new_tunnel = is_new ? nullptr : std::make_shared<const Tunnel>(t.before)});
     }

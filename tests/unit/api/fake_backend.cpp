@@ -34,12 +34,18 @@ TunnelStatus FakeBackend::tunnel_status(TunnelIndex) const {
 }
 
 std::vector<PortStatus> FakeBackend::ports() const {
-  return {{.name = "outside", .up = true, .mac = {.bytes = {2, 0, 0, 0, 0, 1}}, .rx_packets = 5,
-           .tx_packets = 6, .missed = 7, .no_mbuf = 8}};
+  return {{.name = "outside",
+           .up = true,
+           .mac = {.bytes = {2, 0, 0, 0, 0, 1}},
+           .rx_packets = 5,
+           .tx_packets = 6,
+           .missed = 7,
+           .no_mbuf = 8}};
 }
 
 std::vector<WorkerStatus> FakeBackend::workers() const {
-  return {{.lcore = 1, .generation = state_.generation(), .busy = 0.25, .cycles_per_packet = 812.5}};
+  return {
+      {.lcore = 1, .generation = state_.generation(), .busy = 0.25, .cycles_per_packet = 812.5}};
 }
 
 std::vector<DropCount> FakeBackend::drops() const { return {{"no_allowed_ip", 3}}; }
@@ -100,9 +106,7 @@ PublicKey test_key(uint8_t number) {
   return key;
 }
 
-std::string test_key_text(uint8_t number) {
-  return base::key_to_base64(test_key(number).bytes);
-}
+std::string test_key_text(uint8_t number) { return base::key_to_base64(test_key(number).bytes); }
 
 void add_three_peers(FakeBackend& backend) {
   const auto add = [](uint8_t number, const std::string& name, std::vector<Prefix> prefixes) {

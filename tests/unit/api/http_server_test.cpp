@@ -1,8 +1,8 @@
 #include "control/api/http_server.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -29,10 +29,11 @@ TEST(HttpServer, ShowsEverythingByTheContract) {
   EXPECT_EQ(all.at("tunnels").at(0).at("name"), "wg0");
   EXPECT_EQ(all.at("tunnels").at(0).at("listen_port"), 51820);
   ASSERT_EQ(all.at("peers").size(), 3u);
-  EXPECT_EQ(all.at("peers").at(0),
-            json::parse(R"({"tunnel":"wg0","name":"alice","description":"","public_key":")" +
-                        test_key_text(1) +
-                        R"(","endpoint":"198.51.100.7:51820","last_handshake":"2026-01-01T00:00:00Z",
+  EXPECT_EQ(
+      all.at("peers").at(0),
+      json::parse(R"({"tunnel":"wg0","name":"alice","description":"","public_key":")" +
+                  test_key_text(1) +
+                  R"(","endpoint":"198.51.100.7:51820","last_handshake":"2026-01-01T00:00:00Z",
                         "rx_bytes":1000,"tx_bytes":2000000,"allowed_ips":["fd00:8::2/128","10.8.0.2/32"],
                         "persistent_keepalive":0,"preshared_key":false,"origin":"api","enabled":true})"));
   EXPECT_TRUE(all.at("peers").at(2).at("name").is_null());
@@ -49,14 +50,16 @@ TEST(HttpServer, ShowsEverythingByTheContract) {
 TEST(HttpServer, ShowsOneSectionOneTunnelOnePeer) {
   LiveServer server;
   for (const std::string section : {"tunnels", "peers", "ports", "workers", "drops"}) {
-    const json only = json::parse(body_of(exchange(server.path(), "GET", "/v1/show?section=" + section)));
+    const json only =
+        json::parse(body_of(exchange(server.path(), "GET", "/v1/show?section=" + section)));
     EXPECT_EQ(only.size(), 2u) << only;
     EXPECT_TRUE(only.contains(section));
   }
   EXPECT_EQ(status_of(exchange(server.path(), "GET", "/v1/show?section=x")), 400u);
   EXPECT_EQ(status_of(exchange(server.path(), "GET", "/v1/show?tunnel=wg9")), 404u);
   EXPECT_EQ(status_of(exchange(server.path(), "GET", "/v1/show?frobnicate=1")), 400u);
-  const json bob = json::parse(body_of(exchange(server.path(), "GET", "/v1/peer?tunnel=wg0&peer=bob")));
+  const json bob =
+      json::parse(body_of(exchange(server.path(), "GET", "/v1/peer?tunnel=wg0&peer=bob")));
   ASSERT_EQ(bob.at("peers").size(), 1u);
   EXPECT_EQ(bob.at("peers").at(0).at("name"), "bob");
   EXPECT_EQ(status_of(exchange(server.path(), "GET", "/v1/peer?tunnel=wg0&peer=eve")), 404u);
@@ -80,8 +83,8 @@ TEST(HttpServer, AnswersWhoOwnsAPrefixAndWhoGetsAnAddress) {
 }
 
 std::string claim(const std::string& peer, const std::string& prefix) {
-  return R"({"edits":[{"op":"claim","tunnel":"wg0","peer":")" + peer + R"(","prefixes":[")" + prefix +
-         "\"]}]}";
+  return R"({"edits":[{"op":"claim","tunnel":"wg0","peer":")" + peer + R"(","prefixes":[")" +
+         prefix + "\"]}]}";
 }
 
 TEST(HttpServer, CommitsRefusesAndChecksGenerations) {
@@ -92,8 +95,10 @@ TEST(HttpServer, CommitsRefusesAndChecksGenerations) {
   };
   std::string answer = post(claim("bob", "10.9.0.0/16"));
   EXPECT_EQ(status_of(answer), 200u);
-  EXPECT_EQ(json::parse(body_of(answer)),
-            json::parse(R"({"committed":true,"changed":true,"visible":true,"generation":3,"warnings":[]})"));
+  EXPECT_EQ(
+      json::parse(body_of(answer)),
+      json::parse(
+          R"({"committed":true,"changed":true,"visible":true,"generation":3,"warnings":[]})"));
   answer = post(claim("bob", "10.9.0.0/16"));
   EXPECT_FALSE(json::parse(body_of(answer)).at("changed").get<bool>());
   EXPECT_EQ(json::parse(body_of(answer)).at("generation"), 3);
@@ -178,12 +183,14 @@ TEST(HttpServer, RefusesADocumentOfAHundredMegabytesWithoutReadingIt) {
 TEST(HttpServer, KeepsAConnectionForSeveralRequestsAlsoWhenTheyComeTogether) {
   LiveServer server;
   RawClient client(server.path());
-  const std::string request = "GET /v1/owner?tunnel=wg0&address=10.8.0.3 HTTP/1.1\r\nHost: x\r\n\r\n";
+  const std::string request =
+      "GET /v1/owner?tunnel=wg0&address=10.8.0.3 HTTP/1.1\r\nHost: x\r\n\r\n";
   client.send(request + request);
   client.send("GET /v1/show?section=drops HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   const std::string all = client.receive();
   size_t answers = 0;
-  for (size_t at = all.find("HTTP/1.1 200"); at != all.npos; at = all.find("HTTP/1.1 200", at + 1)) {
+  for (size_t at = all.find("HTTP/1.1 200"); at != all.npos;
+       at = all.find("HTTP/1.1 200", at + 1)) {
     ++answers;
   }
   EXPECT_EQ(answers, 3u) << all;
@@ -249,10 +256,10 @@ TEST(HttpServer, HundredClientsAtOnceNeverLoseAnUpdate) {
             body_of(exchange(server.path(), "GET", "/v1/owner?tunnel=wg0&address=10.200.0.1")));
         const json shown =
             json::parse(body_of(exchange(server.path(), "GET", "/v1/show?section=drops")));
-        const std::string answer = exchange(
-            server.path(), "POST", "/v1/transactions",
-            claim("bob", "10.100." + std::to_string(c) + ".0/24"),
-            "If-Match: \"" + shown.at("generation").dump() + "\"\r\n");
+        const std::string answer =
+            exchange(server.path(), "POST", "/v1/transactions",
+                     claim("bob", "10.100." + std::to_string(c) + ".0/24"),
+                     "If-Match: \"" + shown.at("generation").dump() + "\"\r\n");
         if (status_of(answer) == 200) {
           ++committed;
           return;

@@ -66,8 +66,9 @@ TEST(OpenApi, NamesEveryKeyOfAnEdit) {
   const nlohmann::json edit = openapi().at("components").at("schemas").at("Edit");
   for (const auto& op : edit.at("properties").at("op").at("enum")) {
     // A document with a key that is not there: the mistake lists those that are.
-    const std::string text = R"({"edits":[{"tunnel":"t","peer":"p","from":"p","to":"p","x-":1,"op":)" +
-                             op.dump() + "}]}";
+    const std::string text =
+        R"({"edits":[{"tunnel":"t","peer":"p","from":"p","to":"p","x-":1,"op":)" + op.dump() +
+        "}]}";
     const auto parsed = parse_transaction(text, DocumentFormat::Json);
     ASSERT_FALSE(parsed);
     for (const Mistake& mistake : parsed.error()) {

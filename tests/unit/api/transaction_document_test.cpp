@@ -24,12 +24,15 @@ TEST(TransactionDocument, ReadsEveryOperation) {
   const auto parsed = parse_transaction(
       R"({"if_generation": 12, "comment": "hand-over", "edits": [
         {"op": "claim", "tunnel": "wg0", "peer": "alice", "prefixes": ["10.8.0.2/32", "fd00::/64"]},
-        {"op": "release", "tunnel": "wg0", "peer": ")" + key + R"(", "prefixes": ["10.8.0.4"]},
+        {"op": "release", "tunnel": "wg0", "peer": ")" +
+          key + R"(", "prefixes": ["10.8.0.4"]},
         {"op": "replace", "tunnel": "wg0", "peer": "bob", "prefixes": []},
         {"op": "move", "tunnel": "wg0", "from": "alice", "to": "bob", "prefixes": ["0.0.0.0/0"]},
-        {"op": "peer_add", "tunnel": "wg0", "peer": "carol", "public_key": ")" + key + R"(",
+        {"op": "peer_add", "tunnel": "wg0", "peer": "carol", "public_key": ")" +
+          key + R"(",
          "endpoint": "[2001:db8::1]:7", "persistent_keepalive": 25, "enabled": false,
-         "description": "d", "preshared_key": ")" + key + R"(", "prefixes": ["10.9.0.0/16"]},
+         "description": "d", "preshared_key": ")" +
+          key + R"(", "prefixes": ["10.9.0.0/16"]},
         {"op": "peer_set", "tunnel": "wg0", "peer": "carol", "name": null, "endpoint": null,
          "preshared_key": null},
         {"op": "peer_remove", "tunnel": "wg0", "peer": "carol"}]})",
@@ -75,28 +78,29 @@ TEST(TransactionDocument, ReadsYamlToTheSameValue) {
 }
 
 TEST(TransactionDocument, NamesThePlaceOfEveryMistake) {
-  EXPECT_EQ(mistakes(R"({"edits":[
+  EXPECT_EQ(
+      mistakes(R"({"edits":[
       {"op":"claim","tunnel":"wg0","peer":"a","prefixes":["10.0.0.1/24","x",5]},
       {"op":"claim","tunnel":7,"prefixes":"10.0.0.0/8"},
       {"op":"steal"}, 5, {"tunnel":"wg0"},
       {"op":"peer_set","tunnel":"wg0","peer":"a","enabled":1,"persistent_keepalive":65536,"endpoint":"host:1","preshared_key":"AA"}],
       "if_generation":-1})"),
-            "/if_generation: must be a generation, a whole number\n"
-            "/edits/0/prefixes/0: 10.0.0.1/24 has host bits set; did you mean 10.0.0.0/24?\n"
-            "/edits/0/prefixes/1: must be a prefix such as 10.8.0.2/32 or fd00:8::/64\n"
-            "/edits/0/prefixes/2: must be a prefix such as 10.8.0.2/32 or fd00:8::/64\n"
-            "/edits/1/tunnel: must be text\n"
-            "/edits/1: \"peer\" is missing\n"
-            "/edits/1/prefixes: must be a list of prefixes\n"
-            "/edits/2/op: \"op\" must be one of claim, release, replace, move, peer_add, peer_set, "
-            "peer_remove\n"
-            "/edits/3: an edit must be an object\n"
-            "/edits/4: \"op\" must be one of claim, release, replace, move, peer_add, peer_set, "
-            "peer_remove\n"
-            "/edits/5/preshared_key: must be a key: 32 bytes as 44 characters of base64\n"
-            "/edits/5/endpoint: must be ADDRESS:PORT or [ADDRESS]:PORT with an IP address, or null\n"
-            "/edits/5/persistent_keepalive: must be seconds from 0 (off) to 65535\n"
-            "/edits/5/enabled: must be true or false\n");
+      "/if_generation: must be a generation, a whole number\n"
+      "/edits/0/prefixes/0: 10.0.0.1/24 has host bits set; did you mean 10.0.0.0/24?\n"
+      "/edits/0/prefixes/1: must be a prefix such as 10.8.0.2/32 or fd00:8::/64\n"
+      "/edits/0/prefixes/2: must be a prefix such as 10.8.0.2/32 or fd00:8::/64\n"
+      "/edits/1/tunnel: must be text\n"
+      "/edits/1: \"peer\" is missing\n"
+      "/edits/1/prefixes: must be a list of prefixes\n"
+      "/edits/2/op: \"op\" must be one of claim, release, replace, move, peer_add, peer_set, "
+      "peer_remove\n"
+      "/edits/3: an edit must be an object\n"
+      "/edits/4: \"op\" must be one of claim, release, replace, move, peer_add, peer_set, "
+      "peer_remove\n"
+      "/edits/5/preshared_key: must be a key: 32 bytes as 44 characters of base64\n"
+      "/edits/5/endpoint: must be ADDRESS:PORT or [ADDRESS]:PORT with an IP address, or null\n"
+      "/edits/5/persistent_keepalive: must be seconds from 0 (off) to 65535\n"
+      "/edits/5/enabled: must be true or false\n");
 }
 
 TEST(TransactionDocument, RefusesUnknownAndDuplicateKeys) {

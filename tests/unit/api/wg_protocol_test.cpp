@@ -30,8 +30,9 @@ int error_of(const std::string& text) {
 TEST(WgParser, ReadsEveryKeyOfASet) {
   WgParser parser;
   ASSERT_EQ(parse("set=1\nprivate_key=" + hex(7) + "\nlisten_port=51820\nfwmark=4294967295\n" +
-                      "replace_peers=true\npublic_key=" + hex(1) + "\nupdate_only=true\npreshared_key=" +
-                      hex(2) + "\nendpoint=[2001:db8::1]:7\npersistent_keepalive_interval=25\n" +
+                      "replace_peers=true\npublic_key=" + hex(1) +
+                      "\nupdate_only=true\npreshared_key=" + hex(2) +
+                      "\nendpoint=[2001:db8::1]:7\npersistent_keepalive_interval=25\n" +
                       "replace_allowed_ips=true\nallowed_ip=10.0.0.7/24\nallowed_ip=-fd00::/8\n" +
                       "protocol_version=1\npublic_key=" + hex(3) + "\nremove=true\n\n",
                   parser),
@@ -72,10 +73,10 @@ TEST(WgParser, GivesTheErrorsThatOtherImplementationsGive) {
   EXPECT_EQ(error_of("set=1\nallowed_ip=10.0.0.0/8\n\n"), EINVAL);  // before any peer
   const std::string peer = "set=1\npublic_key=" + hex(1) + "\n";
   EXPECT_EQ(error_of(peer + "private_key=" + hex(1) + "\n\n"), EINVAL);
-  for (const char* bad : {"allowed_ip=10.0.0.0/33", "allowed_ip=--10.0.0.0/8", "endpoint=host:1",
-                          "endpoint=1.2.3.4", "protocol_version=2", "remove=1", "update_only=yes",
-                          "replace_allowed_ips=", "persistent_keepalive_interval=65536",
-                          "preshared_key=zz"}) {
+  for (const char* bad :
+       {"allowed_ip=10.0.0.0/33", "allowed_ip=--10.0.0.0/8", "endpoint=host:1", "endpoint=1.2.3.4",
+        "protocol_version=2", "remove=1", "update_only=yes",
+        "replace_allowed_ips=", "persistent_keepalive_interval=65536", "preshared_key=zz"}) {
     EXPECT_EQ(error_of(peer + bad + "\n\n"), EINVAL) << bad;
   }
   // The first mistake is the answer, and the rest is read.
@@ -123,8 +124,9 @@ class WgSet : public testing::Test {
 };
 
 TEST_F(WgSet, RefusesWhatAnotherPeerOwnsAndNamesIt) {
-  EXPECT_EQ(set(block(2, "allowed_ip=10.8.0.2/32\nallowed_ip=10.50.0.0/16\n")),
-            "17\nconflict_allowed_ip=10.8.0.2/32\nconflict_owner=alice\nconflict_peer=" + hex(1) + "\n");
+  EXPECT_EQ(
+      set(block(2, "allowed_ip=10.8.0.2/32\nallowed_ip=10.50.0.0/16\n")),
+      "17\nconflict_allowed_ip=10.8.0.2/32\nconflict_owner=alice\nconflict_peer=" + hex(1) + "\n");
   EXPECT_EQ(owner("10.50.0.0/16"), "");
   EXPECT_EQ(set(block(4, "allowed_ip=10.60.0.0/16\n") + block(5, "allowed_ip=10.60.0.0/16\n"))
                 .substr(0, 2),
@@ -146,8 +148,10 @@ TEST_F(WgSet, JudgesTheEndOfTheWholeSet) {
 TEST_F(WgSet, ChangesNothingWhenAllIsSo) {
   EXPECT_EQ(set(""), "same");
   EXPECT_EQ(set("listen_port=51820\nfwmark=0\nlisten_port=0\n"), "same");
-  EXPECT_EQ(set(block(1, "replace_allowed_ips=true\nallowed_ip=10.8.0.2/32\nallowed_ip=fd00:8::2/128\n"
-                         "preshared_key=" + std::string(64, '0') + "\n")),
+  EXPECT_EQ(set(block(1,
+                      "replace_allowed_ips=true\nallowed_ip=10.8.0.2/32\nallowed_ip=fd00:8::2/128\n"
+                      "preshared_key=" +
+                          std::string(64, '0') + "\n")),
             "same");
   EXPECT_EQ(set(block(9, "remove=true\n")), "same");
   EXPECT_EQ(set(block(9, "update_only=true\nallowed_ip=10.9.0.0/16\n")), "same");
@@ -177,10 +181,11 @@ TEST_F(WgSet, ReplacesAllPeersButKeepsThoseThatComeAgain) {
 }
 
 TEST_F(WgSet, MergesTheBlocksOfOnePeer) {
-  EXPECT_EQ(set(block(1, "allowed_ip=10.20.0.0/16\n") + block(1, "persistent_keepalive_interval=9\n") +
-                block(1, "replace_allowed_ips=true\nallowed_ip=10.21.0.0/16\n") +
-                block(1, "allowed_ip=10.22.0.0/16\nallowed_ip=-10.21.0.0/16\n")),
-            "");
+  EXPECT_EQ(
+      set(block(1, "allowed_ip=10.20.0.0/16\n") + block(1, "persistent_keepalive_interval=9\n") +
+          block(1, "replace_allowed_ips=true\nallowed_ip=10.21.0.0/16\n") +
+          block(1, "allowed_ip=10.22.0.0/16\nallowed_ip=-10.21.0.0/16\n")),
+      "");
   EXPECT_EQ(peer(1)->persistent_keepalive, 9);
   EXPECT_EQ(owner("10.8.0.2/32"), "");
   EXPECT_EQ(owner("10.20.0.0/16"), "");
@@ -235,8 +240,8 @@ TEST_F(WgSet, NeverMakesAPeerOfTheTunnelItself) {
 }
 
 TEST_F(WgSet, IsAnsweredToAGetByTheBook) {
-  EXPECT_EQ(set("fwmark=5\n" + block(1, "preshared_key=" + hex(6) +
-                                            "\npersistent_keepalive_interval=25\n")),
+  EXPECT_EQ(set("fwmark=5\n" +
+                block(1, "preshared_key=" + hex(6) + "\npersistent_keepalive_interval=25\n")),
             "");
   const std::string all = get();
   EXPECT_TRUE(all.starts_with("private_key=08" + std::string(62, '0') +
@@ -245,7 +250,8 @@ TEST_F(WgSet, IsAnsweredToAGetByTheBook) {
                               "\nprotocol_version=1\nendpoint=198.51.100.7:51820\n"
                               "last_handshake_time_sec=1767225600\nlast_handshake_time_nsec=7\n"
                               "tx_bytes=2000000\nrx_bytes=1000\npersistent_keepalive_interval=25\n"
-                              "allowed_ip=fd00:8::2/128\nallowed_ip=10.8.0.2/32\npublic_key=" + hex(2)))
+                              "allowed_ip=fd00:8::2/128\nallowed_ip=10.8.0.2/32\npublic_key=" +
+                              hex(2)))
       << all;
 }
 

@@ -112,9 +112,9 @@ TEST_F(WgServerTest, WorksWithEverySubcommandOfWg) {
   const std::string bob = test_key_text(2);
   const std::string carol = test_key_text(11);
   EXPECT_EQ(shell("wg show interfaces"), "wg0\n0");
-  EXPECT_EQ(shell("wg show wg0 allowed-ips | sort"),
-            alice + "\tfd00:8::2/128 10.8.0.2/32\n" + bob + "\t10.8.0.3/32\n" + test_key_text(3) +
-                "\t(none)\n0");
+  EXPECT_EQ(shell("wg show wg0 allowed-ips | sort"), alice + "\tfd00:8::2/128 10.8.0.2/32\n" + bob +
+                                                         "\t10.8.0.3/32\n" + test_key_text(3) +
+                                                         "\t(none)\n0");
   EXPECT_EQ(shell("wg show wg9 2>/dev/null"), "1");  // the text depends on the kernel
   EXPECT_EQ(shell("wg set wg0 peer '" + bob + "' allowed-ips 10.8.0.3/32,10.8.0.2/32"),
             "Unable to modify interface: File exists\n1");
@@ -129,13 +129,15 @@ TEST_F(WgServerTest, WorksWithEverySubcommandOfWg) {
             "[Interface]\n0");
   server_.on_thread([&] { after = server_.backend.state().generation(); });
   EXPECT_EQ(before, after);
-  EXPECT_EQ(shell("sed -i '/^AllowedIPs = 10.8.0.3/s/.*/AllowedIPs = 10.8.0.3\\/32, 10.77.0.0\\/16/' conf && "
+  EXPECT_EQ(shell("sed -i '/^AllowedIPs = 10.8.0.3/s/.*/AllowedIPs = 10.8.0.3\\/32, "
+                  "10.77.0.0\\/16/' conf && "
                   "wg syncconf wg0 conf && wg show wg0 allowed-ips | grep 10.77 | wc -l"),
             "1\n0");
   EXPECT_EQ(shell("wg set wg0 listen-port 1234 fwmark 0x7 && wg show wg0 listen-port && "
                   "wg show wg0 fwmark"),
             "1234\n0x7\n0");
-  EXPECT_EQ(shell("wg set wg0 peer '" + bob + "' allowed-ips '' persistent-keepalive 25 endpoint "
+  EXPECT_EQ(shell("wg set wg0 peer '" + bob +
+                  "' allowed-ips '' persistent-keepalive 25 endpoint "
                   "192.0.2.9:99 && wg show wg0 persistent-keepalive | grep -c 25 && "
                   "wg show wg0 endpoints | grep -c 192.0.2.9:99 && wg show wg0 dump | wc -l"),
             "1\n1\n4\n0");

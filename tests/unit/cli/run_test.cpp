@@ -37,9 +37,9 @@ class Turnpike : public testing::Test {
 
 TEST_F(Turnpike, ShowsTablesThatFitTheTerminal) {
   ASSERT_EQ(run({"show"}), kDone) << err_;
-  for (const char* piece : {"generation 2", "wg0", "alice", "198.51.100.7:51820", "30 s ago", "1.9 MiB",
-                            "fd00:8::2/128, 10.8.0.2/32", "02:00:00:00:00:01", "25 %", "812",
-                            "no_allowed_ip", "never"}) {
+  for (const char* piece : {"generation 2", "wg0", "alice", "198.51.100.7:51820", "30 s ago",
+                            "1.9 MiB", "fd00:8::2/128, 10.8.0.2/32", "02:00:00:00:00:01", "25 %",
+                            "812", "no_allowed_ip", "never"}) {
     EXPECT_NE(out_.find(piece), std::string::npos) << piece << "\n" << out_;
   }
   width_ = 80;
@@ -85,7 +85,8 @@ TEST_F(Turnpike, RefusesWithTheCommandThatMoves) {
 }
 
 TEST_F(Turnpike, ClaimsReleasesReplaces) {
-  EXPECT_EQ(run({"ips", "claim", "wg0", api::test_key_text(3), "10.9.0.0/16", "fd00:9::/64"}), kDone);
+  EXPECT_EQ(run({"ips", "claim", "wg0", api::test_key_text(3), "10.9.0.0/16", "fd00:9::/64"}),
+            kDone);
   EXPECT_EQ(run({"ips", "claim", "wg0", api::test_key_text(3), "10.9.0.0/16"}), kDone);
   EXPECT_NE(out_.find("all is so already"), std::string::npos);
   EXPECT_EQ(run({"ips", "release", "wg0", api::test_key_text(3), "10.9.0.0/16"}), kDone);
@@ -97,10 +98,11 @@ TEST_F(Turnpike, ClaimsReleasesReplaces) {
 }
 
 TEST_F(Turnpike, AddsSetsAndRemovesPeers) {
-  EXPECT_EQ(run({"peer", "add", "wg0", "carol", "--public-key", api::test_key_text(9), "--allowed-ips",
-                 "10.9.0.0/16,10.10.0.0/16", "--persistent-keepalive", "25", "--preshared-key-file", "-"},
-                api::test_key_text(77) + "\n"),
-            kDone)
+  EXPECT_EQ(
+      run({"peer", "add", "wg0", "carol", "--public-key", api::test_key_text(9), "--allowed-ips",
+           "10.9.0.0/16,10.10.0.0/16", "--persistent-keepalive", "25", "--preshared-key-file", "-"},
+          api::test_key_text(77) + "\n"),
+      kDone)
       << err_;
   EXPECT_EQ(run({"owner", "wg0", "10.10.1.1"}), kDone);
   EXPECT_EQ(out_, "carol owns 10.10.0.0/16 in wg0\n");
@@ -130,10 +132,12 @@ TEST_F(Turnpike, AppliesDocumentsFromFilesAndFromStandardInput) {
       "  - {op: peer_remove, tunnel: wg0, peer: alice}\n";
   EXPECT_EQ(run({"apply", "-"}, yaml), kDone) << err_;
   const std::string file = server_.directory() + "/document.json";
-  std::ofstream(file) << R"(  {"edits":[{"op":"claim","tunnel":"wg0","peer":"bob","prefixes":["10.0.0.1/8"]}]})";
+  std::ofstream(file)
+      << R"(  {"edits":[{"op":"claim","tunnel":"wg0","peer":"bob","prefixes":["10.0.0.1/8"]}]})";
   EXPECT_EQ(run({"apply", file}), kError);
-  EXPECT_NE(err_.find("/edits/0/prefixes/0: 10.0.0.1/8 has host bits set; did you mean 10.0.0.0/8?"),
-            std::string::npos)
+  EXPECT_NE(
+      err_.find("/edits/0/prefixes/0: 10.0.0.1/8 has host bits set; did you mean 10.0.0.0/8?"),
+      std::string::npos)
       << err_;
   EXPECT_EQ(run({"apply", "/nonexistent"}), kError);
 }
