@@ -304,6 +304,25 @@ void check_public_keys(const Tunnel& tunnel, const Path& peers_path, Report& rep
   }
 }
 
+// A peer that the tunnel has no address to call from.
+void warn_of_unreachable(const Tunnel& tunnel, const Port& outside, const Path& peers_path,
+                         Report& report) {
+  bool v4 = false;
+  bool v6 = false;
+  for (const OwnAddress& own : outside.addresses) {
+    v4 |= own.value.address.is_v4();
+    v6 |= own.value.address.is_v6();
+  }
+  for (size_t i = 0; i < tunnel.peers.size(); ++i) {
+    const Peer& peer = tunnel.peers[i];
+    if (peer.endpoint.is_none() || (peer.endpoint.address.is_v4() ? v4 : v6)) continue;
+    const Path here = peers_path.item(i);
+    report.warning(peer.at, here.key("endpoint"),
+                   cat({to_string(peer.endpoint), " cannot be called: port ", quote(outside.name),
+                        " has no ", peer.endpoint.address.is_v4() ? "IPv4" : "IPv6", " address"}));
+  }
+}
+
 void check_peers(const Tunnel& tunnel, const Path& path, Report& report) {
   const Path list = path.key("peers");
   std::unordered_map<std::string_view, Location> names;
@@ -347,6 +366,8 @@ void check_tunnels(const Config& config, OwnAddresses& addresses, Report& report
     addresses.add(tunnel.addresses, path.key("addresses"), report);
     check_mtu(tunnel.mtu, tunnel.addresses, tunnel.places.of("mtu"), path.key("mtu"), report);
     check_peers(tunnel, path, report);
+    const Port* outside = find_port(config.ports, tunnel.outside);
+    if (outside != nullptr) warn_of_unreachable(tunnel, *outside, path.key("peers"), report);
   }
 }
 

@@ -168,9 +168,14 @@ std::vector<api::DropCount> Daemon::drops() const {
 
 void Daemon::commit(state::Transaction transaction, api::CommitOptions options,
                     std::function<void(api::CommitAnswer)> answer) {
+  if (options.confirm) {
+    // Better refused than accepted and never undone.
+    return answer(api::CommitFailure{
+        .what = "--confirm needs the history, which this version does not keep; nothing was changed"});
+  }
   auto change = state::plan(state_, transaction);
   if (!change) return answer(std::move(change.error()));
-  api::Committed committed{.generation = state_.generation()};
+  api::Committed committed{.generation = state_.generation(), .changed = !change->empty()};
   if (options.dry_run) {
     for (const state::Nested& nested : state::nested_prefixes(state_, *change, kNestedShownMax)) {
       committed.warnings.push_back(state::describe(nested));

@@ -1,8 +1,10 @@
 #include "control/daemon/environment.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <string.h>
+#include <sys/file.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -36,6 +38,22 @@ Result<void, std::string> prepare_directories(const config::Control& control) {
   if (auto made = prepare_directory(parent(control.state), "control.state"); !made) return made;
   if (control.wg_socket_dir.empty()) return {};
   return prepare_directory(control.wg_socket_dir, "control.wg_socket_dir");
+}
+
+Result<InstanceLock, std::string> InstanceLock::take(const config::Control& control) {
+  const std::string path = control.state + ".lock";
+  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return fail("control.state: " + path + " cannot be opened: " + strerror(errno));
+  if (flock(file, LOCK_EX | LOCK_NB) != 0) {
+    close(file);
+    return fail("another turnpiked runs with this state (" + control.state +
+                "); stop it, or give this one a control.state and a control.socket of its own");
+  }
+  return InstanceLock(file);
+}
+
+InstanceLock::~InstanceLock() {
+  if (file_ >= 0) close(file_);
 }
 
 Result<api::AccessRule, std::string> access_rule(const config::Control& control) {

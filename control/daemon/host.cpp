@@ -112,7 +112,7 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
 Host::~Host() {
   stop_workers();
   ports_.clear();
-  if (eal_started_) io::stop_eal(eal_);
+  if (eal_started_) io::stop_eal();
 }
 
 void Host::start_workers() { workers_->start(); }

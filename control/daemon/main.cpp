@@ -7,6 +7,7 @@
 
 #include "config/load.h"
 #include "control/api/http_server.h"
+#include "control/api/wg_server.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/environment.h"
 #include "control/daemon/log.h"
@@ -29,16 +30,19 @@ int run(const std::string& file) {
   for (const config::ConfigError& warning : config->warnings) {
     spdlog::warn("{}", config::to_string(warning));
   }
+  if (config->dataplane.session_cores.size() > 1) {
+    spdlog::warn("dataplane.session_cores: only the first, CPU {}, is used by this version",
+                 config->dataplane.session_cores.front());
+  }
   if (auto ready = prepare_directories(config->control); !ready) return fail_with({ready.error()});
   const auto rule = access_rule(config->control);
   if (!rule) return fail_with({rule.error()});
 
-  boost::asio::io_context io(1);
-  auto daemon = Daemon::start(io, *config);
-  if (!daemon) return fail_with(daemon.error());
-  auto http = api::HttpServer::start(io, **daemon, config->control.socket, *rule);
-  if (!http) return fail_with({http.error()});
+  const auto lock = InstanceLock::take(config->control);
+  if (!lock) return fail_with({lock.error()});
 
+  boost::asio::io_context io(1);
+  // From here on a signal waits until start-up is over, so that nothing is left behind half made.
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& error, int signal) {
     if (error) return;
@@ -46,6 +50,17 @@ int run(const std::string& file) {
     notify_systemd("STOPPING=1");
     io.stop();
   });
+  auto daemon = Daemon::start(io, *config);
+  if (!daemon) return fail_with(daemon.error());
+  auto http = api::HttpServer::start(io, **daemon, config->control.socket, *rule);
+  if (!http) return fail_with({http.error()});
+  api::WgServer wg(io, **daemon, config->control.wg_socket_dir);
+  if (!config->control.wg_socket_dir.empty()) {
+    for (const config::Tunnel& tunnel : config->tunnels) {
+      if (auto added = wg.add(tunnel.name); !added) return fail_with({added.error()});
+    }
+  }
+
   spdlog::info("ready: {} workers, {} ports, {} tunnels, {} peers; AEAD by {}; control at {}",
                config->dataplane.workers.size(), config->ports.size(), config->tunnels.size(),
                (*daemon)->state().peer_count(), (*daemon)->host().aead_name(), config->control.socket);
@@ -58,14 +73,19 @@ int run(const std::string& file) {
 }  // namespace turnpike::daemon
 
 int main(int argc, char** argv) {
-  CLI::App app("turnpiked, the daemon of the Turnpike WireGuard gateway");
+  CLI::App app("the daemon of the Turnpike WireGuard gateway", "turnpiked");
   app.footer("Example: turnpiked --config /etc/turnpike/turnpike.yaml");
   std::string file;
   bool verbose = false;
   app.add_option("--config", file, "the YAML configuration")->required()->type_name("FILE");
   app.add_flag("--verbose", verbose, "log details too, those of DPDK among them");
   app.set_version_flag("--version", TURNPIKE_VERSION);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    constexpr int kUsage = 2;
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
   turnpike::daemon::start_log();
   if (verbose) spdlog::set_level(spdlog::level::debug);
   return turnpike::daemon::run(file);

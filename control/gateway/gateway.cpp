@@ -89,18 +89,20 @@ Result<void, std::string> Gateway::prepare(const state::Change& change) {
   CHECK(prepared_ == nullptr);
   prepared_ = std::make_unique<Prepared>();
   prepared_->tunnels = change.tunnels;
+  // A tunnel comes before its peers and goes after them.
   for (const state::TunnelChange& tunnel : change.tunnels) {
-    if (tunnel.after.index == kNoTunnel) {
-      prepared_->after.push_back(RemoveTunnel{.tunnel = tunnel.before.index});
-    } else {
-      prepared_->before.push_back(
-          SetTunnel{.tunnel = tunnel.after.index, .private_key = tunnel.after.private_key});
-    }
+    if (tunnel.after.index == kNoTunnel) continue;
+    prepared_->before.push_back(
+        SetTunnel{.tunnel = tunnel.after.index, .private_key = tunnel.after.private_key});
   }
   if (!prepare_peers(change)) {
     abort();
     return fail("there are no more than " + std::to_string(parts_.peer_capacity) +
                 " peer slots, some of them still in retirement");
+  }
+  for (const state::TunnelChange& tunnel : change.tunnels) {
+    if (tunnel.after.index != kNoTunnel) continue;
+    prepared_->after.push_back(RemoveTunnel{.tunnel = tunnel.before.index});
   }
   if (!prepare_prefixes(change)) {
     abort();

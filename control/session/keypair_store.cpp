@@ -38,10 +38,15 @@ Keypair* KeypairStore::make(const wireguard::DerivedKeys& keys, PeerRef peer, Tu
 void KeypairStore::retire(Keypair* keypair) {
   if (keypair == nullptr) return;
   receivers_.remove(keypair->local_index);
-  // A worker that has it in hand no longer makes it current: the slot never holds what this names, but for
-  // one that had read the old value before; collect() looks for that.
-  keypair->replaces.store(keypair, std::memory_order_relaxed);
+  // A worker that has it in hand and had read what it replaces may still make it current: collect() looks.
+  settle(*keypair);
   retired_.add(keypair);
+}
+
+// No worker is to make it current any more, also not in the place of a later keypair in the same memory.
+void KeypairStore::settle(Keypair& keypair) noexcept {
+  keypair.replaces.store(&keypair, std::memory_order_relaxed);
+  keypair.confirmed.store(true, std::memory_order_relaxed);
 }
 
 // A plain store: a promotion of `next` at the same moment, which it may overwrite, comes to the same as one
@@ -55,17 +60,22 @@ void KeypairStore::replace_current(PeerKeypairs& keypairs, PeerIndex peer, Keypa
 bool KeypairStore::sync(PeerKeypairs& keypairs, PeerIndex peer) {
   std::atomic<Keypair*>& slot = slots_[peer].send.current;
   Keypair* actual = slot.load(std::memory_order_acquire);  // pairs with the worker's promotion
-  if (actual == keypairs.current) return false;
-  if (keypairs.next != nullptr && actual == keypairs.next) {
+  Keypair* const next = keypairs.next;
+  // A worker says that it is confirmed before it tries to make it current, and tries once.
+  if (next != nullptr && (actual == next || next->confirmed.load(std::memory_order_acquire))) {
+    if (actual != next) slot.store(next, std::memory_order_release);
     retire(keypairs.previous);
     keypairs.previous = keypairs.current;
-    keypairs.current = keypairs.next;
+    keypairs.current = next;
     keypairs.next = nullptr;
+    settle(*next);
     return true;
   }
-  // A worker promoted what was dropped at the same moment. Nobody but workers' promotions of `next` can
-  // come between, and those leave this value alone.
-  slot.compare_exchange_strong(actual, keypairs.current, std::memory_order_acq_rel);
+  if (actual != keypairs.current) {
+    // A worker promoted what was dropped at the same moment. It is the only thing that workers could still
+    // put there, so that nothing can come between.
+    slot.compare_exchange_strong(actual, keypairs.current, std::memory_order_acq_rel);
+  }
   return false;
 }
 
@@ -80,9 +90,7 @@ void KeypairStore::install_initiator(PeerKeypairs& keypairs, Keypair* fresh) {
   replace_current(keypairs, peer, fresh);
   keypairs.next = nullptr;
   if (old_next != nullptr) {
-    // From now on it only receives: no worker needs to confirm it.
-    old_next->replaces.store(old_next, std::memory_order_relaxed);
-    old_next->confirmed.store(true, std::memory_order_relaxed);
+    settle(*old_next);  // it only receives from now on
     keypairs.previous = old_next;
     retire(old_current);
   } else {

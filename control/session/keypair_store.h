@@ -67,6 +67,7 @@ class KeypairStore {
  private:
   void replace_current(PeerKeypairs& keypairs, PeerIndex peer, wireguard::Keypair* wanted);
   void retire(wireguard::Keypair* keypair);
+  static void settle(wireguard::Keypair& keypair) noexcept;
 
   wireguard::KeypairArena arena_;
   lookup::ReceiverTable& receivers_;

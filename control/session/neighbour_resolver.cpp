@@ -41,10 +41,13 @@ Duration NeighbourResolver::reachable_time() noexcept {
   return kReachableTime + kReachableTime / 256 * (random_.next_u32() % 256);
 }
 
+void NeighbourResolver::count_unresolved(PortIndex port, int by) noexcept {
+  unresolved_[port] += static_cast<uint32_t>(by);
+  unresolved_total_ += static_cast<uint32_t>(by);
+}
+
 void NeighbourResolver::set_state(Entry& entry, State state) noexcept {
-  const auto unresolved = [](State s) { return s != State::Reachable && s != State::Probing; };
-  if (unresolved(state) && !unresolved(entry.state)) ++unresolved_;
-  if (!unresolved(state) && unresolved(entry.state)) --unresolved_;
+  count_unresolved(entry.port, (is_resolved(state) ? 0 : 1) - (is_resolved(entry.state) ? 0 : 1));
   entry.state = state;
 }
 
@@ -53,12 +56,15 @@ NeighbourResolver::Index NeighbourResolver::find_or_insert(PortIndex port,
                                                            bool pinned) {
   Index index = table_.find(port, neighbour);
   if (index != kNoNeighbour) return index;
-  if (!pinned && unresolved_ >= kMaxUnresolved) return kNoNeighbour;
+  const bool scanned =
+      unresolved_[port] >= kMaxUnresolved || unresolved_total_ >= kMaxUnresolvedInAll;
+  if (!pinned && scanned) return kNoNeighbour;
   index = table_.insert(port, neighbour);
   if (index == kNoNeighbour) return kNoNeighbour;
   CHECK(entries_[index].waiting.empty() && !wheel_.armed(index));
   entries_[index] = Entry{};
-  ++unresolved_;
+  entries_[index].port = port;
+  count_unresolved(port, 1);
   return index;
 }
 
@@ -67,7 +73,7 @@ void NeighbourResolver::forget(Index index) {
   CHECK(entry.pins == 0);
   drop_waiting(entry, DropReason::HeldNeighbour);
   set_state(entry, State::Idle);
-  --unresolved_;
+  count_unresolved(entry.port, -1);
   wheel_.cancel(index);
   table_.remove(index);
 }
@@ -136,7 +142,8 @@ publish::NeighbourIndex NeighbourResolver::pin(const Snapshot& snapshot, Instant
 
 void NeighbourResolver::unpin(Index index) noexcept {
   CHECK(index < entries_.size() && entries_[index].pins > 0);
-  --entries_[index].pins;
+  Entry& entry = entries_[index];
+  if (--entry.pins == 0 && !is_resolved(entry.state) && entry.waiting.empty()) forget(index);
 }
 
 // Who asks gives the address that the neighbour is going to see as the source of our packets.

@@ -5,10 +5,12 @@
 //   Learning: only from answers to what we asked, and from requests for one of our own addresses; unsolicited
 //             announcements change nothing.
 //   Threads:   the session thread.
-//   Bounds:    kMaxNeighbours in the table, half of them unresolved at most (so that a scan of a subnet leaves
-//              room for those that exist); kWaitingPerNeighbour packets each, kWaitingTotal in all.
+//   Bounds:    kMaxNeighbours in the table, half of them unresolved at most and a quarter on one port (so that a
+//              scan of a subnet leaves room for those that exist); kWaitingPerNeighbour packets each,
+//              kWaitingTotal in all.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -33,7 +35,8 @@ inline constexpr Duration kPinnedRetry = 30s;       // of a peer's first hop tha
 inline constexpr Duration kUnusedTime = 5min;       // then it is forgotten
 inline constexpr size_t kWaitingPerNeighbour = 8;
 inline constexpr size_t kWaitingTotal = 1'024;
-inline constexpr uint32_t kMaxUnresolved = publish::kMaxNeighbours / 2;
+inline constexpr uint32_t kMaxUnresolved = publish::kMaxNeighbours / 4;  // on one port
+inline constexpr uint32_t kMaxUnresolvedInAll = publish::kMaxNeighbours / 2;
 // Requests make entries only while the table has this much room left.
 inline constexpr uint32_t kMaxLearned = publish::kMaxNeighbours / 4 * 3;
 
@@ -50,6 +53,8 @@ class NeighbourResolver {
   // is full.
   [[nodiscard]] publish::NeighbourIndex pin(const publish::Snapshot& snapshot, Instant now,
                                             PortIndex port, const IpAddress& neighbour);
+  // One that has not answered and that no packet waits for is forgotten at once: a peer that claims to be
+  // everywhere leaves nothing behind.
   void unpin(publish::NeighbourIndex index) noexcept;
 
   void receive_arp(const publish::Snapshot& snapshot, Instant now, WorkerIndex worker,
@@ -70,6 +75,7 @@ class NeighbourResolver {
   enum class State : uint8_t { Idle, Incomplete, Reachable, Probing, Failed };
   struct Entry {
     State state = State::Idle;
+    PortIndex port = kNoPort;
     uint8_t tries = 0;
     WorkerIndex worker = 0;
     uint32_t pins = 0;
@@ -80,6 +86,10 @@ class NeighbourResolver {
   using Index = publish::NeighbourIndex;
 
   [[nodiscard]] Index find_or_insert(PortIndex port, const IpAddress& neighbour, bool pinned);
+  [[nodiscard]] static bool is_resolved(State state) noexcept {
+    return state == State::Reachable || state == State::Probing;
+  }
+  void count_unresolved(PortIndex port, int by) noexcept;
   void set_state(Entry& entry, State state) noexcept;
   void demand(const publish::Snapshot& snapshot, Instant now, Index index);
   void ask(const publish::Snapshot& snapshot, Index index, const MacAddress* unicast);
@@ -105,7 +115,9 @@ class NeighbourResolver {
   TimingWheel wheel_;
   std::vector<Entry> entries_;  // by NeighbourIndex
   size_t waiting_total_ = 0;
-  uint32_t unresolved_ = 0;     // entries that are neither Reachable nor Probing
+  // Entries that are neither Reachable nor Probing.
+  std::array<uint32_t, kMaxPorts> unresolved_{};
+  uint32_t unresolved_total_ = 0;
 };
 
 }  // namespace turnpike::session

@@ -62,8 +62,8 @@ class Session {
   // Commands. A tunnel's key before its peers; a zero key is none. A changed key renews all its sessions.
   void set_tunnel(TunnelIndex tunnel, const PrivateKey& key);
   void remove_tunnel(TunnelIndex tunnel);  // after its peers
-  // From the return on workers may be given a snapshot that names the peer. The public key is not yet one
-  // of the tunnel's peers', the slot is free.
+  // From the return on workers may be given a snapshot that names the peer. The slot is free. Who has the
+  // public key already is about to be removed, when workers have let go of it: handshakes are the new peer's.
   void add_peer(const PeerSettings& settings);
   // A new preshared key renews the session; a new endpoint takes the place of what was learned. Of an old
   // incarnation: nothing happens.

@@ -2,6 +2,7 @@
 // endpoint or a message to send, is done in the next turn.
 #include "control/session/session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "dataplane/base/check.h"
@@ -67,7 +68,6 @@ void Session::add_peer(const PeerSettings& settings) {
   if (index >= peers_.size()) peers_.resize(size_t{index} + 1);
   CHECK(peers_[index] == nullptr);
   Tunnel& tunnel = tunnels_[settings.tunnel];
-  CHECK(tunnel.peers.emplace(settings.public_key, index).second);
 
   auto peer = std::make_unique<Peer>();
   peer->ref = settings.ref;
@@ -76,6 +76,15 @@ void Session::add_peer(const PeerSettings& settings) {
   peer->handshake = make_handshake(tunnel.identity, settings.public_key, settings.preshared_key);
   peer->handshake.last_sent = settings.last_sent;
   peer->handshake.latest_received = settings.latest_received;
+  const auto [owner, fresh] = tunnel.peers.try_emplace(settings.public_key, index);
+  if (!fresh) {
+    // What was sent and seen under this key stays so, or old initiations would be good again.
+    const PeerHandshake& before = peers_[owner->second]->handshake;
+    peer->handshake.last_sent = std::max(peer->handshake.last_sent, before.last_sent);
+    peer->handshake.latest_received =
+        std::max(peer->handshake.latest_received, before.latest_received);
+    owner->second = index;
+  }
   if (settings.endpoint) {
     peer->remote = *settings.endpoint;
     peer->endpoint_stale = true;
@@ -83,6 +92,9 @@ void Session::add_peer(const PeerSettings& settings) {
   peers_[index] = std::move(peer);
   publish::PeerSlot& slot = slots_[index];
   reset(slot);
+  // Where the way leads is worked out in the next turn. Until then workers must know that there is an endpoint:
+  // a packet for a peer without one is dropped, one for a peer without a key is held.
+  if (settings.endpoint) slot.send.set_endpoint({.remote = *settings.endpoint});
   slot.send.incarnation.store(settings.ref.incarnation, std::memory_order_release);
   mark_changed(*peers_[index]);
 }
@@ -124,7 +136,9 @@ void Session::remove_peer(PeerRef ref) {
   slot.send.set_endpoint({});
   if (peer->first_hop != kNoNeighbour) resolver_.unpin(peer->first_hop);
   wheel_.cancel(ref.index);
-  tunnels_[peer->tunnel].peers.erase(peer->handshake.remote_static);
+  auto& peers = tunnels_[peer->tunnel].peers;
+  const auto owner = peers.find(peer->handshake.remote_static);
+  if (owner != peers.end() && owner->second == ref.index) peers.erase(owner);
   peers_[ref.index].reset();
 }
 

@@ -12,8 +12,9 @@
 namespace turnpike::session {
 namespace {
 
-// In one go, so that a long list of commands does not keep packets waiting.
-constexpr size_t kCommandsPerTurn = 64;
+// In one go. Few, because one command may make as many peers as it likes, each at the cost of a handshake, and
+// packets wait meanwhile.
+constexpr size_t kCommandsPerTurn = 4;
 
 uint64_t read_clock(clockid_t clock) noexcept {
   timespec at;

@@ -48,6 +48,11 @@ void Session::on_timer(PeerIndex index) {
     act(*peer, decision);
     decision = decide(*peer);
   }
+  // Packets never wait for a handshake that nobody makes: its key or endpoint may have been taken away.
+  if (held_.count(index) != 0 && !peer->progress.in_flight && !peer->wants_handshake) {
+    if (can_initiate(*peer)) return request_handshake(*peer);
+    drop(DropReason::HeldExpired, held_.take(index).size());
+  }
   Instant next = decision.next;
   const auto earlier = [&next](Instant at) { next = next.is_never() ? at : std::min(next, at); };
   if (peer->wants_handshake && !peer->progress.in_flight) {

@@ -25,7 +25,7 @@ inline constexpr size_t kMaxDescriptionBytes = 255;
 // Who asked for a peer or a claim: the configuration file, or a transaction at run time.
 enum class Origin : uint8_t { File, Api };
 
-// What happens to a claim of a prefix that another peer of the tunnel owns.
+// What happens when wg(8) claims a prefix that another peer of the tunnel owns.
 enum class ConflictPolicy : uint8_t { Refuse, Move };
 
 // One to kMaxPeerNameBytes printable ASCII characters without space, not shaped like a key (44 base64

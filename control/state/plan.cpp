@@ -26,7 +26,7 @@ Result<Change, Refusal> plan(const State& state, const Transaction& transaction)
     return fail(std::move(refusal));
   }
   PeerOverlay peers(state, transaction, refusal.conflicts);
-  PrefixOverlay prefixes(state, peers, refusal.conflicts);
+  PrefixOverlay prefixes(state, peers, transaction.follow_policy, refusal.conflicts);
   const auto& edits = transaction.edits;
   for (uint32_t i = 0; i < edits.size(); ++i) prefixes.list(edits[i], i);
   for (uint32_t i = 0; i < edits.size(); ++i) prefixes.give(edits[i], i);

@@ -89,10 +89,16 @@ void PrefixOverlay::list(const Edit& edit, uint32_t number) {
     }
     entry.replace_edit = number;
   }
+  // What a disabled peer notes or forgets changes no owner, so it gets in nobody's way.
+  const PeerHandle giver = gives ? peers_.before(tunnel->index, edit.peer) : PeerHandle{};
+  const bool changes_owners = (gives && (giver.none() || peers_.enabled_before(giver))) ||
+                              (takes && (taker.none() || peers_.enabled_after(taker)));
+  const bool replace = edit.op == Op::Replace;
   for (const Prefix& prefix : edit.prefixes) {
     DCHECK(Prefix::masked(prefix.address, prefix.length) == prefix);
     Touch& t = touch(tunnel->index, prefix);
-    const bool replace = edit.op == Op::Replace;
+    if (replace && !taker.none() && !taker.added && t.before == taker.number) t.kept = true;
+    if (!changes_owners || follow_policy_) continue;
     if (t.listed_edit != kNoEdit && t.listed_edit != number && !(replace && t.listed_by_replace)) {
       refuse(number, ConflictKind::PrefixInTwoEdits, *tunnel, prefix,
              t.before == kNoSlot ? PeerHandle{} : PeerHandle{.number = t.before}, taker);
@@ -100,7 +106,6 @@ void PrefixOverlay::list(const Edit& edit, uint32_t number) {
     }
     if (t.listed_edit == kNoEdit) t.listed_edit = number;
     t.listed_by_replace = replace;
-    if (replace && !taker.none() && !taker.added && t.before == taker.number) t.kept = true;
   }
 }
 
@@ -174,7 +179,7 @@ void PrefixOverlay::retire_peers() {
 void PrefixOverlay::take_one(const Tunnel& tunnel, const Prefix& prefix, PeerHandle taker,
                              Origin origin, uint32_t edit) {
   Touch& t = touch(tunnel.index, prefix);
-  const bool moves = tunnel.conflicts == ConflictPolicy::Move;
+  const bool moves = follow_policy_ && tunnel.conflicts == ConflictPolicy::Move;
   const bool owns = !t.given && !taker.added && t.before == taker.number;
   if (!t.after.none() && t.after != taker && !moves) {
     return refuse(edit, ConflictKind::TakenTwice, tunnel, prefix, t.after, taker);

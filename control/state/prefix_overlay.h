@@ -9,8 +9,9 @@ namespace turnpike::state {
 
 class PrefixOverlay {
  public:
-  PrefixOverlay(const State& state, PeerOverlay& peers, std::vector<Conflict>& conflicts)
-      : state_(state), peers_(peers), conflicts_(conflicts) {}
+  PrefixOverlay(const State& state, PeerOverlay& peers, bool follow_policy,
+                std::vector<Conflict>& conflicts)
+      : state_(state), peers_(peers), follow_policy_(follow_policy), conflicts_(conflicts) {}
 
   // In this order: list every edit, give every edit, retire peers, take every edit, wake peers.
   void list(const Edit& edit, uint32_t number);
@@ -55,6 +56,7 @@ class PrefixOverlay {
 
   const State& state_;
   PeerOverlay& peers_;
+  bool follow_policy_;
   std::vector<Conflict>& conflicts_;
   std::vector<Touch> touches_;
   HashIndex touch_index_{0};

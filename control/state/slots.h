@@ -1,4 +1,4 @@
-// Objects in numbered slots that never move: chunks of 1,024 with a free list, so that growing copies
+// Objects in numbered slots that never move: chunks of 128 with a free list, so that growing copies
 // nothing and a number stays good until its object is released.
 #pragma once
 
@@ -47,7 +47,7 @@ class Slots {
   }
 
  private:
-  static constexpr uint32_t kChunk = 1024;
+  static constexpr uint32_t kChunk = 128;
   std::vector<std::unique_ptr<T[]>> chunks_;
   std::vector<uint32_t> free_;
   uint32_t used_ = 0;

@@ -39,6 +39,10 @@ struct Edit {
 struct Transaction {
   std::optional<Generation> if_generation;
   std::string comment;
+  // Set by what speaks for wg(8): in a tunnel whose policy is ConflictPolicy::Move, takers take from whoever
+  // owns. Otherwise a claim never takes, whatever the policy. Also lets a prefix stand in several edits: wg(8)
+  // says what a peer has at the end of each block, and what counts is the end of all.
+  bool follow_policy = false;
   std::vector<Edit> edits;
 };
 

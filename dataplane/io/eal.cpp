@@ -3,7 +3,9 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -71,6 +73,19 @@ std::vector<std::string> arguments_of(const EalOptions& options) {
   return arguments;
 }
 
+// Without shared configuration DPDK itself does not notice that two processes use one prefix. The
+// descriptor is closed by the end of the process.
+int runtime_lock = -1;
+
+bool lock_runtime_directory() {
+  const std::string path = std::string(rte_eal_get_runtime_dir()) + "/turnpike.lock";
+  runtime_lock = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (runtime_lock >= 0 && flock(runtime_lock, LOCK_EX | LOCK_NB) == 0) return true;
+  if (runtime_lock >= 0) close(runtime_lock);
+  runtime_lock = -1;
+  return false;
+}
+
 }  // namespace
 
 Result<void, std::string> start_eal(const EalOptions& options) {
@@ -83,19 +98,28 @@ Result<void, std::string> start_eal(const EalOptions& options) {
     const std::string reason = rte_strerror(rte_errno);
     const std::string details = take_last_errors();
     return fail("DPDK did not start (" + reason + ")" + (details.empty() ? "" : ": " + details) +
-                "; see dataplane.memory (" + std::to_string(options.memory_mib) +
-                " MiB), dataplane.hugepages and dataplane.eal");
+                (options.hugepages
+                     ? "; reserve hugepages (for example 512 of 2 MiB in /proc/sys/vm/nr_hugepages) "
+                       "or set dataplane.hugepages to false"
+                     : "; see dataplane.memory (" + std::to_string(options.memory_mib) +
+                           " MiB) and dataplane.eal"));
+  }
+  if (!lock_runtime_directory()) {
+    return fail("dataplane.file_prefix: another process uses '" + options.file_prefix +
+                "'; give this one a file_prefix of its own");
   }
   return {};
 }
 
-void stop_eal(const EalOptions& options) {
+void stop_eal() {
+  // The EAL leaves its directory behind; it is ours alone by the file prefix.
+  const std::filesystem::path directory = rte_eal_get_runtime_dir();
   rte_eal_cleanup();
-  // The EAL leaves its directory behind; it is ours by the file prefix.
-  const char* runtime = getenv("RUNTIME_DIRECTORY");
-  const std::filesystem::path base = runtime != nullptr ? runtime : "/var/run";
+  if (runtime_lock < 0) return;  // another process's directory
   std::error_code ignored;
-  std::filesystem::remove_all(base / "dpdk" / options.file_prefix, ignored);
+  std::filesystem::remove_all(directory, ignored);
+  close(runtime_lock);
+  runtime_lock = -1;
 }
 
 }  // namespace turnpike::io

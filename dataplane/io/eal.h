@@ -20,12 +20,12 @@ struct EalOptions {
   std::vector<std::string> extra;        // dataplane.eal, passed as they are
 };
 
-// Starts the EAL; the error is one line that says what is missing. Pins the calling thread to main_core
+// Starts the EAL; the error is one line that says what is missing; start-up is over then for this process. Pins the calling thread to main_core
 // as a side effect of DPDK, so that threads made later set their own affinity.
 [[nodiscard]] Result<void, std::string> start_eal(const EalOptions& options);
 
 // After all workers and ports have stopped. Removes what the EAL left in its run-time directory.
-void stop_eal(const EalOptions& options);
+void stop_eal();
 
 // The lcore of worker `index`.
 [[nodiscard]] constexpr unsigned lcore_of_worker(size_t index) noexcept {

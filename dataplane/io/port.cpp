@@ -19,14 +19,13 @@ namespace {
 // Sized for some 200 us of sleep of an idle worker at line rate of a virtual port.
 constexpr uint16_t kQueueDescriptors = 1'024;
 
-std::string with_details(std::string message) {
-  const std::string details = take_last_errors();
-  return details.empty() ? message : message + ": " + details;
-}
-
+// DPDK's own lines say more than the number that it returns, and sometimes another thing: the number only
+// where there is no line.
 std::string port_error(const PortOptions& options, const std::string& what, int error) {
-  return with_details("port " + options.name + " (" + options.device + "): " + what +
-                      (error == 0 ? "" : std::string(": ") + rte_strerror(-error)));
+  const std::string details = take_last_errors();
+  const std::string reason = !details.empty() ? details : error != 0 ? rte_strerror(-error) : "";
+  return "port " + options.name + " (" + options.device + "): " + what +
+         (reason.empty() ? "" : ": " + reason);
 }
 
 uint16_t find_port(const std::string& device) {
@@ -75,12 +74,15 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
   (void)take_last_errors();
   if (!is_pci_address(options.device)) {
     if (const int error = rte_dev_probe(options.device.c_str()); error != 0) {
-      return fail(port_error(options, "cannot be opened", error));
+      return fail(port_error(options,
+                             "cannot be opened (a PCI address, or DRIVERn,key=value of a DPDK driver, "
+                             "is right)",
+                             error));
     }
   }
   const uint16_t id = find_port(options.device.substr(0, options.device.find(',')));
   if (id == RTE_MAX_ETHPORTS) {
-    return fail(port_error(options, "DPDK found no such device (is it bound to vfio-pci?)", 0));
+    return fail(port_error(options, "DPDK found no such device (dpdk-devbind.py --status lists those that are bound to vfio-pci)", 0));
   }
   Port port;
   port.dpdk_id_ = id;
@@ -94,10 +96,10 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
   const uint16_t queues_max = std::min(info.max_rx_queues, info.max_tx_queues);
   if (options.queues > queues_max) {
     return fail("port " + options.name + " (" + options.device + "): has " +
-                std::to_string(queues_max) + " queues, but there are " +
-                std::to_string(options.queues) +
-                " workers, each of which needs one; use fewer dataplane.workers, or more queues in "
-                "the device string");
+                std::to_string(queues_max) + (queues_max == 1 ? " queue" : " queues") +
+                ", but there are " + std::to_string(options.queues) +
+                " workers, each of which needs one; use fewer dataplane.workers, or give the device more "
+                "queues (qpairs=N of net_af_packet, queues=N of net_vhost and net_virtio_user)");
   }
   const rte_eth_conf conf =
       configuration_for(info, port.offloads_, port.rss_, options.queues);
@@ -113,7 +115,9 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
   // Some virtual ports have no MTU of their own to set; those that do and refuse are an error.
   if (const int error = rte_eth_dev_set_mtu(id, options.mtu_bytes);
       error != 0 && error != -ENOTSUP) {
-    return fail(port_error(options, "cannot have an MTU of " + std::to_string(options.mtu_bytes),
+    return fail(port_error(options,
+                           "cannot have an MTU of " + std::to_string(options.mtu_bytes) +
+                               " (an interface of the kernel needs CAP_NET_ADMIN)",
                            error));
   }
   const auto numa_node = static_cast<unsigned>(rte_eth_dev_socket_id(id));
@@ -147,8 +151,12 @@ Port::Port(Port&& other) noexcept
 
 Port::~Port() {
   if (dpdk_id_ == kNone) return;
+  rte_eth_dev_info info;
+  const bool known = rte_eth_dev_info_get(dpdk_id_, &info) == 0;
   rte_eth_dev_stop(dpdk_id_);
   rte_eth_dev_close(dpdk_id_);
+  // What open() probed is taken away again, so that its name and its resources are free.
+  if (known && !is_pci_address(device_)) rte_dev_remove(info.device);
 }
 
 PortStats Port::stats() const noexcept {

@@ -36,11 +36,12 @@ std::optional<uint32_t> ReceiverTable::reserve(RandomSource& random) {
 }
 
 void ReceiverTable::install(uint32_t index, wireguard::Keypair* keypair) noexcept {
-  CHECK(reserved_[index & mask_] && keypair->local_index == index);
+  CHECK(reserved_[index & mask_] && find(index) == nullptr && keypair->local_index == index);
   slots_[index & mask_].store(keypair, std::memory_order_release);  // pairs with find()
 }
 
 void ReceiverTable::remove(uint32_t index) noexcept {
+  CHECK(reserved_[index & mask_]);
   slots_[index & mask_].store(nullptr, std::memory_order_release);
 }
 

@@ -9,6 +9,7 @@
 #include "dataplane/pipeline/lanes.h"
 #include "dataplane/pipeline/packet.h"
 #include "dataplane/pipeline/pipeline.h"
+#include "dataplane/pipeline/stages.h"
 
 namespace turnpike::pipeline {
 
@@ -40,6 +41,7 @@ struct Burst {
   Shared shared;
   publish::Door& door;
   crypto::Aead& aead;
+  StageCycles* stages = nullptr;  // set by benchmarks
   uint16_t ipv4_id = 0;  // of the next outer header; DF is 0, so it must differ among packets in flight
 
   // For this burst.
@@ -59,7 +61,7 @@ struct Burst {
 
   // Of the stage at work.
   Addresses addresses;
-  PerLane<uint32_t> found;              // by lane, what look_up() found
+  PerLane<uint32_t> found;              // what look_up() found
   Groups groups;
   PerLane<crypto::AeadJob> jobs;
   PerLane<uint8_t> authentic;
@@ -74,16 +76,14 @@ struct Burst {
     output->finish(packets[lane]);
   }
   void finish(Lane lane) noexcept { output->finish(packets[lane]); }
-  void transmit(Lane lane, PortIndex to) noexcept {
-    const Packet& packet = packets[lane];
-    publish::PortCounters& port_counters = counters().ports[to];
-    port_counters.tx_packets.add(1);
-    port_counters.tx_bytes.add(packet.length_bytes);
-    output->tx[to].push(packet);
+  void mark(Stage stage) noexcept {
+    if (stages != nullptr) [[unlikely]] stages->mark(stage);
   }
+  // io/ counts what the port took; it may take less.
+  void transmit(Lane lane, PortIndex to) noexcept { output->tx[to].push(packets[lane]); }
 
-  // found[lane] of all `addresses`: the value of the longest match, kNoPeer where there is none.
-  void look_up(lookup::RootV4 v4, lookup::RootV6 v6) noexcept;
+  // values[lane] of all `addresses`: of the longest match, kNoPeer where there is none.
+  void look_up(lookup::RootV4 v4, lookup::RootV6 v6, PerLane<uint32_t>& values) const noexcept;
   // The same for one address.
   [[nodiscard]] static uint32_t look_up_one(lookup::RootV4 v4, lookup::RootV6 v6,
                                             const uint8_t* address, unsigned version) noexcept;
@@ -118,10 +118,6 @@ void inject(Burst& burst, size_t count) noexcept;
 
 // ---- Shared by stages.
 
-// outbound.cpp: whether the inner packet may go on over a link of `mtu_bytes`; if so its TTL is one less,
-// else it was dropped, and the session thread told.
-[[nodiscard]] bool may_forward(Burst& burst, Lane lane, uint16_t mtu_bytes) noexcept;
-
 // punt.cpp: copies to the session thread. All end the packet, but for what says otherwise.
 void punt(Burst& burst, Lane lane, publish::PuntHeader header) noexcept;
 void punt_inner(Burst& burst, Lane lane, publish::PuntKind kind) noexcept;
@@ -130,5 +126,19 @@ void punt_neighbour(Burst& burst, Lane lane, PortIndex port, const IpAddress& ne
 void drop_undeliverable(Burst& burst, Lane lane, DropReason reason) noexcept;
 // No packet. False: there was no room, ask again later.
 [[nodiscard]] bool punt_event(Burst& burst, const publish::PuntHeader& header) noexcept;
+
+// Whether the inner packet may go on over a link of `mtu_bytes`; if so its TTL is one less, else it was
+// dropped, and the session thread told.
+[[nodiscard]] inline bool may_forward(Burst& burst, Lane lane, uint16_t mtu_bytes) noexcept {
+  const Packet& packet = burst.packets[lane];
+  if (ip_ttl(packet.data) <= 1) [[unlikely]] {
+    return drop_undeliverable(burst, lane, DropReason::TtlExceeded), false;
+  }
+  if (packet.length_bytes > mtu_bytes) [[unlikely]] {
+    return drop_undeliverable(burst, lane, DropReason::PacketTooBig), false;
+  }
+  decrement_ttl(packet.data);
+  return true;
+}
 
 }  // namespace turnpike::pipeline

@@ -1,7 +1,11 @@
 // Where decrypted packets of one tunnel go:
 //   collect:  destinations; multicast and martians end here
 //   look-ups: own addresses of the tunnel, routes of its inside port, allowed IPs
-//   decide:   own address -> session thread; another peer -> sealed again; the rest -> next hop inside
+//   decide:   own address -> session thread; host on the inside link -> out there; another peer -> sealed
+//             again; the rest -> router inside
+//   The inside link comes before the peers, because a branch whose peer owns 0.0.0.0/0 still has its own
+//   network. (Peers inside the subnet of that link are out of reach for its hosts, too: nobody answers ARP for
+//   them.)
 //   forward:  neighbour, Ethernet header, tx
 #include "dataplane/pipeline/burst.h"
 #include "dataplane/pipeline/outer.h"
@@ -29,6 +33,10 @@ void collect(Burst& burst, Lanes& lanes) noexcept {
       return false;
     }
     const lookup::Ipv6Key address = ipv6_key(ipv6_destination(ip));
+    // Hosts inside trust what says to come from their own link (RFC 4291, 2.5.6).
+    if (ipv6_is_link_local(address)) [[unlikely]] {
+      return burst.drop(lane, DropReason::NotForwarded), false;
+    }
     if (!ipv6_is_multicast(address) && !ipv6_is_reserved(address)) [[likely]] {
       burst.addresses.add_v6(lane, address);
       return true;
@@ -50,57 +58,78 @@ void end_local(Burst& burst, Lane lane) noexcept {
   punt_inner(burst, lane, PuntKind::TunnelLocal);
 }
 
-// From one peer to another. What would go back to where it came from is a loop between two routing tables,
-// ours and the peer's, and dies here instead of by its TTL.
 [[nodiscard]] bool may_go_to_peer(Burst& burst, Lane lane, const TunnelView& tunnel) noexcept {
   if (!tunnel.peer_to_peer) {
     return burst.drop(lane, DropReason::PeerToPeerForbidden), false;
   }
-  if (burst.peer[lane] == burst.from[lane].index) {
-    return burst.drop(lane, DropReason::NotForwarded), false;
-  }
   return may_forward(burst, lane, tunnel.mtu_bytes);
 }
 
-void forward(Burst& burst, Lane lane, PortIndex to, const NextHop& hop) noexcept {
-  const publish::PortView& port = burst.snapshot->ports[to];
-  if (!may_forward(burst, lane, port.mtu_bytes)) return;
-  Packet& packet = burst.packets[lane];
-  const bool v4 = ip_version(packet.data) == 4;
-  const IpAddress next =
-      hop.kind == NextHopKind::Via ? hop.via : ip_destination(packet.data);
-  const publish::NeighbourIndex index = burst.shared.neighbours.find(to, next);
-  MacAddress mac;
-  if (index == publish::kNoNeighbour || !burst.shared.neighbours[index].mac(mac)) [[unlikely]] {
-    return punt_neighbour(burst, lane, to, next);
-  }
-  note_neighbour_used(burst.shared.neighbours[index], burst.now);
-  packet.push_front(kEthernetBytes);
-  write_ethernet(packet.data, mac, port.mac, v4 ? kEtherTypeIpv4 : kEtherTypeIpv6);
-  packet.offload_checksums = false;
-  burst.transmit(lane, to);
+// Straight out of the packet: bytes that are written to memory and read as words at once wait for each other.
+[[nodiscard]] publish::AddressWords destination_words(const uint8_t* ip) noexcept {
+  if (ip_version(ip) == 4) return {Family::V4, load_le32(ip + 16), 0};
+  return {Family::V6, load_le64(ip + 24), load_le64(ip + 32)};
 }
 
-// By lane, of the tunnel's own addresses and of the inside port's routes.
-struct Looked {
-  PerLane<uint32_t> local;
-  PerLane<uint32_t> route;
+// What goes out on the inside port, and to whom.
+struct Forwarding {
+  explicit Forwarding(PortIndex to) noexcept : port(to) {}
+  PortIndex port;
+  Lanes lanes;
+  PerLane<uint64_t> mac_word;  // by lane
 };
 
-void route(Burst& burst, Lane lane, const TunnelView& tunnel, const Looked& looked) noexcept {
-  if (tunnel.inside == kNoPort) return drop_undeliverable(burst, lane, DropReason::NoRoute);
-  const publish::RouteTable& routes = burst.snapshot->ports[tunnel.inside].routes;
-  const NextHop* hop = Burst::next_hop(routes, looked.route[lane]);
-  if (hop == nullptr) return drop_undeliverable(burst, lane, DropReason::NoRoute);
-  if (hop->kind == NextHopKind::Unroutable) {
-    return burst.drop(lane, DropReason::MartianDestination);
+// `via` is the router, or nullptr where the destination itself is the neighbour.
+void find_neighbour(Burst& burst, Lane lane, const NextHop* via, Forwarding& inside) noexcept {
+  if (!may_forward(burst, lane, burst.snapshot->ports[inside.port].mtu_bytes)) return;
+  const uint8_t* ip = burst.packets[lane].data;
+  publish::NeighbourTable& neighbours = burst.shared.neighbours;
+  const publish::NeighbourIndex index = neighbours.find(
+      inside.port, via != nullptr ? publish::AddressWords::of(via->via) : destination_words(ip));
+  const uint64_t word = index == publish::kNoNeighbour
+                            ? 0
+                            : neighbours[index].mac_word.load(std::memory_order_relaxed);
+  if ((word & publish::Neighbour::kMacKnown) == 0) [[unlikely]] {
+    return punt_neighbour(burst, lane, inside.port, via != nullptr ? via->via : ip_destination(ip));
   }
-  forward(burst, lane, tunnel.inside, *hop);
+  note_neighbour_used(neighbours[index], burst.now);
+  inside.mac_word[lane] = word;
+  inside.lanes.push(lane);
 }
 
-[[nodiscard]] bool is_local(const publish::RouteTable& routes, uint32_t value) noexcept {
-  const NextHop* hop = Burst::next_hop(routes, value);
-  return hop != nullptr && hop->kind == NextHopKind::Local;
+// In two passes: a packet that is copied right after its fields were written waits for the store buffer.
+void forward(Burst& burst, const Forwarding& inside) noexcept {
+  if (inside.lanes.empty()) return;
+  const uint64_t source = mac_word(burst.snapshot->ports[inside.port].mac);
+  for (const Lane lane : inside.lanes) {
+    Packet& packet = burst.packets[lane];
+    const uint16_t type = ip_version(packet.data) == 4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
+    packet.extend(kEthernetBytes, 0);
+    packet.offload_checksums = false;
+    write_ethernet(packet.data, inside.mac_word[lane], source, type);
+  }
+  for (const Lane lane : inside.lanes) burst.transmit(lane, inside.port);
+}
+
+[[nodiscard]] bool is_kind(const NextHop* hop, NextHopKind kind) noexcept {
+  return hop != nullptr && hop->kind == kind;
+}
+
+// Neither ours nor on the inside link. True: seal it again, for burst.peer[lane].
+[[nodiscard]] bool decide(Burst& burst, Lane lane, const TunnelView& tunnel, const NextHop* hop,
+                          Forwarding& inside) noexcept {
+  const PeerIndex owner = burst.found[lane];
+  const bool back = owner == burst.from[lane].index;
+  if (owner != kNoPeer && !back) {
+    burst.peer[lane] = owner;
+    return may_go_to_peer(burst, lane, tunnel);
+  }
+  if (is_kind(hop, NextHopKind::Via)) return find_neighbour(burst, lane, hop, inside), false;
+  // What would go back to where it came from is a loop between two routing tables, ours and the peer's,
+  // and dies here instead of by its TTL.
+  if (back) return burst.drop(lane, DropReason::NotForwarded), false;
+  if (hop != nullptr) return burst.drop(lane, DropReason::MartianDestination), false;
+  return drop_undeliverable(burst, lane, DropReason::NoRoute), false;
 }
 
 }  // namespace
@@ -112,24 +141,27 @@ void deliver(Burst& burst, TunnelIndex index, Lanes& lanes) noexcept {
       tunnel.inside == kNoPort ? kNoRoutes : burst.snapshot->ports[tunnel.inside].routes;
   collect(burst, lanes);
   if (lanes.empty()) return;
-  Looked looked;
-  burst.look_up(tunnel.local.v4, tunnel.local.v6);
-  looked.local = burst.found;
-  burst.look_up(routes.v4, routes.v6);
-  looked.route = burst.found;
-  burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6);
+  PerLane<uint32_t> local;
+  const bool any_local = !tunnel.local.next_hops.empty();
+  if (any_local) burst.look_up(tunnel.local.v4, tunnel.local.v6, local);
+  PerLane<uint32_t> route;
+  burst.look_up(routes.v4, routes.v6, route);
+  burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
 
   Lanes to_peers;
+  Forwarding inside(tunnel.inside);
   for (const Lane lane : lanes) {
-    if (is_local(tunnel.local, looked.local[lane]) || is_local(routes, looked.route[lane])) {
+    const NextHop* hop = Burst::next_hop(routes, route[lane]);
+    if (is_kind(hop, NextHopKind::Local) ||
+        (any_local && is_kind(Burst::next_hop(tunnel.local, local[lane]), NextHopKind::Local))) {
       end_local(burst, lane);
-    } else if (burst.found[lane] != kNoPeer) {
-      burst.peer[lane] = burst.found[lane];
-      if (may_go_to_peer(burst, lane, tunnel)) to_peers.push(lane);
-    } else {
-      route(burst, lane, tunnel, looked);
+    } else if (is_kind(hop, NextHopKind::OnLink)) {
+      find_neighbour(burst, lane, nullptr, inside);
+    } else if (decide(burst, lane, tunnel, hop, inside)) {
+      to_peers.push(lane);
     }
   }
+  forward(burst, inside);
   send_to_peers(burst, to_peers);
 }
 

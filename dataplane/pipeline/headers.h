@@ -41,6 +41,13 @@ inline constexpr uint64_t kMacMask = 0x0000'ffff'ffff'ffff;
   return load_le64(bytes);
 }
 
+// `mac` as mac_word() has it; bits above are not looked at. Writes the header's 14 bytes only.
+inline void write_ethernet(uint8_t* frame, uint64_t destination, uint64_t source,
+                           uint16_t ether_type) noexcept {
+  store_le64(frame, (destination & kMacMask) | source << 48);
+  store_le32(frame + 8, static_cast<uint32_t>(source >> 16));
+  store_le16(frame + 12, ether_type);
+}
 inline void write_ethernet(uint8_t* frame, const MacAddress& destination, const MacAddress& source,
                            uint16_t ether_type) noexcept {
   std::memcpy(frame, destination.bytes.data(), 6);
@@ -71,7 +78,12 @@ inline void write_ethernet(uint8_t* frame, const MacAddress& destination, const 
   const uint16_t header = ipv4_header_bytes(ip);
   const uint16_t total = ipv4_total_bytes(ip);
   if (header < kIpv4Bytes || total < header || total > available) return std::nullopt;
-  if (verify_checksum && fold(sum_words(ip, header)) != 0xffff) return std::nullopt;
+  if (verify_checksum) {
+    // Without options in nearly every packet: a sum of known length.
+    const uint64_t sum =
+        header == kIpv4Bytes ? sum_words(ip, kIpv4Bytes) : sum_words(ip, header);
+    if (fold(sum) != 0xffff) return std::nullopt;
+  }
   return total;
 }
 
@@ -125,11 +137,20 @@ inline void write_ethernet(uint8_t* frame, const MacAddress& destination, const 
 // The version that the first byte of a packet claims.
 [[nodiscard]] inline unsigned ip_version(const uint8_t* ip) noexcept { return ip[0] >> 4; }
 
+[[nodiscard]] inline IpAddress ip_address(bool v4, const uint8_t* bytes) noexcept {
+  IpAddress address{.family = v4 ? Family::V4 : Family::V6, .bytes = {}};
+  if (v4) {
+    std::memcpy(address.bytes.data(), bytes, 4);
+  } else {
+    std::memcpy(address.bytes.data(), bytes, 16);
+  }
+  return address;
+}
 [[nodiscard]] inline IpAddress ip_source(const uint8_t* ip) noexcept {
-  return ip_version(ip) == 4 ? IpAddress::v4_bytes(ip + 12) : IpAddress::v6_bytes(ip + 8);
+  return ip_version(ip) == 4 ? ip_address(true, ip + 12) : ip_address(false, ip + 8);
 }
 [[nodiscard]] inline IpAddress ip_destination(const uint8_t* ip) noexcept {
-  return ip_version(ip) == 4 ? IpAddress::v4_bytes(ip + 16) : IpAddress::v6_bytes(ip + 24);
+  return ip_version(ip) == 4 ? ip_address(true, ip + 16) : ip_address(false, ip + 24);
 }
 
 // The packet at `ip` as check_ipv4() or check_ipv6() would have it, checksums left to others.
@@ -145,9 +166,11 @@ inline void write_ethernet(uint8_t* frame, const MacAddress& destination, const 
 // The caller has seen that it is above one.
 inline void decrement_ttl(uint8_t* ip) noexcept {
   if (ip_version(ip) == 4) {
-    const uint16_t before = load_le16(ip + 8);
+    // TTL is the low byte of its word as it is loaded, so the word is one less and the checksum one more,
+    // with the carry brought round (RFC 1141, with RFC 1624's care for the two zeros).
     --ip[8];
-    store_le16(ip + 10, update_checksum(load_le16(ip + 10), before, load_le16(ip + 8)));
+    const uint32_t checksum = load_le16(ip + 10) + 1u;
+    store_le16(ip + 10, static_cast<uint16_t>(checksum + (checksum >= 0xffff ? 1 : 0)));
   } else {
     --ip[7];
   }

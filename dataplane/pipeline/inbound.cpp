@@ -7,6 +7,8 @@
 //   note_received:  confirmation, roaming, times, late rekey
 //   check_inner:    inner header, ECN
 //   by tunnel:      batched look-up of inner sources, which must give the same peer; deliver
+#include <optional>
+
 #include "dataplane/pipeline/burst.h"
 #include "dataplane/wireguard/messages.h"
 
@@ -56,7 +58,7 @@ void find_keypairs(Burst& burst, Lanes& data) noexcept {
     if (keypair == nullptr) continue;
     prefetch(keypair);
     prefetch_for_write(&keypair->receiving_key);
-    prefetch_for_write(&keypair->window);
+    prefetch_for_write(keypair->window.line_of(burst.counter[lane]));
   }
   data.filter([&](Lane lane) {
     const Keypair* keypair = burst.keypair[lane];
@@ -130,6 +132,10 @@ void accept(Burst& burst) noexcept {
     if (groups.lanes(g).empty()) continue;
     Keypair& keypair = keypair_of(groups, g);
     keypair.lock.lock();
+    // A full burst does not fit L1: what the AEAD wrote first is on its way back before it is looked at.
+    for (const Lane lane : groups.lanes(g)) {
+      prefetch(burst.packets[lane].data + wireguard::kDataHeaderBytes);
+    }
     groups.filter(g, [&](Lane lane) {
       if (keypair.window.accept(burst.counter[lane])) [[likely]] return true;
       burst.drop(lane, DropReason::ReplayedCounter);
@@ -165,13 +171,48 @@ void confirm(Burst& burst, Keypair& keypair) noexcept {
   }
 }
 
-// The newest packet says where the peer is now.
+[[nodiscard]] publish::PacketEnds ends_of(const uint8_t* ip) noexcept {
+  if (ip_version(ip) == 4) {
+    return {.family = Family::V4,
+            .remote_port = load_be16(ip + ipv4_header_bytes(ip)),
+            .remote = {load_le32(ip + 12), 0},
+            .local = {load_le32(ip + 16), 0}};
+  }
+  return {.family = Family::V6,
+          .remote_port = load_be16(ip + kIpv6Bytes),
+          .remote = {load_le64(ip + 8), load_le64(ip + 16)},
+          .local = {load_le64(ip + 24), load_le64(ip + 32)}};
+}
+
+// The first hop toward `address` on the port of the burst, if its neighbour is known.
+[[nodiscard]] publish::NeighbourIndex first_hop_to(const Burst& burst, const uint8_t* address_bytes,
+                                                   const IpAddress& address) noexcept {
+  const publish::RouteTable& routes = burst.snapshot->ports[burst.port].routes;
+  const publish::NextHop* hop = Burst::next_hop(
+      routes, Burst::look_up_one(routes.v4, routes.v6, address_bytes, address.is_v4() ? 4 : 6));
+  if (hop == nullptr) return publish::kNoNeighbour;
+  switch (hop->kind) {
+    case publish::NextHopKind::OnLink: return burst.shared.neighbours.find(burst.port, address);
+    case publish::NextHopKind::Via: return burst.shared.neighbours.find(burst.port, hop->via);
+    default: return publish::kNoNeighbour;
+  }
+}
+
+// The newest packet says where the peer is now. Where its first hop is known the answers go there at once;
+// in any case the session thread is told, which keeps the endpoint and asks for a neighbour.
 void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
   const uint8_t* ip = burst.outer[newest];
-  const publish::PeerEndpoint known = burst.shared.peers[keypair.peer.index].send.endpoint();
+  publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
+  if (send.is_at(ends_of(ip))) [[likely]] return;
+  const publish::PeerEndpoint known = send.endpoint();
   const Endpoint remote = remote_of(ip);
   const IpAddress local = ip_destination(ip);
   if (known.remote == remote && known.local == local) [[likely]] return;
+  const publish::NeighbourIndex first_hop =
+      first_hop_to(burst, remote.address.bytes.data(), remote.address);
+  if (first_hop != publish::kNoNeighbour) {
+    (void)send.try_follow({.remote = remote, .local = local, .first_hop = first_hop});
+  }
   PuntHeader header = event(PuntKind::PeerRoamed, keypair);
   header.port = burst.port;
   header.remote = remote;
@@ -250,6 +291,21 @@ void check_inner(Burst& burst, Lanes& inner) noexcept {
   }
 }
 
+// Whose 0.0.0.0/0 or ::/0 covers such a source does not own it: a source that no host can have, or one that is
+// good on a link only.
+[[nodiscard]] std::optional<DropReason> reason_against_source(const uint8_t* ip) noexcept {
+  if (ip_version(ip) == 4) {
+    if (ipv4_is_unicast(ipv4_source(ip))) [[likely]] return std::nullopt;
+    return DropReason::MartianSource;
+  }
+  const lookup::Ipv6Key source = ipv6_key(ipv6_source(ip));
+  if (ipv6_is_multicast(source) || ipv6_is_reserved(source)) [[unlikely]] {
+    return DropReason::MartianSource;
+  }
+  if (ipv6_is_link_local(source)) [[unlikely]] return DropReason::NotForwarded;
+  return std::nullopt;
+}
+
 // The owner of the source, by all allowed IPs of the tunnel, must be the peer whose key it was.
 void check_sources(Burst& burst, TunnelIndex index, Lanes& inner) noexcept {
   const publish::TunnelView& tunnel = burst.snapshot->tunnels[index];
@@ -262,15 +318,17 @@ void check_sources(Burst& burst, TunnelIndex index, Lanes& inner) noexcept {
       burst.addresses.add_v6(lane, ipv6_key(ipv6_source(ip)));
     }
   }
-  burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6);
+  burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
   uint64_t bytes = 0;
   inner.filter([&](Lane lane) {
-    if (burst.found[lane] == burst.from[lane].index) [[likely]] {
-      bytes += burst.packets[lane].length_bytes;
-      return true;
+    if (burst.found[lane] != burst.from[lane].index) [[unlikely]] {
+      return burst.drop(lane, DropReason::InnerSourceNotAllowed), false;
     }
-    burst.drop(lane, DropReason::InnerSourceNotAllowed);
-    return false;
+    if (const auto reason = reason_against_source(burst.packets[lane].data)) [[unlikely]] {
+      return burst.drop(lane, *reason), false;
+    }
+    bytes += burst.packets[lane].length_bytes;
+    return true;
   });
   publish::TunnelCounters& counters = burst.counters().tunnels[index];
   counters.inbound_packets.add(inner.size());
@@ -286,11 +344,16 @@ void inbound(Burst& burst, const Lanes& messages) noexcept {
   find_keypairs(burst, data);
   if (data.empty()) return;
   check_keypairs(burst, data);
+  burst.mark(Stage::Demultiplex);
   open(burst);
+  burst.mark(Stage::Open);
   accept(burst);
+  burst.mark(Stage::Accept);
   note_received(burst);
+  burst.mark(Stage::Note);
   Lanes inner;
   check_inner(burst, inner);
+  burst.mark(Stage::Inner);
   while (!inner.empty()) {
     const TunnelIndex tunnel = burst.tunnel[inner[0]];
     Lanes mine;
@@ -300,7 +363,9 @@ void inbound(Burst& burst, const Lanes& messages) noexcept {
       return false;
     });
     check_sources(burst, tunnel, mine);
+    burst.mark(Stage::Sources);
     deliver(burst, tunnel, mine);
+    burst.mark(Stage::Deliver);
   }
 }
 

@@ -80,7 +80,7 @@ void find_owners(Burst& burst, Lanes& inner, Lanes& ready) noexcept {
       mine.push(lane);
       return false;
     });
-    burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6);
+    burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
     for (const Lane lane : mine) {
       if (burst.found[lane] == kNoPeer) {
         burst.drop(lane, DropReason::NoAllowedIp);

@@ -56,19 +56,24 @@ class Groups {
   template <typename Key>
   void build(const Lanes& lanes, Key&& key) noexcept {
     count_ = 0;
-    std::array<uint8_t, kBurstMax> group_of;
-    uint8_t group = 0;
-    for (size_t i = 0; i < lanes.size(); ++i) {
-      const uint64_t k = key(lanes[i]);
-      // Neighbours in a burst often go to the same peer.
-      if (i == 0 || k != keys_[group]) group = find_or_add(k);
-      group_of[i] = group;
-      ++size_[group];
-    }
-    if (count_ <= 1) {
+    const size_t total = lanes.size();
+    if (total == 0) return;
+    const uint64_t first = key(lanes[0]);
+    size_t same = 1;
+    while (same < total && key(lanes[same]) == first) ++same;
+    (void)find_or_add(first);
+    size_[0] = static_cast<uint8_t>(same);
+    if (same == total) {  // all for one: nothing to sort
       begin_[0] = 0;
       std::copy(lanes.begin(), lanes.end(), order_.begin());
       return;
+    }
+    std::array<uint8_t, kBurstMax> group_of;
+    std::fill_n(group_of.begin(), same, uint8_t{0});
+    for (size_t i = same; i < total; ++i) {
+      const uint8_t group = find_or_add(key(lanes[i]));
+      group_of[i] = group;
+      ++size_[group];
     }
     uint8_t next[kBurstMax];
     uint8_t at = 0;
@@ -76,7 +81,7 @@ class Groups {
       begin_[g] = next[g] = at;
       at = static_cast<uint8_t>(at + size_[g]);
     }
-    for (size_t i = 0; i < lanes.size(); ++i) order_[next[group_of[i]]++] = lanes[i];
+    for (size_t i = 0; i < total; ++i) order_[next[group_of[i]]++] = lanes[i];
   }
 
   [[nodiscard]] size_t count() const noexcept { return count_; }

@@ -16,7 +16,8 @@ using publish::PuntKind;
 using publish::TunnelView;
 using wireguard::Keypair;
 
-// What the packets of one group have in common.
+// What the packets of one group have in common. Trivial: an array of a whole burst is not to be cleared for
+// the one group that there often is.
 struct Sending {
   Keypair* keypair;
   uint64_t counter;       // the next nonce of the reserved range
@@ -24,12 +25,15 @@ struct Sending {
   uint16_t mtu_bytes;     // of the tunnel
   bool any_data;          // not just keepalives
   bool neighbour_known;
-  IpAddress next_hop;     // to ask for, when the neighbour is not known
+  publish::NeighbourIndex first_hop;
   OuterHeader outer;
 };
 
-// The same for a whole burst: too much for the stack of a function that is not a leaf.
 using Sendings = PerLane<Sending>;
+static_assert(std::is_trivially_default_constructible_v<Sending>);
+
+// What keeps the counter from wrapping when all workers reserve a burst at once (see reserve_nonces()).
+static_assert(kMaxWorkers * kBurstMax < uint64_t{1} << 13);
 
 // Room for the longest headers, for padding and for the tag.
 constexpr uint16_t kHeadroomBytes = kMaxOuterBytes + wireguard::kDataHeaderBytes;
@@ -50,7 +54,7 @@ void find_owners(Burst& burst, const Lanes& plain, Lanes& owned, Lanes& unowned)
         burst.addresses.add_v6(lane, ipv6_key(ipv6_destination(ip)));
       }
     }
-    burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6);
+    burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
     open.filter([&](Lane lane) {
       const PeerIndex peer = burst.found[lane];
       if (peer == kNoPeer) return true;
@@ -150,11 +154,8 @@ void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
   publish::Neighbour& neighbour = burst.shared.neighbours[endpoint.first_hop];
   MacAddress mac;
   sending.neighbour_known = neighbour.mac(mac);
-  if (sending.neighbour_known) {
-    note_neighbour_used(neighbour, burst.now);
-  } else {
-    sending.next_hop = neighbour.address;
-  }
+  sending.first_hop = endpoint.first_hop;
+  if (sending.neighbour_known) note_neighbour_used(neighbour, burst.now);
   const publish::PortView& port = burst.snapshot->ports[tunnel.outside];
   // What the session thread will send by itself must be complete.
   const PortOffloads offloads =
@@ -220,15 +221,18 @@ void prepare(Burst& burst, size_t group, Sending& sending) noexcept {
          .counter = sending.counter,
          .data = packet.data,
          .length_bytes = text_bytes};
-  packet.push_back(static_cast<uint16_t>(text_bytes - inner_bytes + crypto::kAuthTagBytes));
-  packet.push_front(wireguard::kDataHeaderBytes);
+  uint8_t* message = packet.data - wireguard::kDataHeaderBytes;
+  const auto message_bytes = static_cast<uint16_t>(wireguard::kDataOverheadBytes + text_bytes);
   wireguard::write_data_header(
-      std::span<uint8_t, wireguard::kDataHeaderBytes>(packet.data, wireguard::kDataHeaderBytes),
+      std::span<uint8_t, wireguard::kDataHeaderBytes>(message, wireguard::kDataHeaderBytes),
       {.receiver_index = sending.keypair->remote_index, .counter = sending.counter});
+  sending.outer.write(message, message_bytes, ecn, burst.ipv4_id++);
+  packet.extend(static_cast<uint16_t>(wireguard::kDataHeaderBytes + sending.outer.header_bytes),
+                static_cast<uint16_t>(text_bytes - inner_bytes + crypto::kAuthTagBytes));
+  packet.offload_checksums = sending.outer.offloads_any();
   ++sending.counter;
-  sending.bytes += packet.length_bytes;
+  sending.bytes += message_bytes;
   sending.any_data |= inner_bytes != 0;
-  sending.outer.write(packet, ecn, burst.ipv4_id++);
   return true;
 }
 
@@ -288,24 +292,12 @@ void transmit_group(Burst& burst, size_t group, const Sending& sending) noexcept
     } else {
       // Sealed and counted already: the session thread sends it when the neighbour has answered.
       packet.pop_front(kEthernetBytes);
-      punt_neighbour(burst, lane, outer.port, sending.next_hop);
+      punt_neighbour(burst, lane, outer.port, burst.shared.neighbours[sending.first_hop].address);
     }
   }
 }
 
 }  // namespace
-
-bool may_forward(Burst& burst, Lane lane, uint16_t mtu_bytes) noexcept {
-  Packet& packet = burst.packets[lane];
-  if (ip_ttl(packet.data) <= 1) [[unlikely]] {
-    return drop_undeliverable(burst, lane, DropReason::TtlExceeded), false;
-  }
-  if (packet.length_bytes > mtu_bytes) [[unlikely]] {
-    return drop_undeliverable(burst, lane, DropReason::PacketTooBig), false;
-  }
-  decrement_ttl(packet.data);
-  return true;
-}
 
 void outbound(Burst& burst, Lanes& plain) noexcept {
   if (plain.empty()) return;
@@ -315,6 +307,7 @@ void outbound(Burst& burst, Lanes& plain) noexcept {
   for (const Lane lane : unowned) end_unowned(burst, lane);
   owned.filter(
       [&](Lane lane) { return may_forward(burst, lane, burst.tunnel_of(lane).mtu_bytes); });
+  burst.mark(Stage::Owners);
   send_to_peers(burst, owned);
 }
 
@@ -322,12 +315,17 @@ void send_to_peers(Burst& burst, const Lanes& lanes) noexcept {
   if (lanes.empty()) return;
   Sendings sendings;
   load_keypairs(burst, lanes, sendings);
+  burst.mark(Stage::Keypairs);
   for (size_t g = 0; g < burst.groups.count(); ++g) prepare(burst, g, sendings[g]);
+  burst.mark(Stage::Prepare);
   const size_t jobs = write_messages(burst, sendings);
+  burst.mark(Stage::Write);
   burst.aead.seal({burst.jobs.data(), jobs});
+  burst.mark(Stage::Seal);
   for (size_t g = 0; g < burst.groups.count(); ++g) {
     if (!burst.groups.lanes(g).empty()) transmit_group(burst, g, sendings[g]);
   }
+  burst.mark(Stage::Transmit);
 }
 
 }  // namespace turnpike::pipeline

@@ -33,14 +33,16 @@ struct OuterHeader {
   uint8_t header_bytes;            // of all three
   PortIndex port;
   bool v4;
-  PortOffloads offloads;
+  bool port_sums_ipv4;             // offloads
+  bool port_sums_udp;
 
   void prepare(const publish::PeerEndpoint& endpoint, const publish::TunnelView& tunnel,
                const publish::PortView& outside, const MacAddress& next_hop,
-               PortOffloads port_offloads) noexcept {
+               PortOffloads offloads) noexcept {
     v4 = endpoint.remote.address.is_v4();
     port = tunnel.outside;
-    offloads = port_offloads;
+    port_sums_ipv4 = offloads.ipv4_checksum;
+    port_sums_udp = offloads.udp_checksum;
     const uint16_t ip_bytes = v4 ? kIpv4Bytes : kIpv6Bytes;
     header_bytes = static_cast<uint8_t>(kEthernetBytes + ip_bytes + kUdpBytes);
     const size_t overhead = ip_bytes + kUdpBytes + wireguard::kDataOverheadBytes;
@@ -60,39 +62,43 @@ struct OuterHeader {
     pseudo_sum = sum_pseudo_header(ip, 0);
   }
 
-  // In front of `packet`, whose data is the message. The UDP checksum waits for finish(): it covers what is
-  // not sealed yet.
-  void write(Packet& packet, Ecn ecn, uint16_t ipv4_id) const noexcept {
-    const uint16_t udp_bytes = static_cast<uint16_t>(packet.length_bytes + kUdpBytes);
-    packet.push_front(header_bytes);
-    uint8_t* ip = packet.data + kEthernetBytes;
+  // In front of the message of `message_bytes`. The UDP checksum is its pseudo-header's sum, which the port
+  // completes, or else finish() replaces: it covers what is not sealed yet.
+  void write(uint8_t* message, uint16_t message_bytes, Ecn ecn, uint16_t ipv4_id) const noexcept {
+    const auto udp_bytes = static_cast<uint16_t>(message_bytes + kUdpBytes);
+    uint8_t* udp = message - kUdpBytes;
     if (v4) {
-      std::memcpy(packet.data, bytes, kEthernetBytes + kIpv4Bytes + kUdpBytes);
+      uint8_t* ip = udp - kIpv4Bytes;
+      std::memcpy(ip - kEthernetBytes, bytes, kEthernetBytes + kIpv4Bytes + kUdpBytes);
       const uint16_t total = byteswap16(static_cast<uint16_t>(udp_bytes + kIpv4Bytes));
       ip[1] = static_cast<uint8_t>(ecn);
       store_le16(ip + 2, total);
       store_le16(ip + 4, ipv4_id);
-      if (!offloads.ipv4_checksum) {
+      if (!port_sums_ipv4) {
         const uint64_t sum = ip_sum + total + ipv4_id + (uint64_t{ip[1]} << 8);
         store_le16(ip + 10, finish_checksum(sum));
       }
-      store_be16(ip + kIpv4Bytes + 4, udp_bytes);
     } else {
-      std::memcpy(packet.data, bytes, kEthernetBytes + kIpv6Bytes + kUdpBytes);
+      uint8_t* ip = udp - kIpv6Bytes;
+      std::memcpy(ip - kEthernetBytes, bytes, kEthernetBytes + kIpv6Bytes + kUdpBytes);
       ip[1] = static_cast<uint8_t>(static_cast<uint8_t>(ecn) << 4);
       store_be16(ip + 4, udp_bytes);
-      store_be16(ip + kIpv6Bytes + 4, udp_bytes);
     }
+    store_be16(udp + 4, udp_bytes);
+    store_le16(udp + 6, fold(pseudo_sum + byteswap16(udp_bytes)));
   }
 
-  // After sealing: UDP's checksum, or its pseudo-header's sum where the port adds the rest.
-  void finish(Packet& packet) const noexcept {
+  [[nodiscard]] bool offloads_any() const noexcept {
+    return port_sums_udp || (v4 && port_sums_ipv4);
+  }
+
+  // After sealing, where the port does not: the field holds the pseudo-header's sum already, so what is to
+  // be added is the datagram as it lies there.
+  void finish(const Packet& packet) const noexcept {
+    if (port_sums_udp) return;
     uint8_t* udp = packet.data + header_bytes - kUdpBytes;
-    const auto udp_bytes = static_cast<uint16_t>(packet.length_bytes - header_bytes + kUdpBytes);
-    const uint64_t sum = pseudo_sum + byteswap16(udp_bytes);
-    store_le16(udp + 6, offloads.udp_checksum ? fold(sum)
-                                              : finish_udp_checksum(sum + sum_words(udp, udp_bytes)));
-    packet.offload_checksums = offloads.udp_checksum || (v4 && offloads.ipv4_checksum);
+    const size_t udp_bytes = packet.length_bytes - header_bytes + kUdpBytes;
+    store_le16(udp + 6, finish_udp_checksum(sum_words(udp, udp_bytes)));
   }
 
  private:

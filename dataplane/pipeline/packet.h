@@ -44,6 +44,22 @@ struct Packet {
     length_bytes = static_cast<uint16_t>(length_bytes + bytes);
     tailroom_bytes = static_cast<uint16_t>(tailroom_bytes - bytes);
   }
+  // Both ends at once: for what is put around a packet in one go.
+  void extend(uint16_t front, uint16_t back) noexcept {
+    DCHECK(front <= headroom_bytes && back <= tailroom_bytes);
+    data -= front;
+    length_bytes = static_cast<uint16_t>(length_bytes + front + back);
+    headroom_bytes = static_cast<uint16_t>(headroom_bytes - front);
+    tailroom_bytes = static_cast<uint16_t>(tailroom_bytes - back);
+  }
+  // Likewise: `length` bytes from `front` on are left.
+  void narrow(uint16_t front, uint16_t length) noexcept {
+    DCHECK(front + length <= length_bytes);
+    tailroom_bytes = static_cast<uint16_t>(tailroom_bytes + length_bytes - front - length);
+    data += front;
+    headroom_bytes = static_cast<uint16_t>(headroom_bytes + front);
+    length_bytes = length;
+  }
   void truncate(uint16_t length) noexcept {
     DCHECK(length <= length_bytes);
     tailroom_bytes = static_cast<uint16_t>(tailroom_bytes + length_bytes - length);

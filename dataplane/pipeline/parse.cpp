@@ -12,6 +12,9 @@ using publish::NextHopKind;
 using publish::PortView;
 using publish::PuntKind;
 
+// Frames ahead whose first line is asked for.
+constexpr size_t kPrefetchAhead = 4;
+
 constexpr uint8_t kNeighbourSolicitation = 135;     // RFC 4861, 4.3
 constexpr size_t kNeighbourSolicitationBytes = 24;  // without options; the target is at 8
 
@@ -195,8 +198,11 @@ void parse(Burst& burst, size_t count, Lanes& plain, Lanes& messages) noexcept {
   const PortView& port = burst.snapshot->ports[burst.port];
   const uint64_t own_mac = mac_word(port.mac);
   burst.addresses.clear();
-  for (size_t i = 0; i < count; ++i) parse_frame(burst, static_cast<Lane>(i), own_mac);
-  burst.look_up(port.routes.v4, port.routes.v6);
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kPrefetchAhead < count) prefetch(burst.packets[i + kPrefetchAhead].data);
+    parse_frame(burst, static_cast<Lane>(i), own_mac);
+  }
+  burst.look_up(port.routes.v4, port.routes.v6, burst.found);
   const auto sort = [&](Lane lane) {
     const publish::NextHop* hop = Burst::next_hop(port.routes, burst.found[lane]);
     if (hop != nullptr && hop->kind == NextHopKind::Local) {

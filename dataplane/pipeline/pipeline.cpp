@@ -6,15 +6,16 @@
 
 namespace turnpike::pipeline {
 
-void Burst::look_up(lookup::RootV4 v4_root, lookup::RootV6 v6_root) noexcept {
-  PerLane<uint32_t> values;
+void Burst::look_up(lookup::RootV4 v4_root, lookup::RootV6 v6_root,
+                    PerLane<uint32_t>& values) const noexcept {
+  PerLane<uint32_t> found_now;
   if (const size_t count = addresses.v4_lanes.size(); count != 0) {
-    lookup::lookup_burst(v4_root, {addresses.v4.data(), count}, {values.data(), count});
-    for (size_t i = 0; i < count; ++i) found[addresses.v4_lanes[i]] = values[i];
+    lookup::lookup_burst(v4_root, {addresses.v4.data(), count}, {found_now.data(), count});
+    for (size_t i = 0; i < count; ++i) values[addresses.v4_lanes[i]] = found_now[i];
   }
   if (const size_t count = addresses.v6_lanes.size(); count != 0) {
-    lookup::lookup_burst(v6_root, {addresses.v6.data(), count}, {values.data(), count});
-    for (size_t i = 0; i < count; ++i) found[addresses.v6_lanes[i]] = values[i];
+    lookup::lookup_burst(v6_root, {addresses.v6.data(), count}, {found_now.data(), count});
+    for (size_t i = 0; i < count; ++i) values[addresses.v6_lanes[i]] = found_now[i];
   }
 }
 
@@ -69,10 +70,14 @@ void Pipeline::receive(const publish::Snapshot& snapshot, Instant now, PortIndex
 
   Lanes plain;
   Lanes messages;
+  if (burst.stages != nullptr) burst.stages->start();
   parse(burst, packets.size(), plain, messages);
+  burst.mark(Stage::Parse);
   outbound(burst, plain);
   inbound(burst, messages);
 }
+
+void Pipeline::measure(StageCycles* stages) noexcept { impl_->burst.stages = stages; }
 
 size_t Pipeline::injections_waiting() const noexcept {
   return std::min<size_t>(impl_->burst.door.inject.waiting(), kBurstMax);

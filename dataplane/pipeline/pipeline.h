@@ -21,6 +21,8 @@
 
 namespace turnpike::pipeline {
 
+struct StageCycles;
+
 struct Shared {
   publish::PeerSlots& peers;
   const lookup::ReceiverTable& receivers;
@@ -45,6 +47,9 @@ class Pipeline {
   // are finished.
   void inject(const publish::Snapshot& snapshot, Instant now, std::span<Packet> blanks,
               Output& output) noexcept;
+
+  // Adds up cycles by stage from now on, or no more (nullptr). For benchmarks.
+  void measure(StageCycles* stages) noexcept;
 
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;

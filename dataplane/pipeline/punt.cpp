@@ -1,5 +1,6 @@
-// What goes to the session thread, by copy. When the ring fills, what can wait gives way: copies that only
-// make an ICMP error first, packets next, and events, which nobody repeats, last.
+// What goes to the session thread, by copy. When the ring fills, what can wait gives way: pings and copies that
+// only make an ICMP error first, packets next, then handshakes, then what finds neighbours, and events of keys
+// last.
 #include <cstring>
 
 #include "dataplane/pipeline/burst.h"
@@ -10,19 +11,33 @@ namespace {
 using publish::PuntHeader;
 using publish::PuntKind;
 
-// How many slots must stay free for others when something of this kind goes in.
-[[nodiscard]] uint32_t slots_left_to_others(PuntKind kind, uint32_t slots) noexcept {
+// A frame with a solicitation or advertisement that nobody has forwarded (RFC 4861, 7.1), so that strangers
+// beyond the link cannot send one.
+[[nodiscard]] bool is_neighbour_discovery(Bytes frame) noexcept {
+  if (frame.size() <= kEthernetBytes + kIpv6Bytes) return false;
+  const uint8_t* ip = frame.data() + kEthernetBytes;
+  const uint8_t type = ip[kIpv6Bytes];
+  return ip_version(ip) == 6 && ip[6] == static_cast<uint8_t>(Protocol::Icmpv6) && ip[7] == 255 &&
+         (type == 135 || type == 136);
+}
+
+// How many slots must stay free for others when this goes in.
+[[nodiscard]] uint32_t slots_left_to_others(PuntKind kind, Bytes bytes, uint32_t slots) noexcept {
   switch (kind) {
     case PuntKind::KeypairConfirmed:
     case PuntKind::KeyAged:
     case PuntKind::KeyAgedReceiving:
-    case PuntKind::PeerRoamed:
       return 0;
-    // Without these no session is made and no neighbour found.
-    case PuntKind::Handshake:
+    // Only the link can send these; without them no next hop is found, and all sessions stand still.
     case PuntKind::Arp:
-    case PuntKind::PortIcmp:
       return slots / 16;
+    // Without these no session is made. Anybody can send handshakes, and a peer can say in every burst that it has
+    // moved.
+    case PuntKind::Handshake:
+    case PuntKind::PeerRoamed:
+      return slots / 8;
+    case PuntKind::PortIcmp:
+      return is_neighbour_discovery(bytes) ? slots / 16 : slots / 2;
     case PuntKind::TunnelLocal:
     case PuntKind::NeedsHandshake:
     case PuntKind::NeedsNeighbour:
@@ -36,7 +51,9 @@ using publish::PuntKind;
 [[nodiscard]] bool push(Burst& burst, const PuntHeader& header, Bytes bytes) noexcept {
   publish::PuntRing& ring = burst.door.punt;
   if (bytes.size() > ring.slot_bytes()) return false;
-  if (ring.waiting() + slots_left_to_others(header.kind, ring.slots()) >= ring.slots()) return false;
+  if (ring.waiting() + slots_left_to_others(header.kind, bytes, ring.slots()) >= ring.slots()) {
+    return false;
+  }
   publish::PuntRing::Slot* slot = ring.try_begin();
   if (slot == nullptr) return false;
   slot->header = header;

@@ -1,7 +1,8 @@
 // The retirement clock. Who unpublishes something stores the new pointer, then calls retire() and tags
 // the old object with what it returns; every reader reports, at the top of each burst or turn, the epoch
 // that it has seen; the object may be freed when passed(tag). (design: snapshots, epochs)
-//   Threads:   retire() and passed() on any thread; each EpochReader on its owner only.
+//   Threads:   retire() and passed() on any thread; each EpochReader on its owner only; add_reader()
+//              before any second thread uses the epoch.
 //   Bounds:    kMaxReaders readers; add_reader() beyond it is a bug.
 //   A reader that goes to sleep says offline(), or it holds up every retirement.
 #pragma once
@@ -25,7 +26,7 @@ class alignas(kCacheLine) EpochReader {
   // The top of a burst or turn: what was read from published pointers before is no longer used. An epoch
   // that is seen here (acquire, pairs with the increment in Epoch::retire()) brings with it every pointer
   // stored before it was advanced; and the last burst's reads are over before it is reported (release,
-  // pairs with the load in Epoch::passed()).
+  // pairs with the load in Epoch::passed()). A reader that is offline comes back as by online().
   void begin() noexcept;
   // Nothing published is used until online().
   void offline() noexcept { reported_.store(kOffline, std::memory_order_release); }
@@ -48,7 +49,7 @@ class alignas(kCacheLine) EpochReader {
 
 class Epoch {
  public:
-  // At start, before the reader's thread runs. The reader begins offline.
+  // At start. The reader begins offline.
   EpochReader& add_reader() noexcept {
     CHECK(reader_count_ < kMaxReaders);
     EpochReader& reader = readers_[reader_count_];
@@ -80,6 +81,9 @@ class Epoch {
 };
 
 inline void EpochReader::begin() noexcept {
+  // Our own line, so this costs a branch. While we are offline nothing waits for us: an object that was
+  // unpublished after the load below could be freed before our plain store is seen, and we would use it.
+  if (reported_.load(std::memory_order_relaxed) == kOffline) [[unlikely]] return online();
   reported_.store(epoch_->now_.load(std::memory_order_acquire), std::memory_order_release);
 }
 

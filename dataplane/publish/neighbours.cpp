@@ -24,7 +24,7 @@ NeighbourIndex NeighbourTable::insert(PortIndex port, const IpAddress& address) 
   entry.address = address;
   entry.mac_word.store(0, std::memory_order_relaxed);
   entry.last_used.store(0, std::memory_order_relaxed);
-  std::atomic<uint32_t>& head = buckets_[bucket(port, address)];
+  std::atomic<uint32_t>& head = buckets_[bucket(port, AddressWords::of(address))];
   entry.next.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);
   head.store(index, std::memory_order_release);  // pairs with the acquire in find()
   ++size_;
@@ -32,8 +32,9 @@ NeighbourIndex NeighbourTable::insert(PortIndex port, const IpAddress& address) 
 }
 
 void NeighbourTable::set_mac(NeighbourIndex index, const MacAddress& mac) noexcept {
-  uint64_t word = 1;
-  for (size_t i = 0; i < 6; ++i) word |= uint64_t{mac.bytes[i]} << (56 - 8 * i);
+  uint64_t word = 0;
+  std::memcpy(&word, mac.bytes.data(), mac.bytes.size());
+  word |= Neighbour::kMacKnown;
   entries_[index].mac_word.store(word, std::memory_order_relaxed);
 }
 
@@ -43,7 +44,7 @@ void NeighbourTable::clear_mac(NeighbourIndex index) noexcept {
 
 void NeighbourTable::remove(NeighbourIndex index) {
   Neighbour& entry = entries_[index];
-  std::atomic<uint32_t>* link = &buckets_[bucket(entry.port, entry.address)];
+  std::atomic<uint32_t>* link = &buckets_[bucket(entry.port, AddressWords::of(entry.address))];
   while (link->load(std::memory_order_relaxed) != index) {
     const uint32_t at = link->load(std::memory_order_relaxed);
     CHECK(at != kNoNeighbour);

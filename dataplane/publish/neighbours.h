@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -20,18 +21,39 @@ namespace turnpike::publish {
 
 inline constexpr uint32_t kMaxNeighbours = 8'192;
 
-struct Neighbour {
+// An address as the table looks at it: what a worker has in registers already, for each packet.
+struct AddressWords {
+  Family family;
+  uint64_t low;   // the first eight bytes as load_le64() reads them, of IPv4 the first four
+  uint64_t high;  // the others
+
+  static AddressWords of(const IpAddress& address) noexcept {
+    return {address.family, load_le64(&address.bytes[0]), load_le64(&address.bytes[8])};
+  }
+};
+
+// A line of its own: workers write `last_used`.
+struct alignas(kCacheLine) Neighbour {
   IpAddress address;        // set before publication
   PortIndex port = kNoPort;
   std::atomic<uint32_t> next{kNoNeighbour};  // in the bucket · session thread: writes · workers: read
-  // The MAC in the upper 48 bits, 1 in the lowest when it is known. session thread: writes · workers: read
+  // The MAC in the lower 48 bits, as load_le64() reads it from a frame, and kMacKnown. session thread:
+  // writes · workers: read
   std::atomic<uint64_t> mac_word{0};
   std::atomic<uint64_t> last_used{0};        // Instant · workers: write, relaxed · session thread: reads
 
+  [[nodiscard]] bool is(PortIndex on, const AddressWords& at) const noexcept {
+    const uint64_t differs =
+        (load_le64(&address.bytes[0]) ^ at.low) | (load_le64(&address.bytes[8]) ^ at.high);
+    return differs == 0 && port == on && address.family == at.family;
+  }
+
+  static constexpr uint64_t kMacKnown = uint64_t{1} << 48;
+
   [[nodiscard]] bool mac(MacAddress& out) const noexcept {
     const uint64_t word = mac_word.load(std::memory_order_relaxed);
-    if ((word & 1) == 0) return false;
-    for (size_t i = 0; i < 6; ++i) out.bytes[i] = static_cast<uint8_t>(word >> (56 - 8 * i));
+    if ((word & kMacKnown) == 0) return false;
+    std::memcpy(out.bytes.data(), &word, out.bytes.size());
     return true;
   }
 };
@@ -42,15 +64,22 @@ class NeighbourTable {
 
   // Workers and session thread, after begin().
   [[nodiscard]] NeighbourIndex find(PortIndex port, const IpAddress& address) const noexcept {
+    return find(port, AddressWords::of(address));
+  }
+  [[nodiscard]] NeighbourIndex find(PortIndex port, const AddressWords& address) const noexcept {
     // Acquire, both: pair with the release stores in insert() and remove().
     NeighbourIndex i = buckets_[bucket(port, address)].load(std::memory_order_acquire);
-    while (i != kNoNeighbour && !(entries_[i].port == port && entries_[i].address == address)) {
+    while (i != kNoNeighbour && !entries_[i].is(port, address)) {
       i = entries_[i].next.load(std::memory_order_acquire);
     }
     return i;
   }
-  [[nodiscard]] Neighbour& operator[](NeighbourIndex index) noexcept { return entries_[index]; }
+  [[nodiscard]] Neighbour& operator[](NeighbourIndex index) noexcept {
+    DCHECK(index < kMaxNeighbours);
+    return entries_[index];
+  }
   [[nodiscard]] const Neighbour& operator[](NeighbourIndex index) const noexcept {
+    DCHECK(index < kMaxNeighbours);
     return entries_[index];
   }
 
@@ -67,12 +96,12 @@ class NeighbourTable {
  private:
   static constexpr uint32_t kBuckets = 2 * kMaxNeighbours;
 
-  [[nodiscard]] uint32_t bucket(PortIndex port, const IpAddress& address) const noexcept {
+  [[nodiscard]] uint32_t bucket(PortIndex port, const AddressWords& address) const noexcept {
     // Multiply-shift over the words with a secret start: strangers choose inner destinations, so they
     // must not be able to aim at one bucket.
     uint64_t h = hash_key_ + port;
-    h = (h ^ load_le64(&address.bytes[0])) * 0x9e37'79b9'7f4a'7c15ULL;
-    h = ((h ^ (h >> 29)) ^ load_le64(&address.bytes[8])) * 0xbf58'476d'1ce4'e5b9ULL;
+    h = (h ^ address.low) * 0x9e37'79b9'7f4a'7c15ULL;
+    h = ((h ^ (h >> 29)) ^ address.high) * 0xbf58'476d'1ce4'e5b9ULL;
     return static_cast<uint32_t>((h ^ (h >> 32)) % kBuckets);
   }
 

@@ -1,6 +1,7 @@
 // What sending to a peer needs and what packets leave behind, outside the snapshot, in dense slots.
 //   Threads:   the session thread owns every slot: it sets the incarnation, installs keypairs and writes
-//              the endpoint. Workers read PeerSend, confirm keypairs by compare-and-swap, and store times and
+//              the endpoint. Workers read PeerSend, confirm keypairs by compare-and-swap, write the endpoint
+//              of a peer that roamed (the session thread then writes it too), and store times and
 //              sums in PeerActivity. Control reads both for people.
 //   Bounds:    a fixed number of slots; memory is touched when a slot is first used.
 #pragma once
@@ -8,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <thread>
 
 #include "dataplane/base/address.h"
 #include "dataplane/base/check.h"
@@ -30,7 +32,17 @@ struct PeerEndpoint {
   NeighbourIndex first_hop = kNoNeighbour;
 };
 
-// All that choosing how to send to a peer touches: one line, read by workers for each group of packets.
+// The two ends of a packet as a worker has them in registers: addresses as load_le64() reads them, of IPv4 the
+// first four bytes.
+struct PacketEnds {
+  Family family;
+  uint16_t remote_port;
+  uint64_t remote[2];
+  uint64_t local[2];
+};
+
+// All that choosing how to send to a peer touches: one line, read by workers for each group of packets;
+// and a second line that is read only while the endpoint changes.
 class alignas(kCacheLine) PeerSend {
  public:
   std::atomic<wireguard::Keypair*> current{nullptr};  // session thread: stores · workers: load, CAS
@@ -39,50 +51,105 @@ class alignas(kCacheLine) PeerSend {
   // each packet. Packets themselves are punted as long as there is no key.
   std::atomic<bool> handshake_requested{false};
 
-  // Session thread only. A sequence lock: readers that meet a write go round.
+  // Session thread: its word is the last one. Waits for a worker that is just writing.
   void set_endpoint(const PeerEndpoint& endpoint) noexcept {
-    const uint32_t version = version_.load(std::memory_order_relaxed);
-    version_.store(version + 1, std::memory_order_relaxed);
-    // Release, each: none is seen before the odd version (pairs with the acquire loads below).
-    for (size_t i = 0; i < 2; ++i) {
-      remote_[i].store(load_le64(&endpoint.remote.address.bytes[8 * i]), std::memory_order_release);
-      local_[i].store(load_le64(&endpoint.local.bytes[8 * i]), std::memory_order_release);
-    }
-    meta_.store(uint64_t{endpoint.first_hop} | uint64_t{endpoint.remote.port} << 32 |
-                    static_cast<uint64_t>(endpoint.remote.address.family) << 48,
-                std::memory_order_release);
-    version_.store(version + 2, std::memory_order_release);
+    // Acquire pairs with the release below: one writer after the other.
+    while (writing_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+    write(endpoint);
+    writing_.store(false, std::memory_order_release);
   }
-
-  // Any thread. A family of None: the peer has no endpoint.
-  [[nodiscard]] PeerEndpoint endpoint() const noexcept {
-    PeerEndpoint endpoint;
-    uint32_t before;
-    do {
-      before = version_.load(std::memory_order_acquire);
-      uint64_t remote[2], local[2];
-      for (size_t i = 0; i < 2; ++i) {
-        remote[i] = remote_[i].load(std::memory_order_acquire);
-        local[i] = local_[i].load(std::memory_order_acquire);
-      }
-      const uint64_t meta = meta_.load(std::memory_order_acquire);
-      std::memcpy(endpoint.remote.address.bytes.data(), remote, sizeof(remote));
-      std::memcpy(endpoint.local.bytes.data(), local, sizeof(local));
-      endpoint.remote.address.family = static_cast<Family>(meta >> 48 & 0xff);
-      endpoint.local.family = endpoint.remote.address.family;
-      endpoint.remote.port = static_cast<uint16_t>(meta >> 32);
-      endpoint.first_hop = static_cast<NeighbourIndex>(meta);
-    } while ((before & 1) != 0 || version_.load(std::memory_order_relaxed) != before);
-    return endpoint;
+  // Workers: the endpoint that authenticated data just came from, so that the answer goes there already. False,
+  // and nothing changes, while another thread writes; the session thread is told anyway.
+  bool try_follow(const PeerEndpoint& endpoint) noexcept {
+    if (writing_.exchange(true, std::memory_order_acquire)) return false;
+    write(endpoint);
+    writing_.store(false, std::memory_order_release);
+    return true;
   }
 
  private:
+  // A sequence lock over two copies: the second one is whole while the first is being written, and the other
+  // way round, so that no reader ever waits for a writer that the kernel stopped in the middle.
+  void write(const PeerEndpoint& endpoint) noexcept {
+    const uint32_t version = version_.load(std::memory_order_relaxed);  // even
+    // Readers that see this even version use the first copy; those that still see the odd one before it
+    // and read words of this write find the version changed (write() releases each word after it).
+    second_.write(endpoint);
+    version_.store(version + 1, std::memory_order_release);  // with it, the second copy is whole
+    first_.write(endpoint);
+    version_.store(version + 2, std::memory_order_release);  // with it, the first copy is whole
+  }
+
+ public:
+  // Any thread. A family of None: the peer has no endpoint. Goes round only when a write went on meanwhile.
+  [[nodiscard]] PeerEndpoint endpoint() const noexcept {
+    for (;;) {
+      // Acquire pairs with the releases of the version above: the copy that it names is whole.
+      const uint32_t before = version_.load(std::memory_order_acquire);
+      const PeerEndpoint endpoint = (before & 1) == 0 ? first_.read() : second_.read();
+      // A word of a later write brings the version before that write with it, so that this load sees it.
+      if (version_.load(std::memory_order_relaxed) == before) return endpoint;
+    }
+  }
+
+  // Any thread. Whether the endpoint is these two ends, without making it a value first. A reader that meets a
+  // write says no; it asks endpoint() then.
+  [[nodiscard]] bool is_at(const PacketEnds& ends) const noexcept {
+    const uint32_t before = version_.load(std::memory_order_acquire);
+    // Acquire, each, as in Copy::read().
+    uint64_t differs = 0;
+    for (size_t i = 0; i < 2; ++i) {
+      differs |= first_.remote[i].load(std::memory_order_acquire) ^ ends.remote[i];
+      differs |= first_.local[i].load(std::memory_order_acquire) ^ ends.local[i];
+    }
+    const auto family = static_cast<uint64_t>(ends.family);
+    differs |= (first_.meta.load(std::memory_order_acquire) >> 32) ^
+               (uint64_t{ends.remote_port} | family << 16 | family << 24);
+    return differs == 0 && (before & 1) == 0 && version_.load(std::memory_order_relaxed) == before;
+  }
+
+ private:
+  struct Copy {
+    // Family of the local address and of the remote one, remote port, first hop plus one: all zero is "no
+    // endpoint, no neighbour".
+    std::atomic<uint64_t> meta{0};
+    std::atomic<uint64_t> remote[2] = {};
+    std::atomic<uint64_t> local[2] = {};
+
+    // Release, each: who sees the word sees the version that was stored before it.
+    void write(const PeerEndpoint& endpoint) noexcept {
+      for (size_t i = 0; i < 2; ++i) {
+        remote[i].store(load_le64(&endpoint.remote.address.bytes[8 * i]), std::memory_order_release);
+        local[i].store(load_le64(&endpoint.local.bytes[8 * i]), std::memory_order_release);
+      }
+      meta.store(uint64_t{endpoint.first_hop + 1} | uint64_t{endpoint.remote.port} << 32 |
+                     static_cast<uint64_t>(endpoint.remote.address.family) << 48 |
+                     static_cast<uint64_t>(endpoint.local.family) << 56,
+                 std::memory_order_release);
+    }
+    // Acquire, each: pairs with write(), and keeps the caller's second load of the version behind it.
+    [[nodiscard]] PeerEndpoint read() const noexcept {
+      PeerEndpoint endpoint;
+      for (size_t i = 0; i < 2; ++i) {
+        store_unaligned(&endpoint.remote.address.bytes[8 * i],
+                        remote[i].load(std::memory_order_acquire));
+        store_unaligned(&endpoint.local.bytes[8 * i], local[i].load(std::memory_order_acquire));
+      }
+      const uint64_t word = meta.load(std::memory_order_acquire);
+      endpoint.first_hop = static_cast<NeighbourIndex>(word) - 1;
+      endpoint.remote.port = static_cast<uint16_t>(word >> 32);
+      endpoint.remote.address.family = static_cast<Family>(word >> 48 & 0xff);
+      endpoint.local.family = static_cast<Family>(word >> 56);
+      return endpoint;
+    }
+  };
+
+  std::atomic<bool> writing_{false};
   std::atomic<uint32_t> version_{0};
-  std::atomic<uint64_t> meta_{uint64_t{kNoNeighbour}};
-  std::atomic<uint64_t> remote_[2] = {};
-  std::atomic<uint64_t> local_[2] = {};
+  Copy first_;
+  alignas(kCacheLine) Copy second_;
 };
-static_assert(sizeof(PeerSend) == kCacheLine);
+static_assert(sizeof(PeerSend) == 2 * kCacheLine);
 
 // What packets leave behind, read lazily by the timers and by `show`. Times are Instants, 0 is never;
 // they survive a rekey. workers: write, relaxed · session thread, control: read
@@ -100,7 +167,7 @@ struct alignas(kCacheLine) PeerActivity {
 };
 static_assert(sizeof(PeerActivity) == kCacheLine);
 
-struct alignas(2 * kCacheLine) PeerSlot {
+struct alignas(kCacheLine) PeerSlot {
   PeerSend send;
   PeerActivity activity;
 };
@@ -110,8 +177,7 @@ class PeerSlots {
   // `capacity` slots of memory from `pages`; CHECKs valid() before use.
   PeerSlots(PageSource& pages, uint32_t capacity) noexcept
       : pages_(pages), capacity_(capacity), slots_(static_cast<PeerSlot*>(pages.allocate(bytes()))) {
-    // Zeroed pages are slots in their initial state but for the endpoint's neighbour, which is not read
-    // while the family is None; so nothing is touched here.
+    // Zeroed pages are slots in their initial state, so nothing is touched here.
   }
   ~PeerSlots() {
     if (slots_ != nullptr) pages_.release(slots_, bytes());

@@ -6,6 +6,7 @@
 //              drops and counts.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstdint>
@@ -32,12 +33,19 @@ class SlotRing {
     }
   };
 
-  SlotRing(PageSource& pages, uint32_t slots, uint32_t slot_bytes) noexcept
+  // `start`: the first position; tests start short of the wrap.
+  SlotRing(PageSource& pages, uint32_t slots, uint32_t slot_bytes, uint32_t start = 0) noexcept
       : pages_(pages),
         slots_(slots),
         slot_bytes_(slot_bytes),
         stride_((sizeof(Slot) + slot_bytes + kCacheLine - 1) / kCacheLine * kCacheLine),
-        memory_(static_cast<uint8_t*>(pages.allocate(stride_ * slots))) {
+        memory_(static_cast<uint8_t*>(pages.allocate(stride_ * slots))),
+        tail_(start),
+        head_seen_(start),
+        published_(start),
+        taken_(start),
+        published_seen_(start),
+        head_(start) {
     CHECK(std::has_single_bit(slots));
   }
   ~SlotRing() {
@@ -61,6 +69,7 @@ class SlotRing {
     return slot(tail_);
   }
   void commit() noexcept {
+    DCHECK(tail_ - head_seen_ < slots_);  // try_begin() gave a slot
     ++tail_;
     published_.store(tail_, std::memory_order_release);  // pairs with the acquire in front()
   }
@@ -74,13 +83,17 @@ class SlotRing {
     return slot(taken_);
   }
   void pop() noexcept {
+    DCHECK(taken_ != published_seen_);  // front() gave a slot
     ++taken_;
-    head_.store(taken_, std::memory_order_release);
+    head_.store(taken_, std::memory_order_release);  // pairs with the acquires in try_begin(), waiting()
   }
 
-  // Any thread, about now.
+  // Any thread, about now; never above slots().
   [[nodiscard]] uint32_t waiting() const noexcept {
-    return published_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed);
+    // The head first, and by acquire: what is published then is at or after it, so the difference is never
+    // negative. It can be too large, when the ring moves on between the loads.
+    const uint32_t head = head_.load(std::memory_order_acquire);
+    return std::min(published_.load(std::memory_order_relaxed) - head, slots_);
   }
 
  private:
@@ -95,13 +108,13 @@ class SlotRing {
   uint8_t* memory_;
 
   // producer: writes
-  alignas(kCacheLine) uint32_t tail_ = 0;
-  uint32_t head_seen_ = 0;
-  alignas(kCacheLine) std::atomic<uint32_t> published_{0};  // consumer: reads
+  alignas(kCacheLine) uint32_t tail_;
+  uint32_t head_seen_;
+  alignas(kCacheLine) std::atomic<uint32_t> published_;  // consumer: reads
   // consumer: writes
-  alignas(kCacheLine) uint32_t taken_ = 0;
-  uint32_t published_seen_ = 0;
-  alignas(kCacheLine) std::atomic<uint32_t> head_{0};  // producer: reads
+  alignas(kCacheLine) uint32_t taken_;
+  uint32_t published_seen_;
+  alignas(kCacheLine) std::atomic<uint32_t> head_;  // producer: reads
 };
 
 }  // namespace turnpike::publish

@@ -60,8 +60,9 @@ struct alignas(2 * kCacheLine) Keypair {
   // expects to find in the peer's slot. session thread: writes · workers: read
   std::atomic<Keypair*> replaces{nullptr};
 
-  // Line 2 and on.
-  alignas(kCacheLine) ReplayWindow window;
+  // Its head, the highest counter, is the end of line 1; the bitmap is line 2 and on, of which a packet touches
+  // one.
+  ReplayWindow window;
 
   Keypair() = default;
   Keypair(const Keypair&) = delete;
@@ -76,7 +77,7 @@ struct alignas(2 * kCacheLine) Keypair {
   }
 };
 static_assert(offsetof(Keypair, receiving_key) == kCacheLine);
-static_assert(offsetof(Keypair, window) == 2 * kCacheLine);
+static_assert(offsetof(Keypair, window) == 2 * kCacheLine - sizeof(uint64_t));
 
 // `count` nonces from `first`; fewer than were asked for, also none, near the key's end of life.
 struct NonceRange {

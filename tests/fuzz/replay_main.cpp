@@ -2,14 +2,11 @@
 // over seeded mutations of it.
 //   usage: fuzz-NAME CORPUS-DIRECTORY
 //   TURNPIKE_FUZZ_RUNS: mutations, 20,000 unless told; TURNPIKE_FUZZ_SEED: replays a run.
-// A corpus file whose name ends in .hex holds hexadecimal digits, white space and comments from '#'
-// to the end of the line; any other file is taken as it is. When the target dies, its input is
-// printed.
+// When the target dies, its input is printed.
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -17,10 +14,7 @@
 #include <fstream>
 #include <iterator>
 #include <random>
-#include <string>
 #include <vector>
-
-#include "dataplane/base/text.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
@@ -56,21 +50,7 @@ void run(const Input& input) {
 
 Input read_corpus_file(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
-  const std::string content((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  if (path.extension() != ".hex") return {content.begin(), content.end()};
-  std::string digits;
-  bool comment = false;
-  for (const char c : content) {
-    if (c == '#') comment = true;
-    if (c == '\n') comment = false;
-    if (!comment && std::isspace(static_cast<unsigned char>(c)) == 0) digits.push_back(c);
-  }
-  Input bytes(digits.size() / 2);
-  if (!turnpike::base::from_hex(digits, bytes)) {
-    std::fprintf(stderr, "%s: not hexadecimal\n", path.c_str());
-    std::exit(1);
-  }
-  return bytes;
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
 uint64_t from_environment(const char* name, uint64_t otherwise) {

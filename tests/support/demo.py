@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 import time
+import unittest
 
 import requirements
 import scenario
@@ -116,6 +117,9 @@ def main(argv: list[str]) -> int:
     except (requirements.Missing, Failed) as error:
         print(f"scripts/demo: {error}", file=sys.stderr)
         return 1
+    except unittest.SkipTest as error:  # scripts/test --allow-skip
+        print(f"scripts/demo: skipped: {error}", file=sys.stderr)
+        return 77
     except Interrupted as error:
         print(f"\nscripts/demo: {error}: stopped and cleaned up", file=sys.stderr)
         return 130

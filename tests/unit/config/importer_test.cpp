@@ -98,8 +98,8 @@ TEST(Importer, NamesEveryMistakeWithItsPlace) {
       "[Peer]\n"                                 // 6
       "PublicKey = abc\n"                        // 7
       "AllowedIPs = 10.8.0.2/32, 10.8.0.3/33\n"  // 8
-      "[Other]\n"
-      "[Peer]\n";  // 9
+      "[Other]\n"                                // 9
+      "[Peer]\n";                                // 10
   const auto imported = import_wg(text, "wg0.conf", {});
   ASSERT_FALSE(imported.has_value());
   EXPECT_EQ(texts(imported.error()),

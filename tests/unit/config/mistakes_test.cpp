@@ -507,6 +507,13 @@ TEST(Warnings, NameWhatIsProbablyNotMeant) {
                                        "iface=lan0\n    addresses: [192.0.3.1/16]\n")),
             std::vector<std::string>{"gw.yaml:7:17: ports[1].addresses: 192.0.0.0/16 overlaps "
                                      "192.0.2.0/24 of port 'outside' at line 4, column 17"});
+  EXPECT_EQ(
+      test::warnings_of(replaced(
+          replaced(small_config(), ", \"2001:db8::1/64\"", ""),
+          "      - public_key: " + key_text(3),
+          "      - endpoint: \"[2001:db8::7]:51820\"\n        public_key: " + key_text(3))),
+      std::vector<std::string>{"gw.yaml:17:9: tunnels[0].peers[1].endpoint: [2001:db8::7]:51820 "
+                               "cannot be called: port 'outside' has no IPv6 address"});
 }
 
 }  // namespace

@@ -145,6 +145,18 @@ TEST_F(GatewayTest, RoutesTellLocalOnLinkRoutedAndUnroutableApart) {
   EXPECT_EQ(kind("198.51.100.1").source, *parse_ip("192.0.2.1"));
 }
 
+TEST_F(GatewayTest, ATunnelThatGoesIsForgottenAfterItsPeers) {
+  session.posted.clear();
+  config::Config after = two_peers();
+  after.tunnels.clear();
+  apply(two_peers(), after);
+  settle();
+  ASSERT_EQ(session.posted.size(), 3u);
+  EXPECT_TRUE(std::holds_alternative<RemovePeer>(session.posted[0]));
+  EXPECT_TRUE(std::holds_alternative<RemovePeer>(session.posted[1]));
+  EXPECT_TRUE(std::holds_alternative<RemoveTunnel>(session.posted[2]));
+}
+
 TEST_F(GatewayTest, WorkersSeeANewPeerOnlyWhenTheSessionThreadKnowsIt) {
   config::Config after = two_peers();
   after.tunnels[0].peers.push_back(peer("carol", 3, {"10.8.0.4/32"}));

@@ -157,16 +157,16 @@ class Gateway {
     if (keypair == nullptr || keypair->local_index != index) return false;
     if (now.instant - keypair->created_at >= wireguard::kRejectAfterTime) return false;
     publish::PeerSlot& slot = slots[keypair->peer.index];
-    if (!keypair->confirmed.load()) {
+    if (keypair->role == wireguard::Role::Responder && !keypair->confirmed.exchange(true)) {
       wireguard::Keypair* expected = keypair->replaces.load();
-      if (slot.send.current.compare_exchange_strong(expected, keypair)) {
-        keypair->confirmed.store(true);
-        if (!lose_events) {
-          punt({.kind = publish::PuntKind::KeypairConfirmed,
-                .tunnel = keypair->tunnel,
-                .peer = keypair->peer,
-                .local_index = index});
-        }
+      (void)slot.send.current.compare_exchange_strong(expected, keypair);
+      if (lose_events) {
+        keypair->confirmed.store(false);  // a full ring
+      } else {
+        punt({.kind = publish::PuntKind::KeypairConfirmed,
+              .tunnel = keypair->tunnel,
+              .peer = keypair->peer,
+              .local_index = index});
       }
     }
     slot.activity.last_received.store(now.instant.nanoseconds);

@@ -229,6 +229,105 @@ TEST(HeldPackets, ComeOutInOrderAndTheOldestGiveWay) {
   }
 }
 
+TEST(HeldPackets, DoNotWaitForAHandshakeThatNobodyCanMake) {
+  World world(14);
+  world.filter = [](bool, const EthernetView&) { return false; };
+  world.send(world.a, "x");
+  world.run_for(1s);
+  ASSERT_EQ(world.a.session->held_packets(), 1u);
+  world.a.session->set_tunnel(0, PrivateKey{});
+  world.run_for(1s);
+  EXPECT_EQ(world.a.session->held_packets(), 0u);
+  EXPECT_EQ(world.a.drops(DropReason::HeldExpired), 1u);
+  world.send(world.a, "y");
+  world.run_for(1s);
+  EXPECT_EQ(world.a.drops(DropReason::NoEndpoint), 1u);
+  EXPECT_FALSE(world.a.session->status(0)->handshake_in_flight);
+  // With the key back all is as before.
+  world.filter = nullptr;
+  world.a.session->set_tunnel(0, world.a.key);
+  world.run_for(7s);
+  world.send(world.a, "z");
+  world.run_for(7s);
+  EXPECT_EQ(world.at_b.back(), "z");
+}
+
+TEST(LossyLink, HealsAndLosesNoSessionForGood) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    World world(seed, {.b_knows_a = true});
+    std::mt19937_64 random(seed);
+    world.filter = [&](bool, const EthernetView&) { return random() % 3 != 0; };
+    for (int second = 0; second < 600; ++second) {
+      world.data_lost = random() % 3 == 0;
+      if (random() % 2 == 0) world.send(world.a, "a");
+      if (random() % 4 == 0) world.send(world.b, "b");
+      world.run_for(1s, 250ms);
+      ASSERT_LE(world.a.session->keypairs_in_use(), 3u);
+      ASSERT_LE(world.b.session->keypairs_in_use(), 3u);
+    }
+    world.filter = nullptr;
+    world.data_lost = false;
+    world.run_for(20s, 250ms);
+    world.at_a.clear();
+    world.at_b.clear();
+    world.send(world.a, "healed");
+    world.send(world.b, "healed");
+    world.run_for(20s, 250ms);
+    EXPECT_EQ(std::ranges::count(world.at_a, "healed"), 1);
+    EXPECT_EQ(std::ranges::count(world.at_b, "healed"), 1);
+    EXPECT_EQ(world.a.session->held_packets() + world.b.session->held_packets(), 0u);
+  }
+}
+
+TEST(Timers, EraseTheKeysOfASessionThatNobodyRenews) {
+  World world(15);
+  world.send(world.a, "x");
+  world.settle();
+  ASSERT_GT(world.a.session->keypairs_in_use(), 0u);
+  world.filter = [](bool, const EthernetView&) { return false; };
+  world.data_lost = true;
+  world.run_for(wireguard::kKeyErasureTime - 10s, 1s);
+  EXPECT_GT(world.a.session->keypairs_in_use(), 0u);
+  world.run_for(20s, 1s);
+  EXPECT_EQ(world.a.session->keypairs_in_use(), 0u);
+  EXPECT_EQ(world.b.session->keypairs_in_use(), 0u);
+  EXPECT_FALSE(world.can_send(world.a));
+}
+
+TEST(Timers, AnswerDataByAPassiveKeepaliveOnceAndAskWhenThePeerIsSilent) {
+  World world(16);
+  world.send(world.a, "x");
+  world.run_for(1s);
+  world.at_a.clear();
+  world.run_for(wireguard::kKeepaliveTimeout + 1s);
+  EXPECT_EQ(world.at_a, std::vector<std::string>{""});  // and no keepalive for a keepalive
+  world.run_for(60s, 100ms);
+  EXPECT_EQ(world.at_a.size(), 1u);
+  world.handshakes.clear();
+  world.data_lost = true;
+  world.send(world.a, "into the void");
+  world.run_for(wireguard::kNewHandshakeAfterSilence - 100ms);
+  EXPECT_EQ(count(world, true, kInitiation), 0u);
+  world.run_for(1s);
+  EXPECT_EQ(count(world, true, kInitiation), 1u);
+}
+
+TEST(Timers, SendAPersistentKeepaliveOnlyWhenNothingElseWentEitherWay) {
+  World world(17, {.a_keepalive = 25});
+  world.run_for(1s);
+  world.at_b.clear();
+  world.run_for(51s, 50ms);
+  EXPECT_EQ(world.at_b.size(), 2u);
+  world.at_b.clear();
+  for (int i = 0; i < 50; ++i) {  // up to the first rekey, whose keepalive is another matter
+    world.send(world.b, "busy");
+    world.send(world.a, "busy");
+    world.run_for(1s, 50ms);
+  }
+  EXPECT_EQ(std::ranges::count(world.at_b, ""), 0);
+}
+
 TEST(RemovedPeer, GivesEverythingBackOnceEveryReaderHasPassed) {
   World world(11);
   publish::EpochReader& worker = world.a.epoch.add_reader();

@@ -180,19 +180,20 @@ TEST_F(Plan, RemovesATunnelWithItsPeersAndKeepsOthersApart) {
   EXPECT_EQ(state_.prefix_count(), 1u);
 }
 
-TEST_F(Plan, TakesFromWhoeverOwnsWhereTheTunnelSaysMove) {
+TEST_F(Plan, TakesFromWhoeverOwnsWhereTheTunnelSaysMoveAndTheTransactionFollows) {
   Edit policy = add_tunnel("wg0", ConflictPolicy::Move);
   policy.op = Op::TunnelSet;
   commit({policy});
-  commit({claim("c", {"10.0.0.1/32"}), replace("b", {"10.1.0.0/16", "fd00::/64"})});
+  EXPECT_EQ(refuse({claim("c", {"10.0.0.1/32"})}), "0 owned_by_another 10.0.0.1/32 a c\n");
+  commit({claim("c", {"10.0.0.1/32"}), replace("b", {"10.1.0.0/16", "fd00::/64"})}, true);
   EXPECT_EQ(owner("10.0.0.1/32"), "c");
   EXPECT_EQ(owner("10.1.0.0/16"), "b");
   EXPECT_EQ(owner("fd00::/64"), "b");
   EXPECT_EQ(owner("10.0.0.2/32"), "");
   // Of two takers the later one wins, as it would line by line; also when the earlier one was the owner.
-  commit({replace("a", {"10.7.0.0/16"}), replace("b", {"10.7.0.0/16"})});
+  commit({replace("a", {"10.7.0.0/16"}), replace("b", {"10.7.0.0/16"})}, true);
   EXPECT_EQ(owner("10.7.0.0/16"), "b");
-  commit({replace("b", {"10.7.0.0/16"}), replace("a", {"10.7.0.0/16"})});
+  commit({replace("b", {"10.7.0.0/16"}), replace("a", {"10.7.0.0/16"})}, true);
   EXPECT_EQ(owner("10.7.0.0/16"), "a");
   // What one gives it must still have.
   EXPECT_EQ(refuse({release("a", {"10.0.0.1/32"})}), "0 not_owned 10.0.0.1/32 c a\n");

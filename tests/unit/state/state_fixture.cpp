@@ -55,9 +55,9 @@ std::string text(const Refusal& refusal) {
   return all;
 }
 
-Change StateTest::commit(std::vector<Edit> edits) {
+Change StateTest::commit(std::vector<Edit> edits, bool follow_policy) {
   const std::string before = dump(state_);
-  auto change = plan(state_, {.edits = std::move(edits)});
+  auto change = plan(state_, {.follow_policy = follow_policy, .edits = std::move(edits)});
   if (!change) {
     ADD_FAILURE() << text(change.error());
     return {};

@@ -71,7 +71,7 @@ class StateTest : public testing::Test {
  protected:
   StateTest() { commit({add_tunnel("wg0")}); }
   // Expects success; checks that the way back leads back.
-  Change commit(std::vector<Edit> edits);
+  Change commit(std::vector<Edit> edits, bool follow_policy = false);
   // Expects a refusal without a trace, and gives its text.
   std::string refuse(std::vector<Edit> edits);
   [[nodiscard]] std::string owner(const char* prefix) const;

@@ -1,0 +1,94 @@
+#include "control/api/answers.h"
+
+#include <nlohmann/json.hpp>
+
+namespace turnpike::api {
+namespace {
+
+using nlohmann::json;
+
+const char* title(unsigned status) {
+  switch (status) {
+    case 400: return "Bad request";
+    case 403: return "Forbidden";
+    case 404: return "Not found";
+    case 405: return "Method not allowed";
+    case 409: return "Conflict";
+    case 412: return "Precondition failed";
+    case 413: return "Payload too large";
+    case 415: return "Unsupported media type";
+    default: return "Internal error";
+  }
+}
+
+json problem_tree(unsigned status, const std::string& detail) {
+  return {{"type", "about:blank"}, {"title", title(status)}, {"status", status}, {"detail", detail}};
+}
+
+Response finish(unsigned status, const json& tree) {
+  Response response{.status = status};
+  response.content_type = status < 400 ? "application/json" : "application/problem+json";
+  // Names are not always UTF-8; the answer always is.
+  response.body = tree.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return response;
+}
+
+json text_or_null(const std::string& text) { return text.empty() ? json() : json(text); }
+
+Response of_refusal(const state::Refusal& refusal) {
+  const unsigned status = refusal.is_stale() ? 412 : 409;
+  std::string detail = state::describe(refusal.conflicts.front());
+  if (refusal.conflicts.size() > 1) {
+    detail += ", and " + std::to_string(refusal.conflicts.size() - 1) + " more";
+  }
+  json tree = problem_tree(status, detail);
+  tree["committed"] = false;
+  tree["generation"] = refusal.generation;
+  json& conflicts = tree["conflicts"] = json::array();
+  for (const state::Conflict& c : refusal.conflicts) {
+    conflicts.push_back({{"edit", c.edit},
+                         {"prefix", c.prefix ? json(to_string(*c.prefix)) : json()},
+                         {"kind", state::to_string(c.kind)},
+                         {"owner", text_or_null(c.owner)},
+                         {"peer", text_or_null(c.peer)},
+                         {"tunnel", text_or_null(c.tunnel)},
+                         {"text", state::describe(c)}});
+  }
+  return finish(status, tree);
+}
+
+}  // namespace
+
+Response answer_of(const CommitAnswer& answer, bool dry_run) {
+  if (const auto* refusal = std::get_if<state::Refusal>(&answer)) return of_refusal(*refusal);
+  if (const auto* failure = std::get_if<CommitFailure>(&answer)) {
+    json tree = problem_tree(500, failure->what);
+    tree["committed"] = false;
+    return finish(500, tree);
+  }
+  const auto& committed = std::get<Committed>(answer);
+  json tree{{"committed", !dry_run},
+            {"changed", committed.changed},
+            {"visible", !dry_run && committed.visible},
+            {"generation", committed.generation},
+            {"warnings", committed.warnings}};
+  if (dry_run) tree["dry_run"] = true;
+  if (!committed.late_lcores.empty()) tree["late_workers"] = committed.late_lcores;
+  Response response = finish(200, tree);
+  response.generation = committed.generation;
+  return response;
+}
+
+Response answer_of(const std::vector<Mistake>& mistakes) {
+  json tree = problem_tree(400, mistakes.front().place + ": " + mistakes.front().what);
+  tree["committed"] = false;
+  json& list = tree["mistakes"] = json::array();
+  for (const Mistake& m : mistakes) list.push_back({{"place", m.place}, {"what", m.what}});
+  return finish(400, tree);
+}
+
+Response problem(unsigned status, const std::string& detail) {
+  return finish(status, problem_tree(status, detail));
+}
+
+}  // namespace turnpike::api

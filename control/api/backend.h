@@ -1,0 +1,106 @@
+// What the API needs of the daemon. The daemon implements it, tests fake it over a state of their own.
+//   Threads: control thread only, both ways.
+//   Cost:    every function but commit() is called between two slices of an answer, so each takes
+//            microseconds; the *_status() of one object take constant time.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "control/state/refusal.h"
+#include "control/state/state.h"
+#include "control/state/transaction.h"
+#include "dataplane/base/result.h"
+#include "dataplane/base/time.h"
+
+namespace turnpike::api {
+
+struct PeerStatus {
+  Endpoint endpoint;         // where it was heard last; none: show the configured one
+  WallTime last_handshake;   // zero: never
+  uint64_t rx_bytes = 0;
+  uint64_t tx_bytes = 0;
+};
+
+struct TunnelStatus {
+  std::string outside;  // ports
+  std::string inside;
+  uint16_t mtu = 0;
+  std::vector<InterfaceAddress> addresses;
+};
+
+struct PortStatus {
+  std::string name;
+  bool up = false;
+  MacAddress mac;
+  uint64_t rx_packets = 0;
+  uint64_t tx_packets = 0;
+  uint64_t missed = 0;
+  uint64_t no_mbuf = 0;
+};
+
+struct WorkerStatus {
+  uint32_t lcore = 0;
+  Generation generation = 0;       // of the newest commit that it has acknowledged
+  double busy = 0;                 // share of turns with work, 0 to 1
+  double cycles_per_packet = 0;
+};
+
+struct DropCount {
+  std::string reason;
+  uint64_t count = 0;
+};
+
+// Who asks, by the socket's credentials; for access, history and log.
+struct Caller {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  pid_t pid = 0;
+};
+
+struct CommitOptions {
+  Caller caller;
+  bool dry_run = false;
+  std::optional<Duration> confirm;  // undo unless confirmed within it
+};
+
+struct Committed {
+  Generation generation = 0;         // of a dry run, and when nothing changed: the present one
+  bool changed = true;               // false: all was so already, there is no new generation
+  bool visible = true;               // every worker has it
+  std::vector<uint32_t> late_lcores;  // those that do not
+  std::vector<std::string> warnings;
+};
+
+// A failure that is not the transaction's: no memory, the store cannot be written. Nothing has changed.
+struct CommitFailure {
+  std::string what;
+};
+
+using CommitAnswer = std::variant<Committed, state::Refusal, CommitFailure>;
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  [[nodiscard]] virtual const state::State& state() const = 0;
+  [[nodiscard]] virtual PeerStatus peer_status(PeerId peer) const = 0;
+  [[nodiscard]] virtual TunnelStatus tunnel_status(TunnelIndex tunnel) const = 0;
+  [[nodiscard]] virtual std::vector<PortStatus> ports() const = 0;
+  [[nodiscard]] virtual std::vector<WorkerStatus> workers() const = 0;
+  [[nodiscard]] virtual std::vector<DropCount> drops() const = 0;
+
+  // Judges at once, against state() as it is; `answer` is called once, at once or later, from the control
+  // thread. A dry run changes nothing and warns of nested prefixes.
+  virtual void commit(state::Transaction transaction, CommitOptions options,
+                      std::function<void(CommitAnswer)> answer) = 0;
+  // The public key of a private one (X25519 is the data plane's): for wg(8), which sets private keys.
+  [[nodiscard]] virtual PublicKey public_key(const PrivateKey& key) const = 0;
+};
+
+}  // namespace turnpike::api

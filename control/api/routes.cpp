@@ -1,0 +1,228 @@
+#include "control/api/routes.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "control/api/answers.h"
+#include "control/api/json_text.h"
+#include "control/api/show_document.h"
+#include "control/api/transaction_document.h"
+
+namespace turnpike::api {
+namespace {
+
+constexpr std::string_view kShowParameters[] = {"section", "tunnel"};
+constexpr std::string_view kOwnerParameters[] = {"tunnel", "prefix", "address"};
+constexpr std::string_view kPeerParameters[] = {"tunnel", "peer"};
+constexpr std::string_view kTransactionParameters[] = {"dry_run", "confirm", "comment"};
+
+// Documents below this size are read at once: switching threads would cost more.
+constexpr size_t kOffloadBytes = 16 * 1024;
+
+const std::string* find(const Request& request, const std::string& key) {
+  const auto found = request.query.find(key);
+  return found == request.query.end() ? nullptr : &found->second;
+}
+
+std::optional<uint64_t> parse_number(std::string_view text) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// "12" as an entity tag has its quotes; without them it is taken too.
+std::optional<Generation> parse_entity_tag(std::string_view text) {
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
+    text = text.substr(1, text.size() - 2);
+  }
+  return parse_number(text);
+}
+
+std::optional<DocumentFormat> format_of(const std::string& content_type) {
+  if (content_type.empty() || content_type == "application/json") return DocumentFormat::Json;
+  if (content_type == "application/yaml" || content_type == "application/x-yaml" ||
+      content_type == "text/yaml") {
+    return DocumentFormat::Yaml;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::span<const Routes::Route> Routes::table() {
+  static constexpr Route kTable[] = {
+      {"GET", "/v1/show", Access::Read, &Routes::show, kShowParameters},
+      {"GET", "/v1/owner", Access::Read, &Routes::owner, kOwnerParameters},
+      {"GET", "/v1/peer", Access::Read, &Routes::peer, kPeerParameters},
+      {"POST", "/v1/transactions", Access::All, &Routes::transactions, kTransactionParameters},
+  };
+  return kTable;
+}
+
+void Routes::handle(Request request, Respond respond) {
+  std::string methods;
+  for (const Route& route : table()) {
+    if (route.path != request.path) continue;
+    if (route.method != request.method) {
+      methods += (methods.empty() ? "" : ", ") + std::string(route.method);
+      continue;
+    }
+    if (request.access < route.needs) {
+      return respond(problem(403, request.access == Access::None
+                                      ? "you are not in control.group"
+                                      : "only root and the daemon's owner may change anything"));
+    }
+    for (const auto& [key, value] : request.query) {
+      if (std::ranges::find(route.parameters, key) == route.parameters.end()) {
+        return respond(problem(400, "there is no parameter \"" + key + "\" here"));
+      }
+    }
+    return (this->*route.run)(request, std::move(respond));
+  }
+  if (methods.empty()) return respond(problem(404, "there is no " + request.path));
+  Response response = problem(405, request.path + " takes " + methods);
+  response.allow = methods;
+  respond(std::move(response));
+}
+
+void Routes::show(Request& request, Respond respond) {
+  ShowFilter filter;
+  if (const std::string* section = find(request, "section")) {
+    const auto known = show_section(*section);
+    if (!known) {
+      return respond(problem(400, "section must be tunnels, peers, ports, workers or drops"));
+    }
+    filter = *known;
+  }
+  if (const std::string* tunnel = find(request, "tunnel")) {
+    if (backend_.state().find_tunnel(*tunnel) == nullptr) {
+      return respond(problem(404, "there is no tunnel " + *tunnel));
+    }
+    filter.tunnel = *tunnel;
+  }
+  Response response;
+  response.generation = backend_.state().generation();
+  response.source = make_show(backend_, std::move(filter));
+  respond(std::move(response));
+}
+
+void Routes::peer(Request& request, Respond respond) {
+  const std::string* name = find(request, "tunnel");
+  const std::string* peer = find(request, "peer");
+  if (name == nullptr || peer == nullptr) return respond(problem(400, "tunnel and peer are needed"));
+  const state::State& state = backend_.state();
+  const state::Tunnel* tunnel = state.find_tunnel(*name);
+  if (tunnel == nullptr) return respond(problem(404, "there is no tunnel " + *name));
+  const uint32_t slot = state.select_peer(tunnel->index, state::parse_peer_selector(*peer));
+  if (slot == state::kNoSlot) {
+    return respond(problem(404, "there is no peer " + *peer + " in " + *name));
+  }
+  ShowFilter filter = *show_section("peers");
+  filter.tunnel = *name;
+  filter.peer = state.peer(slot).id;
+  Response response;
+  response.generation = state.generation();
+  response.source = make_show(backend_, std::move(filter));
+  respond(std::move(response));
+}
+
+void Routes::owner(Request& request, Respond respond) {
+  const std::string* name = find(request, "tunnel");
+  const std::string* exact = find(request, "prefix");
+  const std::string* address = find(request, "address");
+  if (name == nullptr || (exact == nullptr) == (address == nullptr)) {
+    return respond(problem(400, "tunnel and either prefix or address are needed"));
+  }
+  const state::State& state = backend_.state();
+  const state::Tunnel* tunnel = state.find_tunnel(*name);
+  if (tunnel == nullptr) return respond(problem(404, "there is no tunnel " + *name));
+  const state::Claim* claim = nullptr;
+  std::string prefix;
+  if (exact != nullptr) {
+    const auto parsed = parse_interface_address(*exact);
+    if (!parsed) return respond(problem(400, *exact + " is no prefix"));
+    if (parsed->subnet().address != parsed->address) {
+      return respond(problem(400, *exact + " has host bits set; did you mean " +
+                                      to_string(parsed->subnet()) + "?"));
+    }
+    claim = state.owner(tunnel->index, parsed->subnet());
+    prefix = to_string(parsed->subnet());
+  } else {
+    const auto parsed = parse_ip(*address);
+    if (!parsed) return respond(problem(400, *address + " is no address"));
+    claim = state.longest_match(tunnel->index, *parsed);
+    prefix = to_string(claim != nullptr ? claim->prefix
+                                        : Prefix::masked(*parsed, parsed->width_bits()));
+  }
+  Response response;
+  response.generation = state.generation();
+  response.body = "{";
+  append_json_key(response.body, "tunnel");
+  append_json_string(response.body, *name);
+  append_json_key(response.body, "prefix");
+  append_json_string(response.body, prefix);
+  append_json_key(response.body, "peer");
+  if (claim == nullptr) {
+    response.body += "null";
+  } else {
+    append_json_string(response.body, state::label(state.peer(claim->peer)));
+  }
+  response.body += "}\n";
+  respond(std::move(response));
+}
+
+void Routes::transactions(Request& request, Respond respond) {
+  CommitOptions options{.caller = request.caller};
+  if (const std::string* dry_run = find(request, "dry_run")) {
+    if (*dry_run != "true" && *dry_run != "false") {
+      return respond(problem(400, "dry_run must be true or false"));
+    }
+    options.dry_run = *dry_run == "true";
+  }
+  if (const std::string* confirm = find(request, "confirm")) {
+    const auto seconds = parse_number(*confirm);
+    if (!seconds || *seconds == 0 || *seconds > 86'400) {
+      return respond(problem(400, "confirm must be seconds from 1 to 86400"));
+    }
+    options.confirm = std::chrono::seconds(*seconds);
+  }
+  std::optional<std::string> comment;
+  if (const std::string* text = find(request, "comment")) comment = *text;
+  std::optional<Generation> if_match;
+  if (request.if_match && *request.if_match != "*") {
+    if_match = parse_entity_tag(*request.if_match);
+    if (!if_match) return respond(problem(400, "If-Match must be a generation such as \"12\""));
+  }
+  const auto format = format_of(request.content_type);
+  if (!format) {
+    return respond(problem(415, "the document must be application/json or application/yaml"));
+  }
+  using Parsed = Result<state::Transaction, std::vector<Mistake>>;
+  auto body = std::make_shared<std::string>(std::move(request.body));
+  auto parsed = std::make_shared<Parsed>();
+  const auto parse = [body, parsed, format] { *parsed = parse_transaction(*body, *format); };
+  const auto commit = [this, parsed, options, if_match, comment, respond = std::move(respond)] {
+    if (!*parsed) return respond(answer_of(parsed->error()));
+    state::Transaction& transaction = **parsed;
+    if (if_match) {
+      if (transaction.if_generation && transaction.if_generation != if_match) {
+        return respond(problem(400, "If-Match and if_generation differ"));
+      }
+      transaction.if_generation = if_match;
+    }
+    if (comment) transaction.comment = *comment;
+    backend_.commit(std::move(transaction), options,
+                    [respond, dry_run = options.dry_run](const CommitAnswer& answer) {
+                      respond(answer_of(answer, dry_run));
+                    });
+  };
+  if (body->size() < kOffloadBytes) {
+    parse();
+    commit();
+  } else {
+    offload_(parse, commit);
+  }
+}
+
+}  // namespace turnpike::api

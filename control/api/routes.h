@@ -1,0 +1,40 @@
+// What can be asked, and who may. openapi.yaml describes the same table; a test holds them together.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "control/api/backend.h"
+#include "control/api/request.h"
+
+namespace turnpike::api {
+
+class Routes {
+ public:
+  Routes(Backend& backend, Offload offload)
+      : backend_(backend), offload_(std::move(offload)) {}
+
+  // Calls `respond` once, now or later.
+  void handle(Request request, Respond respond);
+
+  struct Route {
+    std::string_view method;
+    std::string_view path;
+    Access needs;
+    void (Routes::*run)(Request&, Respond);
+    // Its query parameters; others are refused.
+    std::span<const std::string_view> parameters;
+  };
+  [[nodiscard]] static std::span<const Route> table();
+
+ private:
+  void show(Request& request, Respond respond);
+  void owner(Request& request, Respond respond);
+  void peer(Request& request, Respond respond);
+  void transactions(Request& request, Respond respond);
+
+  Backend& backend_;
+  Offload offload_;
+};
+
+}  // namespace turnpike::api

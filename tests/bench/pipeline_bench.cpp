@@ -1,0 +1,152 @@
+// The stages of the packet path on one core over packets in memory, beside the bare AEAD over the same buffers
+// in the same run: cycles of the TSC for a packet, whole and by stage. Passes of both are interleaved; the
+// figure of a round is the median of its bursts, which leaves out those that met something else on the core.
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "tests/bench/paired.h"
+#include "tests/bench/pipeline_world.h"
+
+namespace turnpike::bench {
+namespace {
+
+constexpr double kPacketsPerBurst = kRxBurst;
+
+struct Size {
+  const char* name;
+  std::vector<uint16_t> inner_bytes;
+};
+
+// IMIX: 7 small, 4 middling, 1 large, by the sizes of the Internet's packets (RFC 6985 names the genome).
+const std::vector<Size>& sizes() {
+  static const std::vector<Size> all = {{"64", {64}},
+                                        {"128", {128}},
+                                        {"512", {512}},
+                                        {"1420", {1420}},
+                                        {"imix", {64, 576, 64, 64, 576, 64, 1420, 64, 576, 64, 576, 64}}};
+  return all;
+}
+
+double per_packet(std::vector<uint64_t>& cycles) {
+  std::nth_element(cycles.begin(), cycles.begin() + static_cast<long>(cycles.size() / 2), cycles.end());
+  const double result = static_cast<double>(cycles[cycles.size() / 2]) / kPacketsPerBurst;
+  cycles.clear();
+  return result;
+}
+
+struct Rounds {
+  size_t rounds;
+  size_t passes;  // in each
+};
+
+struct Result {
+  std::vector<double> pipeline, aead, ratios;  // ratios of rates: 1 is as fast as the AEAD alone
+};
+
+Result compare(World& world, const Traffic& traffic, Rounds rounds) {
+  Result result;
+  std::vector<uint64_t> ours, bare;
+  for (size_t round = 0; round <= rounds.rounds; ++round) {
+    for (size_t pass = 0; pass < rounds.passes; ++pass) {
+      world.fill(traffic);
+      world.run(traffic, ours);
+      world.run_aead(traffic, bare);
+    }
+    const double a = per_packet(ours);
+    const double b = per_packet(bare);
+    if (round == 0) continue;  // warm-up
+    result.pipeline.push_back(a);
+    result.aead.push_back(b);
+    result.ratios.push_back(b / a);
+  }
+  return result;
+}
+
+void add(Report& report, const std::string& name, const Result& result, const char* aead) {
+  report.add(Figure{.name = name,
+                    .value = median(result.pipeline),
+                    .unit = "cycles/packet",
+                    .baseline_name = std::string("aead/") + aead,
+                    .baseline_value = median(result.aead),
+                    .ratio = median(result.ratios),
+                    .runs = result.pipeline});
+}
+
+void by_stage(Report& report, World& world, const Traffic& traffic, const std::string& name, Rounds rounds) {
+  std::array<std::vector<double>, pipeline::kStageNames.size()> runs;
+  std::vector<uint64_t> ignored;
+  for (size_t round = 0; round < rounds.rounds * rounds.passes; ++round) {
+    pipeline::StageCycles stages;
+    world.fill(traffic);
+    world.measure(&stages);
+    world.run(traffic, ignored);
+    world.measure(nullptr);
+    for (size_t s = 0; s < runs.size(); ++s) {
+      runs[s].push_back(static_cast<double>(stages.cycles[s]) / kPassPackets);
+    }
+  }
+  for (size_t s = 0; s < runs.size(); ++s) {
+    if (median(runs[s]) == 0) continue;
+    std::vector<double> some(runs[s].begin(), runs[s].begin() + std::min<long>(9, std::ssize(runs[s])));
+    report.add(Figure{.name = name + "/stage/" + std::string(pipeline::kStageNames[s]),
+                      .value = median(runs[s]),
+                      .unit = "cycles/packet",
+                      .runs = some});
+  }
+}
+
+struct Peers {
+  uint32_t count;
+  const char* name;
+};
+
+void measure(Report& report, Peers peers, bool software_checksum, bool zipf, const char* suffix, Rounds rounds) {
+  std::unique_ptr<World> world;
+  for (const auto direction : {Direction::Outbound, Direction::Inbound}) {
+    for (const Size& size : sizes()) {
+      const std::string name = std::string("pipeline/") +
+                               (direction == Direction::Outbound ? "outbound/" : "inbound/") + size.name + "/" +
+                               peers.name + suffix;
+      if (!report.wants(name)) continue;
+      if (world == nullptr) world = std::make_unique<World>(peers.count, software_checksum);
+      const Traffic traffic{.direction = direction,
+                            .zipf = zipf,
+                            .software_checksum = software_checksum,
+                            .inner_bytes = size.inner_bytes};
+      add(report, name, compare(*world, traffic, rounds), world->aead_name());
+      if (suffix[0] == '\0' && (size.inner_bytes[0] == 64 || size.inner_bytes[0] == 1420) &&
+          size.inner_bytes.size() == 1) {
+        by_stage(report, *world, traffic, name, rounds);
+      }
+    }
+  }
+}
+
+int run(const Options& options) {
+  Report report(options);
+  const Rounds rounds = options.quick ? Rounds{.rounds = 1, .passes = 2} : Rounds{.rounds = 15, .passes = 40};
+  std::printf("bursts of %zu packets, %zu buffers; cycles of the TSC\n", kRxBurst, kPassPackets);
+  measure(report, {1, "1-peer"}, false, false, "", rounds);
+  measure(report, {1, "1-peer"}, true, false, "/software-checksum", rounds);
+  measure(report, {1'000, "1000-peers"}, false, false, "", rounds);
+  measure(report, {1'000, "1000-peers"}, false, true, "/zipf", rounds);
+  if (!options.quick) {
+    measure(report, {100'000, "100000-peers"}, false, false, "", rounds);
+    measure(report, {100'000, "100000-peers"}, false, true, "/zipf", rounds);
+    measure(report, {1'000'000, "1000000-peers"}, false, false, "", rounds);
+    measure(report, {1'000'000, "1000000-peers"}, false, true, "/zipf", rounds);
+  }
+  if (!report.write_json()) {
+    std::perror(options.json.c_str());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace turnpike::bench
+
+int main(int argc, char** argv) {
+  return turnpike::bench::run(turnpike::bench::parse_options(argc, argv));
+}

@@ -1,0 +1,42 @@
+// Runs a world for each seed and asks at its end for every broken invariant.
+#pragma once
+
+#include <gmock/gmock.h>
+
+#include "tests/simulation/world.h"
+
+namespace turnpike::sim {
+
+// `run` makes of the world what the test is about; `settings.seed` is filled in.
+template <typename Run>
+void for_each_seed(size_t count, WorldSettings settings, Run&& run) {
+  for (const uint64_t seed : seeds(count)) {
+    SCOPED_TRACE(testing::Message() << "replay with TURNPIKE_SEED=" << seed);
+    settings.seed = seed;
+    World world(settings);
+    run(world);
+    EXPECT_THAT(world.finish(), testing::IsEmpty());
+    if (testing::Test::HasFailure()) {
+      ADD_FAILURE() << "drops: " << world.drops_text();
+      return;  // one world is enough to look at
+    }
+  }
+}
+
+// Traffic both ways between hosts behind two gateways.
+[[nodiscard]] inline std::vector<Traffic> both_ways(World::Two two, Traffic traffic) {
+  Traffic back = traffic;
+  traffic.from = back.to = two.a;
+  traffic.to = back.from = two.b;
+  return {traffic, back};
+}
+
+// Neighbours known and a session up, made by `a` alone: where both begin at once their handshakes cross, and
+// may cross again with each rekey. Then two keys are replaced within one delay of the network, and what is
+// under way with the older one is lost, as with the kernel's three keypairs.
+inline void open_session(World& world, World::Two two) {
+  world.run_for(3s, {{.from = two.a, .to = two.b, .every = 1s}});
+  world.run_for(8s, both_ways(two, {.every = 1s}));
+}
+
+}  // namespace turnpike::sim

@@ -1,0 +1,110 @@
+// Keys that are renewed while packets are under way.
+#include <gtest/gtest.h>
+
+#include "tests/simulation/each_seed.h"
+
+namespace turnpike::sim {
+namespace {
+
+using wireguard::kRejectAfterMessages;
+using wireguard::kRekeyAfterMessages;
+
+TEST(Rekey, LosesNoPacketOverTenRekeysInBothRoles) {
+  for_each_seed(6, {.delay_min = 5ms, .delay_max = 40ms, .interleave = 0.5}, [](World& world) {
+    const auto two = world.two_gateways();
+    open_session(world, two);
+    world.run_for(1s);
+    const uint64_t lost_before = world.inner_packets_sent() - world.inner_packets_delivered();
+    world.run_for(21min, both_ways(two, {.every = 100ms, .burst = 3}));
+    EXPECT_GE(world.handshakes_completed(), 10u);
+    world.run_for(1s);
+    EXPECT_EQ(world.inner_packets_sent() - world.inner_packets_delivered(), lost_before);
+  });
+}
+
+TEST(Rekey, InTheMiddleOfBurstsUsesEachNonceOnce) {
+  // The session thread has a turn in the middle of every burst; bursts come closely around each rekey.
+  for_each_seed(12, {.loss = 0.02, .delay_max = 30ms, .workers = 2, .interleave = 1.0},
+                [](World& world) {
+                  const auto two = world.two_gateways();
+                  for (int rekey = 0; rekey < 4; ++rekey) {
+                    world.run_for(117s, both_ways(two, {.every = 3s}));
+                    world.run_for(6s, both_ways(two, {.every = 7ms, .burst = 12}));
+                  }
+                  EXPECT_GE(world.handshakes_completed(), 4u);
+                  EXPECT_EQ(world.nonces_reused(), 0u);
+                });
+}
+
+TEST(Rekey, HappensByTheNumberOfMessagesWithoutALoss) {
+  for_each_seed(6, {.delay_min = 1ms, .delay_max = 10ms}, [](World& world) {
+    const auto two = world.two_gateways();
+    const auto traffic = both_ways(two, {.every = 50ms, .burst = 5});
+    open_session(world, two);
+    world.run_for(1s);  // a counter that leaps leaves what is under way behind the window
+    const uint64_t handshakes = world.handshakes_completed();
+    wireguard::Keypair* keypair =
+        world.gateway(two.a).slot(world.peer(two.a, two.b)).send.current.load();
+    ASSERT_NE(keypair, nullptr);
+    keypair->send_counter = kRekeyAfterMessages - 20;
+    const Instant then = world.now();
+    world.run_for(20s, traffic);
+    EXPECT_EQ(world.handshakes_completed(), handshakes + 1);
+    EXPECT_EQ(world.delivered_between(then, then + 19s), world.sent_between(then, then + 19s));
+  });
+}
+
+TEST(NonceLimit, IsNeverReachedAndTrafficGoesOnUnderANewKey) {
+  for (const uint64_t left : {1u, 7u, 64u, 200u}) {
+    for_each_seed(4, {.loss = 0.05, .delay_max = 40ms, .interleave = 0.5}, [&](World& world) {
+      const auto two = world.two_gateways();
+      const auto traffic = both_ways(two, {.every = 20ms, .burst = 16});
+      world.run_for(2s, traffic);
+      world.run_for(1s);  // a counter that leaps leaves what is under way behind the window
+      for (const auto& [at, other] : {std::pair(two.a, two.b), std::pair(two.b, two.a)}) {
+        wireguard::Keypair* keypair =
+            world.gateway(at).slot(world.peer(at, other)).send.current.load();
+        ASSERT_NE(keypair, nullptr);
+        keypair->send_counter = kRejectAfterMessages - left;
+      }
+      const Instant then = world.now();
+      world.run_for(30s, traffic);
+      EXPECT_LT(world.ledger().highest_nonce, kRejectAfterMessages);
+      EXPECT_GE(world.ledger().highest_nonce, kRejectAfterMessages - left);
+      EXPECT_EQ(world.nonces_reused(), 0u);
+      // Initiations are at least kRekeyTimeout apart, and one may be lost.
+      EXPECT_GE(world.delivered_between(then + 16s, then + 29s),
+                world.sent_between(then + 16s, then + 29s) * 9 / 10);
+    });
+  }
+}
+
+TEST(Handshake, BothSidesAtOnceSettleOnOneSession) {
+  for (const Duration jitter : {0ms, 3ms, 40ms}) {
+    for_each_seed(16, {.delay_min = 10ms, .delay_max = 10ms + jitter}, [&](World& world) {
+      const auto two = world.two_gateways();
+      world.run_for(100s, both_ways(two, {.every = 100ms}));
+      EXPECT_LE(world.first_delivery_after(world.now() - 100s, two.a, two.b), 10s);
+      EXPECT_LE(world.handshakes_completed(), 4u);  // crossing ones, but no storm
+      const Instant steady = world.now() - 90s;
+      EXPECT_EQ(world.delivered_between(steady, world.now() - 1s),
+                world.sent_between(steady, world.now() - 1s));
+    });
+  }
+}
+
+TEST(Handshake, BothSidesAtOnceSettleAlsoOverALossyLink) {
+  for_each_seed(24, {.loss = 0.3, .duplicate = 0.1, .delay_max = 100ms}, [&](World& world) {
+    const auto two = world.two_gateways();
+    world.run_for(60s, both_ways(two, {.every = 100ms}));
+    world.set_network(0, 0, 1ms, 50ms);
+    const Instant healed = world.now();
+    world.run_for(30s, both_ways(two, {.every = 100ms}));
+    const Instant steady = healed + 12s;
+    EXPECT_EQ(world.delivered_between(steady, world.now() - 1s),
+              world.sent_between(steady, world.now() - 1s));
+  });
+}
+
+}  // namespace
+}  // namespace turnpike::sim

@@ -1,0 +1,43 @@
+// A daemon without a data plane: real state and real transactions, made-up counters.
+#pragma once
+
+#include "control/api/backend.h"
+
+namespace turnpike::api {
+
+class FakeBackend final : public Backend {
+ public:
+  FakeBackend();
+
+  [[nodiscard]] const state::State& state() const override { return state_; }
+  [[nodiscard]] PeerStatus peer_status(PeerId peer) const override;
+  [[nodiscard]] TunnelStatus tunnel_status(TunnelIndex tunnel) const override;
+  [[nodiscard]] std::vector<PortStatus> ports() const override;
+  [[nodiscard]] std::vector<WorkerStatus> workers() const override;
+  [[nodiscard]] std::vector<DropCount> drops() const override;
+  void commit(state::Transaction transaction, CommitOptions options,
+              std::function<void(CommitAnswer)> answer) override;
+  [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
+
+  // Expects success.
+  void apply(std::vector<state::Edit> edits);
+
+  std::string failure;  // if set, commits fail with it
+  CommitOptions last_options;
+  std::string last_comment;
+  std::vector<uint32_t> late_lcores;
+  // Answers wait until release() if set, as they do for a disk.
+  bool hold_answers = false;
+  void release();
+
+ private:
+  state::State state_;
+  std::vector<std::function<void()>> held_;
+};
+
+// Three peers in wg0: alice (10.8.0.2/32, fd00:8::2/128), bob (10.8.0.3/32), and one without a name.
+void add_three_peers(FakeBackend& backend);
+[[nodiscard]] PublicKey test_key(uint8_t number);
+[[nodiscard]] std::string test_key_text(uint8_t number);
+
+}  // namespace turnpike::api

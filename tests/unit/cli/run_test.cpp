@@ -1,0 +1,200 @@
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "control/cli/commands.h"
+#include "control/cli/environment.h"
+#include "control/cli/table.h"
+#include "tests/unit/api/live_server.h"
+
+namespace turnpike::cli {
+namespace {
+
+class Turnpike : public testing::Test {
+ protected:
+  int run(std::vector<std::string> arguments, const std::string& input = "") {
+    std::istringstream in(input);
+    std::ostringstream out, err;
+    Environment environment{.in = in,
+                            .out = out,
+                            .err = err,
+                            .width = width_,
+                            .now_seconds = 1'767'225'630,
+                            .socket = socket_};
+    const int status = cli::run(arguments, environment);
+    out_ = out.str();
+    err_ = err.str();
+    return status;
+  }
+
+  api::LiveServer server_;
+  std::string socket_ = server_.path();
+  size_t width_ = 0;
+  std::string out_, err_;
+};
+
+TEST_F(Turnpike, ShowsTablesThatFitTheTerminal) {
+  ASSERT_EQ(run({"show"}), kDone) << err_;
+  for (const char* piece : {"generation 2", "wg0", "alice", "198.51.100.7:51820", "30 s ago", "1.9 MiB",
+                            "fd00:8::2/128, 10.8.0.2/32", "02:00:00:00:00:01", "25 %", "812",
+                            "no_allowed_ip", "never"}) {
+    EXPECT_NE(out_.find(piece), std::string::npos) << piece << "\n" << out_;
+  }
+  width_ = 80;
+  ASSERT_EQ(run({"show", "peers"}), kDone);
+  std::istringstream lines(out_);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(display_width(line), 80u) << line;
+  EXPECT_NE(out_.find("\xe2\x80\xa6"), std::string::npos);
+  EXPECT_EQ(out_.find("\x1b"), std::string::npos);  // no colours unless asked for
+  EXPECT_EQ(run({"show", "peers", "--tunnel", "wg9"}), kError);
+  EXPECT_NE(err_.find("there is no tunnel wg9"), std::string::npos);
+}
+
+TEST_F(Turnpike, ShowsJsonAsTheDaemonSaysIt) {
+  ASSERT_EQ(run({"show", "--json"}), kDone);
+  EXPECT_EQ(nlohmann::json::parse(out_).at("peers").size(), 3u);
+  ASSERT_EQ(run({"owner", "wg0", "10.8.0.3", "--json"}), kDone);
+  EXPECT_EQ(nlohmann::json::parse(out_).at("peer"), "bob");
+}
+
+TEST_F(Turnpike, SaysWhoOwnsWhat) {
+  EXPECT_EQ(run({"owner", "wg0", "10.8.0.3"}), kDone);
+  EXPECT_EQ(out_, "bob owns 10.8.0.3/32 in wg0\n");
+  EXPECT_EQ(run({"owner", "wg0", "10.8.0.0/24"}), kDone);
+  EXPECT_EQ(out_, "nobody owns 10.8.0.0/24 in wg0\n");
+  EXPECT_EQ(run({"owner", "wg0", "10.8.0.3/24"}), kError);
+  EXPECT_NE(err_.find("did you mean 10.8.0.0/24?"), std::string::npos);
+}
+
+TEST_F(Turnpike, RefusesWithTheCommandThatMoves) {
+  EXPECT_EQ(run({"ips", "claim", "wg0", "bob", "10.8.0.2/32", "10.9.0.0/16"}), kRefused);
+  EXPECT_EQ(err_,
+            "refused, nothing was changed:\n"
+            "  10.8.0.2/32 in wg0 is owned by alice\n"
+            "to move it from alice to bob:\n"
+            "  turnpike ips move wg0 --from alice --to bob 10.8.0.2/32\n");
+  // And that command does it.
+  EXPECT_EQ(run({"ips", "move", "wg0", "--from", "alice", "--to", "bob", "10.8.0.2/32"}), kDone);
+  EXPECT_EQ(out_, "committed as generation 3\n");
+  EXPECT_EQ(run({"owner", "wg0", "10.8.0.2"}), kDone);
+  EXPECT_EQ(out_, "bob owns 10.8.0.2/32 in wg0\n");
+  EXPECT_EQ(run({"ips", "claim", "wg0", "alice", "10.8.0.2/32", "--json"}), kRefused);
+  EXPECT_EQ(nlohmann::json::parse(out_).at("conflicts").at(0).at("owner"), "bob");
+}
+
+TEST_F(Turnpike, ClaimsReleasesReplaces) {
+  EXPECT_EQ(run({"ips", "claim", "wg0", api::test_key_text(3), "10.9.0.0/16", "fd00:9::/64"}), kDone);
+  EXPECT_EQ(run({"ips", "claim", "wg0", api::test_key_text(3), "10.9.0.0/16"}), kDone);
+  EXPECT_NE(out_.find("all is so already"), std::string::npos);
+  EXPECT_EQ(run({"ips", "release", "wg0", api::test_key_text(3), "10.9.0.0/16"}), kDone);
+  EXPECT_EQ(run({"ips", "release", "wg0", api::test_key_text(3), "10.9.0.0/16"}), kRefused);
+  EXPECT_NE(err_.find("not owned by"), std::string::npos);
+  EXPECT_EQ(run({"ips", "replace", "wg0", "alice"}), kDone);
+  EXPECT_EQ(run({"owner", "wg0", "10.8.0.2"}), kDone);
+  EXPECT_EQ(out_, "nobody owns 10.8.0.2/32 in wg0\n");
+}
+
+TEST_F(Turnpike, AddsSetsAndRemovesPeers) {
+  EXPECT_EQ(run({"peer", "add", "wg0", "carol", "--public-key", api::test_key_text(9), "--allowed-ips",
+                 "10.9.0.0/16,10.10.0.0/16", "--persistent-keepalive", "25", "--preshared-key-file", "-"},
+                api::test_key_text(77) + "\n"),
+            kDone)
+      << err_;
+  EXPECT_EQ(run({"owner", "wg0", "10.10.1.1"}), kDone);
+  EXPECT_EQ(out_, "carol owns 10.10.0.0/16 in wg0\n");
+  server_.on_thread([&] {
+    const auto& state = server_.backend.state();
+    EXPECT_EQ(state.peer(state.find_peer(0, api::test_key(9))).preshared_key.bytes()[0], 77);
+  });
+  EXPECT_EQ(run({"peer", "set", "wg0", "carol", "--enabled", "false", "--endpoint", "192.0.2.1:5",
+                 "--comment", "off & away"}),
+            kDone)
+      << err_;
+  server_.on_thread([&] { EXPECT_EQ(server_.backend.last_comment, "off & away"); });
+  EXPECT_EQ(run({"show", "peers"}), kDone);
+  EXPECT_NE(out_.find("(disabled)"), std::string::npos);
+  EXPECT_EQ(run({"peer", "remove", "wg0", "carol", "--dry-run"}), kDone);
+  EXPECT_NE(out_.find("would be committed"), std::string::npos);
+  EXPECT_EQ(run({"peer", "remove", "wg0", "carol", "--if-generation", "1"}), kStale);
+  EXPECT_NE(err_.find("generation 4 by now"), std::string::npos) << err_;
+  EXPECT_EQ(run({"peer", "remove", "wg0", "carol", "--if-generation", "4"}), kDone);
+  EXPECT_EQ(run({"peer", "remove", "wg0", "carol"}), kRefused);
+  EXPECT_NE(err_.find("there is no peer carol in wg0"), std::string::npos);
+}
+
+TEST_F(Turnpike, AppliesDocumentsFromFilesAndFromStandardInput) {
+  const std::string yaml =
+      "edits:\n  - {op: claim, tunnel: wg0, peer: bob, prefixes: [10.8.0.2/32]}\n"
+      "  - {op: peer_remove, tunnel: wg0, peer: alice}\n";
+  EXPECT_EQ(run({"apply", "-"}, yaml), kDone) << err_;
+  const std::string file = server_.directory() + "/document.json";
+  std::ofstream(file) << R"(  {"edits":[{"op":"claim","tunnel":"wg0","peer":"bob","prefixes":["10.0.0.1/8"]}]})";
+  EXPECT_EQ(run({"apply", file}), kError);
+  EXPECT_NE(err_.find("/edits/0/prefixes/0: 10.0.0.1/8 has host bits set; did you mean 10.0.0.0/8?"),
+            std::string::npos)
+      << err_;
+  EXPECT_EQ(run({"apply", "/nonexistent"}), kError);
+}
+
+TEST_F(Turnpike, TellsUsageFromErrors) {
+  EXPECT_EQ(run({}), kUsage);
+  EXPECT_EQ(run({"frobnicate"}), kUsage);
+  EXPECT_EQ(run({"show", "sheep"}), kUsage);
+  EXPECT_EQ(run({"ips", "claim", "wg0"}), kUsage);
+  EXPECT_EQ(run({"peer", "remove", "wg0", "bob", "--confirm", "soon"}), kUsage);
+  EXPECT_EQ(run({"show", "--help"}), kDone);
+  EXPECT_NE(out_.find("Example:"), std::string::npos);
+  socket_ = "/nonexistent.sock";
+  EXPECT_EQ(run({"show"}), kError);
+  EXPECT_NE(err_.find("no daemon is listening at /nonexistent.sock"), std::string::npos);
+  EXPECT_EQ(run({"show", "drops", "--socket", server_.path()}), kDone);
+}
+
+TEST_F(Turnpike, ChecksConfigurationsWithoutADaemon) {
+  socket_ = "/nonexistent.sock";
+  const std::string file = server_.directory() + "/bad.yaml";
+  std::ofstream(file) << "tunnels: 5\n";
+  EXPECT_EQ(run({"check", file}), kError);
+  EXPECT_NE(err_.find(file + ":1:"), std::string::npos) << err_;
+  EXPECT_EQ(run({"check", file, "--json"}), kError);
+  const auto tree = nlohmann::json::parse(out_);
+  EXPECT_FALSE(tree.at("valid").get<bool>());
+  EXPECT_EQ(tree.at("mistakes").at(0).at("line"), 1);
+  EXPECT_EQ(run({"check", "/nonexistent.yaml"}), kError);
+}
+
+TEST(Table, ShrinksTheWidestColumnThatMay) {
+  Table table({{.title = "A"}, {.title = "B", .shrinks_to = 5}, {.title = "N", .right = true}});
+  table.add({"alpha", "0123456789abcdef", "7"});
+  table.add({"b", "\xc3\xa4\xc3\xb6\xc3\xbc", "12345"});
+  EXPECT_EQ(table.text(0, false),
+            "A      B                     N\n"
+            "alpha  0123456789abcdef      7\n"
+            "b      \xc3\xa4\xc3\xb6\xc3\xbc               12345\n");
+  EXPECT_EQ(table.text(22, false),
+            "A      B             N\n"
+            "alpha  0123456\xe2\x80\xa6      7\n"
+            "b      \xc3\xa4\xc3\xb6\xc3\xbc       12345\n");
+  EXPECT_NE(table.text(3, false).find("0123\xe2\x80\xa6"), std::string::npos);
+}
+
+TEST(Human, SizesAgesAndDurations) {
+  EXPECT_EQ(human_bytes(0), "0 B");
+  EXPECT_EQ(human_bytes(1023), "1023 B");
+  EXPECT_EQ(human_bytes(1536), "1.5 KiB");
+  EXPECT_EQ(human_bytes(~uint64_t{0}), "16.0 EiB");
+  EXPECT_EQ(human_age(119), "119 s");
+  EXPECT_EQ(human_age(120), "2 min");
+  EXPECT_EQ(human_age(86'400 * 3), "3 d");
+  EXPECT_EQ(parse_duration("90"), 90u);
+  EXPECT_EQ(parse_duration("5m"), 300u);
+  EXPECT_EQ(parse_duration("24h"), 86'400u);
+  for (const char* bad : {"", "s", "0", "25h", "-1", "1d", "1 m"}) {
+    EXPECT_FALSE(parse_duration(bad)) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace turnpike::cli

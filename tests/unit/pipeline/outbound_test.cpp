@@ -1,0 +1,276 @@
+// The way to a peer: what stops a packet, what is asked of the session thread, and that no nonce is used
+// twice.
+#include <gtest/gtest.h>
+
+#include <set>
+#include <thread>
+
+#include "dataplane/base/bytes.h"
+#include "tests/unit/pipeline/gateway.h"
+
+namespace turnpike::pipeline::test {
+namespace {
+
+using publish::PuntKind;
+using wireguard::kRejectAfterMessages;
+
+[[nodiscard]] uint64_t counter_of(const Blob& frame, Family outer) {
+  return load_le64(&frame.at(14 + (outer == Family::V4 ? 20u : 40u) + 8 + 8));
+}
+
+class Outbound : public testing::Test {
+ protected:
+  Turn send(size_t packets = 1, size_t payload = 60) {
+    return pair.a.receive(
+        pair.inside,
+        std::vector<Blob>(packets, pair.from_host_a(pair.a_to_b(Family::V4, payload))));
+  }
+  void expect_undeliverable(const Turn& turn, DropReason reason, const Blob& packet) {
+    EXPECT_EQ(turn.drops_of(reason), 1u);
+    EXPECT_EQ(turn.dropped(), 1u);
+    ASSERT_EQ(turn.punts.size(), 1u);
+    const publish::PuntHeader& header = turn.punts[0].header;
+    EXPECT_EQ(header.kind, PuntKind::Undeliverable);
+    EXPECT_EQ(header.detail, static_cast<uint8_t>(reason));
+    EXPECT_EQ(header.port, pair.inside);
+    EXPECT_EQ(header.tunnel, 0);
+    EXPECT_EQ(header.peer.index, kNoPeer);
+    EXPECT_EQ(turn.punts[0].bytes, packet);
+  }
+  Pair pair;
+};
+
+TEST_F(Outbound, NoAllowedIp) {
+  const Blob packet = make_ip(ip("10.0.0.2"), ip("198.51.100.1"), Blob(20));
+  expect_undeliverable(pair.a.receive(pair.inside, {pair.from_host_a(packet)}),
+                       DropReason::NoAllowedIp, packet);
+}
+
+TEST_F(Outbound, TtlExceeded) {
+  for (const Family family : {Family::V4, Family::V6}) {
+    for (const uint8_t ttl : {0, 1}) {
+      const Blob packet = pair.a_to_b(family, 10, {.ttl = ttl});
+      expect_undeliverable(pair.a.receive(pair.inside, {pair.from_host_a(packet)}),
+                           DropReason::TtlExceeded, packet);
+    }
+  }
+}
+
+TEST_F(Outbound, PacketTooBig) {
+  const Blob packet = pair.a_to_b(Family::V4, 1401);
+  expect_undeliverable(pair.a.receive(pair.inside, {pair.from_host_a(packet)}),
+                       DropReason::PacketTooBig, packet);
+}
+
+TEST_F(Outbound, APacketThatDoesNotFitTheOutsidePortIsTooBig) {
+  pair.a.snapshot.ports[pair.outside].mtu_bytes = 1300;
+  const Turn turn = send(1, 1300);
+  EXPECT_EQ(turn.drops_of(DropReason::PacketTooBig), 1u);
+  EXPECT_EQ(send(1, 1200).sent.size(), 1u);
+}
+
+TEST_F(Outbound, NoEndpoint) {
+  pair.a.peers[0].send.set_endpoint({});
+  const Blob packet = pair.a_to_b(Family::V4, 10);
+  expect_undeliverable(pair.a.receive(pair.inside, {pair.from_host_a(packet)}),
+                       DropReason::NoEndpoint, after_hop(packet));
+}
+
+TEST_F(Outbound, NoHeadroom) {
+  const Blob frame = pair.from_host_a(pair.a_to_b(Family::V4, 10));
+  Turn turn = pair.a.receive(pair.inside,
+                             std::vector<FrameIn>{{.bytes = frame, .room = {.head = 60, .tail = 64}},
+                                                  {.bytes = frame, .room = {.head = 128, .tail = 31}},
+                                                  {.bytes = frame, .room = {.head = 64, .tail = 32}}});
+  EXPECT_EQ(turn.drops_of(DropReason::NoHeadroom), 2u);
+  EXPECT_EQ(turn.sent.size(), 1u);
+}
+
+TEST_F(Outbound, NeighbourUnknown) {
+  pair.a.peers[0].send.set_endpoint(
+      {.remote = {ip("192.0.2.2"), 51821}, .local = ip("192.0.2.1")});
+  EXPECT_EQ(send().drops_of(DropReason::NeighbourUnknown), 1u);
+}
+
+TEST_F(Outbound, ASealedPacketWaitsForTheNeighbourWithTheSessionThread) {
+  const auto index = pair.a.neighbours.find(pair.outside, ip("192.0.2.2"));
+  pair.a.neighbours.clear_mac(index);
+  pair.a.shared.offloads[pair.outside] = {.ipv4_checksum = true, .udp_checksum = true};
+  pair.a.workers[0] = std::make_unique<Gateway::Worker>(pair.a, crypto::AeadBackend::Auto);
+  const Turn turn = send();
+  EXPECT_EQ(turn.dropped(), 0u);
+  ASSERT_EQ(turn.punts.size(), 1u);
+  EXPECT_EQ(turn.punts[0].header.kind, PuntKind::NeedsNeighbour);
+  EXPECT_EQ(turn.punts[0].header.port, pair.outside);
+  EXPECT_EQ(turn.punts[0].header.next_hop, ip("192.0.2.2"));
+  // Whole, checksums included, although the port would have made them.
+  const Blob& packet = turn.punts[0].bytes;
+  EXPECT_EQ(plain_sum(packet, 0, 20), 0xffffu);
+  EXPECT_EQ(transport_sum(packet, 20, 17), 0xffffu);
+  EXPECT_EQ(pair.b.receive(pair.outside, {make_frame(kOutsideB, kOutsideA, packet)}).sent.size(), 1u);
+}
+
+TEST_F(Outbound, PacketsWithoutUsableKeyAreHeldByTheSessionThread) {
+  const auto expect_held = [&](const Turn& turn) {
+    EXPECT_EQ(turn.dropped(), 0u);
+    EXPECT_TRUE(turn.sent.empty());
+    ASSERT_EQ(turn.punts.size(), 2u);
+    for (const Punted& punted : turn.punts) {
+      EXPECT_EQ(punted.header.kind, PuntKind::NeedsHandshake);
+      EXPECT_EQ(punted.header.peer, (PeerRef{.index = 0, .incarnation = 7}));
+      EXPECT_EQ(punted.header.tunnel, 0);
+      EXPECT_EQ(punted.bytes, after_hop(pair.a_to_b(Family::V4, 60)));
+    }
+  };
+  pair.a.now = kStart + 179s;
+  EXPECT_EQ(send(2).sent.size(), 2u);
+  pair.a.now = kStart + 180s;
+  expect_held(send(2));
+  pair.a.now = kStart;
+  pair.session.a->send_counter.store(kRejectAfterMessages);
+  expect_held(send(2));
+  EXPECT_EQ(pair.session.a->send_counter.load(), kRejectAfterMessages) << "nothing was added";
+  pair.a.peers[0].send.current.store(nullptr);
+  expect_held(send(2));
+}
+
+TEST_F(Outbound, NonceLimit) {
+  pair.session.a->send_counter.store(kRejectAfterMessages - 3);
+  const Turn turn = send(5);
+  EXPECT_EQ(turn.sent.size(), 3u);
+  EXPECT_EQ(turn.drops_of(DropReason::NonceLimit), 2u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(counter_of(turn.sent[i].frame, Family::V4), kRejectAfterMessages - 3 + i);
+  }
+  EXPECT_EQ(send(5).punts.size(), 5u);
+}
+
+TEST_F(Outbound, AnAgedKeyIsReportedOnceByTheInitiator) {
+  pair.a.now = pair.b.now = kStart + 119s;
+  EXPECT_TRUE(send().events.empty());
+  pair.a.now = pair.b.now = kStart + 120s;
+  const Turn turn = send();
+  EXPECT_EQ(turn.sent.size(), 1u);
+  ASSERT_EQ(turn.events.size(), 1u);
+  EXPECT_EQ(turn.events[0].header.kind, PuntKind::KeyAged);
+  EXPECT_EQ(turn.events[0].header.peer, (PeerRef{.index = 0, .incarnation = 7}));
+  EXPECT_EQ(turn.events[0].header.local_index, pair.session.a->local_index);
+  EXPECT_TRUE(send().events.empty());
+  const Turn back = pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))});
+  EXPECT_EQ(back.sent.size(), 1u);
+  EXPECT_TRUE(back.events.empty()) << "the responder leaves it to the initiator";
+}
+
+TEST_F(Outbound, AKeyOfManyMessagesIsReportedByEitherRole) {
+  pair.session.b->send_counter.store(wireguard::kRekeyAfterMessages - 1);
+  const auto back = [&] {
+    return pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))});
+  };
+  EXPECT_TRUE(back().events.empty());
+  ASSERT_EQ(back().events.size(), 1u);
+  EXPECT_TRUE(back().events.empty());
+}
+
+TEST_F(Outbound, AnEchoRequestForTheTunnelsOwnAddressIsAnsweredOnTheInside) {
+  pair.a.add_own_address(0, "10.8.0.1");
+  const Blob ping = pair.from_host_a(make_ip(ip("10.0.0.2"), ip("10.8.0.1"), Blob(8), {.protocol = 1}));
+  const Turn turn = pair.a.receive(pair.inside, {ping});
+  ASSERT_EQ(turn.punts.size(), 1u);
+  EXPECT_EQ(turn.punts[0].header.kind, PuntKind::PortIcmp);
+  EXPECT_EQ(turn.punts[0].bytes, ping);
+  const Blob tcp = pair.from_host_a(make_ip(ip("10.0.0.2"), ip("10.8.0.1"), Blob(20), {.protocol = 6}));
+  EXPECT_EQ(pair.a.receive(pair.inside, {tcp}).drops_of(DropReason::LocalUnwanted), 1u);
+}
+
+TEST_F(Outbound, EachTunnelOfAnInsidePortIsAskedInOrder) {
+  const TunnelIndex second = pair.a.add_tunnel(pair.outside, pair.inside, 51900);
+  const PeerIndex peer = pair.a.add_peer();
+  pair.a.allow(second, "172.16.0.0/12", peer);
+  pair.a.allow(second, "10.1.0.0/16", peer);  // the first tunnel has it, too
+  pair.a.set_endpoint(peer, {ip("192.0.2.2"), 7}, ip("192.0.2.1"), pair.outside, ip("192.0.2.2"));
+  Gateway other;
+  other.add_port(kOutsideB, {"192.0.2.2/24"});
+  other.add_port(kInsideB, {"172.16.0.1/24"});
+  other.add_tunnel(0, 1, 7);
+  connect(pair.a, second, peer, other, 0, other.add_peer());
+  const Turn turn = pair.a.receive(
+      pair.inside, {pair.from_host_a(make_ip(ip("10.0.0.2"), ip("172.16.0.9"), Blob(9))),
+                    pair.from_host_a(make_ip(ip("10.0.0.2"), ip("10.1.0.2"), Blob(9))),
+                    pair.from_host_a(make_ip(ip("10.0.0.2"), ip("203.0.113.1"), Blob(9)))});
+  ASSERT_EQ(turn.sent.size(), 2u);
+  std::set<unsigned> source_ports;
+  for (const Sent& sent : turn.sent) source_ports.insert(get16(sent.frame, 34));
+  EXPECT_EQ(source_ports, (std::set<unsigned>{51820, 51900}));
+  EXPECT_EQ(turn.drops_of(DropReason::NoAllowedIp), 1u);
+}
+
+TEST_F(Outbound, ABurstToManyPeersIsGroupedAndKeepsTheOrderWithinEach) {
+  constexpr size_t kPeers = 13;
+  Gateway hub;
+  hub.add_port(kOutsideA, {"192.0.2.1/24"});
+  hub.add_port(kInsideA, {"10.0.0.1/24"});
+  hub.add_tunnel(0, 1, 51820);
+  hub.add_neighbour(0, ip("192.0.2.2"), &kOutsideB);
+  Gateway other;
+  other.add_port(kOutsideB, {"192.0.2.2/24"});
+  other.add_port(kInsideB, {"172.16.0.1/24"});
+  other.add_tunnel(0, 1, 7);
+  std::map<uint32_t, size_t> peer_of_index;
+  for (size_t i = 0; i < kPeers; ++i) {
+    const PeerIndex peer = hub.add_peer();
+    hub.allow(0, "10.9.0." + std::to_string(i) + "/32", peer);
+    hub.set_endpoint(peer, {ip("192.0.2.2"), 7}, ip("192.0.2.1"), 0, ip("192.0.2.2"));
+    peer_of_index[connect(hub, 0, peer, other, 0, other.add_peer()).b->local_index] = i;
+  }
+  std::vector<Blob> frames;
+  std::vector<std::vector<size_t>> expected(kPeers);
+  for (size_t i = 0; i < kBurstMax; ++i) {
+    const size_t peer = hub.random() % kPeers;
+    expected[peer].push_back(i);
+    frames.push_back(make_frame(kInsideA, kHostA,
+                                make_ip(ip("10.0.0.2"), ip("10.9.0." + std::to_string(peer)), Blob(16 * i))));
+  }
+  const Turn turn = hub.receive(1, frames);
+  ASSERT_EQ(turn.sent.size(), kBurstMax);
+  std::vector<std::vector<size_t>> got(kPeers);
+  std::vector<uint64_t> next(kPeers, 0);
+  for (const Sent& sent : turn.sent) {
+    const size_t peer = peer_of_index.at(load_le32(&sent.frame.at(14 + 28 + 4)));
+    EXPECT_EQ(counter_of(sent.frame, Family::V4), next[peer]++);
+    got[peer].push_back((sent.frame.size() - 14 - 28 - 32 - 32) / 16);
+  }
+  EXPECT_EQ(got, expected);
+}
+
+TEST(OutboundWorkers, NoNonceIsUsedTwiceByTwoWorkersThatShareAPeer) {
+  for (const uint64_t first : {uint64_t{0}, kRejectAfterMessages - 10'000}) {
+    Pair pair(Family::V4, 2);
+    pair.session.a->send_counter.store(first);
+    constexpr size_t kBursts = 400;
+    std::array<std::vector<uint64_t>, 2> counters;
+    std::array<std::thread, 2> threads;
+    const Blob frame = pair.from_host_a(pair.a_to_b(Family::V4, 20));
+    for (size_t w = 0; w < 2; ++w) {
+      threads[w] = std::thread([&, w] {
+        for (size_t burst = 0; burst < kBursts; ++burst) {
+          const Turn turn = pair.a.receive(pair.inside, std::vector<Blob>(1 + burst % 40, frame), w);
+          for (const Sent& sent : turn.sent) counters[w].push_back(counter_of(sent.frame, Family::V4));
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    std::set<uint64_t> all;
+    for (const auto& of_worker : counters) {
+      EXPECT_TRUE(std::is_sorted(of_worker.begin(), of_worker.end()));
+      all.insert(of_worker.begin(), of_worker.end());
+    }
+    EXPECT_EQ(all.size(), counters[0].size() + counters[1].size());
+    EXPECT_LT(*all.rbegin(), kRejectAfterMessages);
+    if (first == 0) {
+      EXPECT_EQ(*all.rbegin(), all.size() - 1);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace turnpike::pipeline::test

@@ -1,0 +1,279 @@
+// A keypair's life between the session thread and a worker: published in a peer's slot and in the receiver
+// table, promoted, retired by epoch; and the one counter that all workers share.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "dataplane/lookup/receiver_table.h"
+#include "dataplane/publish/epoch.h"
+#include "dataplane/publish/peer_slots.h"
+#include "dataplane/publish/retirement.h"
+#include "tests/support/sim_random.h"
+#include "tests/support/sim_seeds.h"
+#include "tests/support/sim_threads.h"
+
+namespace turnpike::publish {
+namespace {
+
+using wireguard::Keypair;
+using wireguard::kRejectAfterMessages;
+using wireguard::NonceRange;
+using wireguard::reserve_nonces;
+
+// Plain writes, as session code makes them: ThreadSanitizer sees a worker that still reads.
+void set_keys(Keypair& keypair, uint32_t local_index, uint8_t byte) {
+  keypair.local_index = local_index;
+  keypair.remote_index = ~local_index;
+  keypair.sending_key.fill(byte);
+  keypair.receiving_key.fill(byte);
+}
+uint8_t byte_of(uint32_t local_index) { return static_cast<uint8_t>(local_index % 251 + 1); }
+
+bool whole(const Keypair& keypair) {
+  const uint8_t byte = byte_of(keypair.local_index);
+  const auto is_byte = [byte](uint8_t b) { return b == byte; };
+  return keypair.remote_index == ~keypair.local_index &&
+         std::ranges::all_of(keypair.sending_key, is_byte) &&
+         std::ranges::all_of(keypair.receiving_key, is_byte);
+}
+
+TEST(KeypairLife, WorkerFindsKeypairsWholeAndNeverAWipedOne) {
+  constexpr int kKeypairs = 4'000;
+  SystemPages pages;
+  lookup::ReceiverTable table(pages, 256);
+  Epoch epoch;
+  EpochReader& worker_reader = epoch.add_reader();
+  const auto send = std::make_unique<PeerSend>();
+  std::atomic<bool> done{false};
+  // What came over the wire last, so that the worker mostly asks for live indexes.
+  std::array<std::atomic<uint32_t>, 8> on_the_wire{};
+
+  const auto session = [&] {
+    sim::Random random(1);
+    Retirement<std::unique_ptr<Keypair>> retired(epoch);
+    std::vector<std::unique_ptr<Keypair>> free;
+    std::deque<std::unique_ptr<Keypair>> live;
+    const auto wipe_and_keep = [&](std::unique_ptr<Keypair> old) {
+      table.release(old->local_index);
+      set_keys(*old, old->local_index, 0);
+      free.push_back(std::move(old));
+    };
+    const auto unpublish_oldest = [&] {
+      std::unique_ptr<Keypair> oldest = std::move(live.front());
+      live.pop_front();
+      table.remove(oldest->local_index);
+      retired.add(std::move(oldest));
+    };
+    for (int i = 0; i < kKeypairs; ++i) {
+      std::unique_ptr<Keypair> keypair;
+      if (free.empty()) {
+        keypair = std::make_unique<Keypair>();
+      } else {
+        keypair = std::move(free.back());
+        free.pop_back();
+      }
+      const std::optional<uint32_t> index = table.reserve(random);
+      ASSERT_TRUE(index.has_value());
+      set_keys(*keypair, *index, byte_of(*index));
+      table.install(*index, keypair.get());
+      on_the_wire[i % on_the_wire.size()].store(*index, std::memory_order_relaxed);
+      send->current.store(keypair.get(), std::memory_order_release);
+      live.push_back(std::move(keypair));
+      if (live.size() > 3) unpublish_oldest();  // previous, current and next
+      retired.collect(wipe_and_keep);
+      while (retired.size() > 64) {
+        std::this_thread::yield();
+        retired.collect(wipe_and_keep);
+      }
+    }
+    send->current.store(nullptr, std::memory_order_release);
+    while (!live.empty()) unpublish_oldest();
+    done.store(true, std::memory_order_relaxed);
+    while (retired.collect(wipe_and_keep) > 0) std::this_thread::yield();
+  };
+  const auto worker = [&] {
+    worker_reader.online();
+    for (size_t turn = 0; !done.load(std::memory_order_relaxed); ++turn) {
+      worker_reader.begin();
+      if (const Keypair* current = send->current.load(std::memory_order_acquire)) {
+        ASSERT_TRUE(whole(*current));
+      }
+      for (const auto& wire : on_the_wire) {
+        const uint32_t index = wire.load(std::memory_order_relaxed);
+        const Keypair* found = table.find(index);
+        if (found == nullptr || found->local_index != index) continue;
+        ASSERT_TRUE(whole(*found));
+      }
+    }
+    worker_reader.offline();
+  };
+  sim::run_together(session, worker);
+}
+
+// The worker promotes `next` by compare-and-swap from what `next` replaces; the session thread meanwhile
+// installs a current of its own (it completed a handshake as initiator). Whoever is second must know.
+TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
+  constexpr int kRounds = 8'000;
+  Epoch epoch;
+  EpochReader& worker_reader = epoch.add_reader();
+  const auto send = std::make_unique<PeerSend>();
+  std::atomic<Keypair*> next{nullptr};  // stands for the receiver table
+  std::atomic<bool> done{false};
+  int promoted_by_worker = 0;
+  int promotions_seen_by_session = 0;
+
+  const auto session = [&] {
+    Retirement<std::unique_ptr<Keypair>> retired(epoch);
+    std::vector<std::unique_ptr<Keypair>> free;
+    const auto give_back = [&free](std::unique_ptr<Keypair> old) {
+      old->replaces.store(nullptr, std::memory_order_relaxed);
+      set_keys(*old, 0, 0);
+      free.push_back(std::move(old));
+    };
+    uint32_t last_index = 0;
+    const auto make = [&] {
+      std::unique_ptr<Keypair> keypair;
+      if (free.empty()) {
+        keypair = std::make_unique<Keypair>();
+      } else {
+        keypair = std::move(free.back());
+        free.pop_back();
+      }
+      ++last_index;
+      set_keys(*keypair, last_index, byte_of(last_index));
+      return keypair;
+    };
+    std::unique_ptr<Keypair> current = make();
+    send->current.store(current.get(), std::memory_order_release);
+    for (int round = 0; round < kRounds; ++round) {
+      // As responder: a `next` that waits for its first packet.
+      std::unique_ptr<Keypair> waiting = make();
+      waiting->replaces.store(current.get(), std::memory_order_relaxed);
+      next.store(waiting.get(), std::memory_order_release);
+      if (round % 3 == 0) std::this_thread::yield();
+      // Now and then the worker is let to be first, however crowded the machine is.
+      for (int i = 0; round % 512 == 0 && i < 10'000'000 &&
+                      send->current.load(std::memory_order_relaxed) != waiting.get();
+           ++i) {
+        std::this_thread::yield();
+      }
+      // As initiator: a new current, at once. The exchange tells whether the worker was first.
+      std::unique_ptr<Keypair> mine = make();
+      Keypair* displaced = send->current.exchange(mine.get(), std::memory_order_acq_rel);
+      next.store(nullptr, std::memory_order_release);
+      if (displaced == waiting.get()) {
+        ++promotions_seen_by_session;
+      } else {
+        ASSERT_EQ(displaced, current.get());
+      }
+      retired.add(std::move(current));
+      retired.add(std::move(waiting));
+      current = std::move(mine);
+      retired.collect(give_back);
+      while (retired.size() > 64) {
+        std::this_thread::yield();
+        retired.collect(give_back);
+      }
+    }
+    send->current.store(nullptr, std::memory_order_release);
+    retired.add(std::move(current));
+    done.store(true, std::memory_order_relaxed);
+    while (retired.collect(give_back) > 0) std::this_thread::yield();
+  };
+  const auto worker = [&] {
+    worker_reader.online();
+    while (!done.load(std::memory_order_relaxed)) {
+      worker_reader.begin();
+      Keypair* candidate = next.load(std::memory_order_acquire);
+      if (candidate != nullptr) {
+        ASSERT_TRUE(whole(*candidate));
+        Keypair* expected = candidate->replaces.load(std::memory_order_relaxed);
+        if (send->current.compare_exchange_strong(expected, candidate, std::memory_order_acq_rel,
+                                                  std::memory_order_acquire)) {
+          ++promoted_by_worker;
+        }
+      }
+      if (Keypair* current = send->current.load(std::memory_order_acquire)) {
+        ASSERT_TRUE(whole(*current));
+        (void)reserve_nonces(*current, 1);
+      }
+      std::this_thread::yield();
+    }
+    worker_reader.offline();
+  };
+  sim::run_together(session, worker);
+  EXPECT_EQ(promoted_by_worker, promotions_seen_by_session);
+  EXPECT_GT(promoted_by_worker, 0);  // they did race
+}
+
+TEST(Nonces, GroupsOfOneThreadFollowEachOther) {
+  const auto keypair = std::make_unique<Keypair>();
+  uint64_t expected = 0;
+  for (const uint32_t wanted : {1u, 32u, 64u, 7u}) {
+    const NonceRange range = reserve_nonces(*keypair, wanted);
+    EXPECT_EQ(range.first, expected);
+    EXPECT_EQ(range.count, wanted);
+    expected += wanted;
+  }
+}
+
+TEST(Nonces, GroupAcrossTheLimitIsCutAndNothingIsAddedBeyondIt) {
+  const auto keypair = std::make_unique<Keypair>();
+  keypair->send_counter = kRejectAfterMessages - 10;
+  const NonceRange cut = reserve_nonces(*keypair, 64);
+  EXPECT_EQ(cut.first, kRejectAfterMessages - 10);
+  EXPECT_EQ(cut.count, 10u);
+  const uint64_t after = keypair->send_counter;
+  for (int i = 0; i < 1'000; ++i) EXPECT_EQ(reserve_nonces(*keypair, 64).count, 0u);
+  EXPECT_EQ(keypair->send_counter, after);
+}
+
+TEST(Nonces, LastOneIsJustBelowTheLimit) {
+  const auto keypair = std::make_unique<Keypair>();
+  keypair->send_counter = kRejectAfterMessages - 1;
+  const NonceRange last = reserve_nonces(*keypair, 1);
+  EXPECT_EQ(last.first, kRejectAfterMessages - 1);
+  EXPECT_EQ(last.count, 1u);
+  EXPECT_EQ(reserve_nonces(*keypair, 1).count, 0u);
+}
+
+TEST(Nonces, SeveralWorkersNearTheLimitNeverShareOneAndNeverPassIt) {
+  for (const uint64_t seed : sim::seeds(20)) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    const auto keypair = std::make_unique<Keypair>();
+    constexpr uint64_t kLeft = 5'000;
+    keypair->send_counter = kRejectAfterMessages - kLeft;
+    std::array<std::vector<NonceRange>, 4> taken;
+    const auto worker = [&](size_t number) {
+      sim::Random random(seed * 4 + number);
+      int refused = 0;
+      while (refused < 100) {  // and keeps asking beyond the end
+        const auto wanted = static_cast<uint32_t>(1 + random.below(kBurstMax));
+        const NonceRange range = reserve_nonces(*keypair, wanted);
+        ASSERT_LE(range.count, wanted);
+        if (range.count == 0) ++refused;
+        else taken[number].push_back(range);
+      }
+    };
+    sim::run_together([&] { worker(0); }, [&] { worker(1); }, [&] { worker(2); },
+                      [&] { worker(3); });
+    std::vector<NonceRange> all;
+    for (const auto& ranges : taken) all.insert(all.end(), ranges.begin(), ranges.end());
+    std::ranges::sort(all, {}, &NonceRange::first);
+    // Together they are all that was left: no gap, no overlap, nothing above.
+    uint64_t expected = kRejectAfterMessages - kLeft;
+    for (const NonceRange& range : all) {
+      ASSERT_EQ(range.first, expected);
+      expected += range.count;
+    }
+    EXPECT_EQ(expected, kRejectAfterMessages);
+    EXPECT_LT(keypair->send_counter, kRejectAfterMessages + 4 * kBurstMax);
+  }
+}
+
+}  // namespace
+}  // namespace turnpike::publish

@@ -1,0 +1,189 @@
+#include "control/session/keypair_store.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "gateway.h"
+
+namespace turnpike::session {
+namespace {
+
+using namespace testing;
+using wireguard::Keypair;
+using wireguard::Role;
+
+class Store : public ::testing::Test {
+ protected:
+  Store() : slots(pages, 4), receivers(pages, 1'024), store(pages, 900, receivers, slots, epoch) {}
+
+  Keypair* make(Role role) {
+    wireguard::DerivedKeys keys;
+    random.fill(keys.sending.bytes());
+    keys.local_index = *store.reserve_index(kPeer.index, random);
+    keys.role = role;
+    return store.make(keys, kPeer, 0, Instant{1});
+  }
+  size_t collect() {
+    return store.collect(100, [this](PeerIndex) { return keypairs.current; });
+  }
+  std::atomic<Keypair*>& slot() { return slots[kPeer.index].send.current; }
+  // What a worker does at the first packet under a keypair; it tries once.
+  void confirm(Keypair* keypair) {
+    if (keypair->role != Role::Responder || keypair->confirmed.exchange(true)) return;
+    Keypair* expected = keypair->replaces.load();
+    (void)slot().compare_exchange_strong(expected, keypair);
+  }
+
+  static constexpr PeerRef kPeer{.index = 1, .incarnation = 1};
+  SystemPages pages;
+  SeededRandom random{1};
+  publish::Epoch epoch;
+  publish::PeerSlots slots;
+  lookup::ReceiverTable receivers;
+  KeypairStore store;
+  PeerKeypairs keypairs;
+};
+
+TEST_F(Store, AsResponderWaitsForTheWorkerAndThenMovesOn) {
+  Keypair* const first = make(Role::Initiator);
+  store.install_initiator(keypairs, first);
+  EXPECT_EQ(slot(), first);
+  Keypair* const second = make(Role::Responder);
+  store.install_responder(keypairs, second);
+  EXPECT_EQ(slot(), first);
+  EXPECT_EQ(receivers.find(second->local_index), second);
+  EXPECT_FALSE(store.sync(keypairs, kPeer.index));
+  confirm(second);
+  EXPECT_TRUE(store.sync(keypairs, kPeer.index));
+  EXPECT_FALSE(store.sync(keypairs, kPeer.index));
+  EXPECT_EQ(keypairs.previous, first);
+  EXPECT_EQ(keypairs.current, second);
+  EXPECT_EQ(keypairs.next, nullptr);
+  EXPECT_EQ(receivers.find(first->local_index), first);  // still received under
+}
+
+TEST_F(Store, AsInitiatorDemotesAnUnconfirmedNextAndDropsTheOldest) {
+  Keypair* const first = make(Role::Initiator);
+  Keypair* const second = make(Role::Responder);
+  Keypair* const third = make(Role::Initiator);
+  store.install_initiator(keypairs, first);
+  store.install_responder(keypairs, second);
+  store.install_initiator(keypairs, third);
+  EXPECT_EQ(keypairs.current, third);
+  EXPECT_EQ(keypairs.previous, second);
+  EXPECT_EQ(receivers.find(first->local_index), nullptr);
+  confirm(second);
+  EXPECT_EQ(slot(), third);
+  EXPECT_FALSE(store.sync(keypairs, kPeer.index));
+  EXPECT_EQ(keypairs.current, third);
+}
+
+TEST_F(Store, TakesAConfirmedNextAlsoWhenTheWorkerCouldNotPutItThere) {
+  Keypair* const dropped = make(Role::Responder);
+  store.install_responder(keypairs, dropped);
+  Keypair* const stale_view = dropped->replaces.load();
+  Keypair* const next = make(Role::Responder);
+  store.install_responder(keypairs, next);
+  // A worker had read what `dropped` replaces just before, and promotes it.
+  Keypair* expected = stale_view;
+  ASSERT_TRUE(slot().compare_exchange_strong(expected, dropped));
+  confirm(next);
+  EXPECT_EQ(slot(), dropped);  // it could not
+  EXPECT_TRUE(store.sync(keypairs, kPeer.index));
+  EXPECT_EQ(slot(), next);
+  EXPECT_EQ(keypairs.current, next);
+}
+
+TEST_F(Store, FreesNothingThatAWorkerMadeCurrentAtTheLastMoment) {
+  Keypair* const dropped = make(Role::Responder);
+  store.install_responder(keypairs, dropped);
+  store.clear(keypairs, kPeer.index);
+  Keypair* expected = nullptr;
+  ASSERT_TRUE(slot().compare_exchange_strong(expected, dropped));
+  EXPECT_EQ(collect(), 0u);
+  EXPECT_EQ(slot(), nullptr);
+  EXPECT_EQ(collect(), 0u);
+  EXPECT_EQ(store.in_use(), 0u);
+}
+
+TEST_F(Store, GivesBackEverythingIncludingIndexes) {
+  publish::EpochReader& reader = epoch.add_reader();
+  reader.online();
+  for (int i = 0; i < 50; ++i) {
+    store.install_initiator(keypairs, make(Role::Initiator));
+    store.install_responder(keypairs, make(Role::Responder));
+    store.stop_sending(keypairs);
+    EXPECT_EQ(slot(), nullptr);
+  }
+  store.clear(keypairs, kPeer.index);
+  EXPECT_GT(collect(), 0u);
+  EXPECT_EQ(store.in_use(), 100u);
+  reader.begin();
+  EXPECT_EQ(collect(), 0u);
+  EXPECT_EQ(store.in_use(), 0u);
+  // All indexes are free again: the table has 1,024 slots.
+  for (int i = 0; i < 900; ++i) ASSERT_TRUE(store.reserve_index(0, random));
+}
+
+// Two workers that send and confirm while the session thread replaces keypairs as fast as it can.
+TEST_F(Store, NeverLetsAWorkerSeeAFreedKeypair) {
+  std::atomic<bool> stop{false};
+  std::array<std::atomic<uint32_t>, 8> recent{};
+  const auto worker = [&](publish::EpochReader& reader, uint64_t seed) {
+    SeededRandom own(seed);
+    reader.online();
+    while (!stop.load(std::memory_order_relaxed)) {
+      reader.begin();
+      for (int i = 0; i < 8; ++i) {
+        // An arena wipes what is released: the peer would be none.
+        if (Keypair* current = slot().load(std::memory_order_acquire)) {
+          CHECK(current->peer == kPeer);
+          CHECK(wireguard::reserve_nonces(*current, 1).count == 1);
+        }
+        const uint32_t index = recent[own.next_u32() % recent.size()].load(std::memory_order_relaxed);
+        Keypair* found = receivers.find(index);
+        if (found == nullptr || found->local_index != index) continue;
+        confirm(found);
+        CHECK(found->peer == kPeer);
+      }
+    }
+    reader.offline();
+  };
+  publish::EpochReader& one = epoch.add_reader();
+  publish::EpochReader& two = epoch.add_reader();
+  std::thread first(worker, std::ref(one), 11);
+  std::thread second(worker, std::ref(two), 12);
+  size_t promoted = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    promoted += store.sync(keypairs, kPeer.index) ? 1 : 0;
+    const uint32_t dice = random.next_u32() % 16;
+    if (dice < 12 && store.in_use() < 800) {
+      Keypair* fresh = make(dice < 8 ? Role::Responder : Role::Initiator);
+      ASSERT_NE(fresh, nullptr);
+      recent[static_cast<size_t>(round) % recent.size()].store(fresh->local_index);
+      if (fresh->role == Role::Responder) {
+        store.install_responder(keypairs, fresh);
+      } else {
+        store.install_initiator(keypairs, fresh);
+      }
+    } else if (dice == 12) {
+      store.clear(keypairs, kPeer.index);
+    } else if (dice == 13) {
+      store.stop_sending(keypairs);
+    }
+    collect();
+  }
+  store.clear(keypairs, kPeer.index);
+  stop = true;
+  first.join();
+  second.join();
+  while (collect() != 0) {
+  }
+  EXPECT_EQ(store.in_use(), 0u);
+  EXPECT_EQ(slot(), nullptr);
+  RecordProperty("promoted", static_cast<int>(promoted));
+}
+
+}  // namespace
+}  // namespace turnpike::session
