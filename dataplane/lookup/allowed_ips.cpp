@@ -1,6 +1,7 @@
 #include "dataplane/lookup/allowed_ips.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "dataplane/base/check.h"
@@ -41,8 +42,13 @@ template <typename Root>
 struct Writer<Root>::Impl {
   static constexpr Family kFamily = std::is_same_v<Root, RootV4> ? Family::V4 : Family::V6;
 
-  explicit Impl(PageSource& pages) noexcept : arena(pages), trie(arena, kFamily) {}
+  static constexpr unsigned kBucketBits = 12;
+  static constexpr size_t kLargeBatch = 2'048;
+  static constexpr size_t kPageBytes = 4'096;
 
+  explicit Impl(PageSource& source) noexcept : pages(source), arena(source), trie(arena, kFamily) {}
+
+  PageSource& pages;
   NodeArena arena;
   Trie trie;
   Line head = 0;  // 0: the empty table
@@ -66,6 +72,35 @@ struct Writer<Root>::Impl {
     made.line = line;
     if (next != 0) arena.drop(next);
     next = line;
+  }
+
+  // Where a prefix is in the table, roughly: neighbours together.
+  static size_t bucket_of(const Prefix& p) noexcept {
+    if constexpr (kFamily == Family::V4) return p.address.v4_host_order() >> (32 - kBucketBits);
+    // Most tables have few /32, and fan out below them.
+    const uint64_t high = load_be64(p.address.bytes.data());
+    const uint64_t net = high >> 32;
+    return ((net ^ net >> 8 ^ net >> 19) & 0xf) << (kBucketBits - 4) | (high >> 24 & 0xff);
+  }
+
+  // A large batch goes bucket by bucket, so that the nodes it changes stay in the cache; edits of one prefix
+  // stay in their order. Without memory for that it goes as it came.
+  bool apply_all(std::span<const Edit> edits) noexcept {
+    const size_t bytes = (edits.size() * sizeof(uint32_t) + kPageBytes - 1) / kPageBytes * kPageBytes;
+    auto* order = edits.size() < kLargeBatch || edits.size() > UINT32_MAX
+                      ? nullptr
+                      : static_cast<uint32_t*>(pages.allocate(bytes));
+    if (order == nullptr) {
+      return std::ranges::all_of(edits, [this](const Edit& e) { return apply(e); });
+    }
+    std::array<uint32_t, (1 << kBucketBits) + 1> starts{};
+    for (const Edit& e : edits) ++starts[bucket_of(e.prefix) + 1];
+    for (size_t i = 1; i < starts.size(); ++i) starts[i] += starts[i - 1];
+    for (uint32_t i = 0; i < edits.size(); ++i) order[starts[bucket_of(edits[i].prefix)]++] = i;
+    const bool done = std::all_of(order, order + edits.size(),
+                                  [&](uint32_t i) { return apply(edits[i]); });
+    pages.release(order, bytes);
+    return done;
   }
 
   bool apply(const Edit& e) noexcept {
@@ -97,8 +132,7 @@ bool Writer<Root>::prepare(std::span<const Edit> edits) noexcept {
   impl_->prepared = true;
   impl_->next = impl_->head;
   impl_->next_size = impl_->head_size;
-  for (const Edit& e : edits) {
-    if (impl_->apply(e)) continue;
+  if (!impl_->apply_all(edits)) {
     abort();
     return false;
   }

@@ -43,7 +43,7 @@ Ref Trie::build(const EntryList& list, unsigned depth) noexcept {
   if (list.count == 0) return 0;
   if (const Kind kind = leaf_kind(list); kind != Kind::None) return new_leaf(kind, list);
   const unsigned length = list.entries[0].length;
-  if (fits_peers(list) && depth + length <= band_end(depth)) {
+  if (fits_peers(list) && depth + length <= peers_end(depth)) {
     const Ref ref = new_peers(length);
     for (const Entry& e : list) peers(ref)[take(e.key, length)] = e.value;
     return ref;
@@ -85,26 +85,30 @@ Ref Trie::grow_if_worth(Ref node, unsigned depth) noexcept {
   size_t nodes = 0;
   for (size_t i = 0; i < count; ++i) nodes += kind_of(all[i].child) == Kind::Node;
   if (nodes * kGrowShare >= count) return grow(node, depth);
+  const size_t enough = kGrowWeight * count;
   size_t below = 0;
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < count && below < enough; ++i) {
     const Kind kind = kind_of(all[i].child);
-    if (kind == Kind::Node || kind == Kind::Skip) below += weight(all[i].below(), kWeightLevels);
-    if (below >= kGrowWeight * count) return grow(node, depth);
+    if (kind == Kind::Node || kind == Kind::Skip) {
+      below += weight(all[i].below(), kWeightLevels, enough - below);
+    }
   }
-  return node;
+  return below >= enough ? grow(node, depth) : node;
 }
 
-// About how many prefixes there are, from a look at `levels` of nodes.
-size_t Trie::weight(Ref ref, unsigned levels) const noexcept {
+// About how many prefixes there are, from a look at `levels` of nodes; stops at `enough`.
+size_t Trie::weight(Ref ref, unsigned levels, size_t enough) const noexcept {
   switch (kind_of(ref)) {
     case Kind::None: return 0;
     case Kind::Peers: return size_t{1} << stride_of(ref);
-    case Kind::Skip: return skip(ref).crosses ? 1 : weight(skip(ref).slot.below(), levels);
+    case Kind::Skip: return skip(ref).crosses ? 1 : weight(skip(ref).slot.below(), levels, enough);
     case Kind::Node: {
       const size_t count = size_t{1} << stride_of(ref);
       if (levels == 0) return count * kPrefixesOfSlot;
       size_t sum = 0;
-      for (size_t i = 0; i < count; ++i) sum += weight(slots(ref)[i].below(), levels - 1);
+      for (size_t i = 0; i < count && sum < enough; ++i) {
+        sum += weight(slots(ref)[i].below(), levels - 1, enough - sum);
+      }
       return sum;
     }
     default: return kPrefixesOfSlot;
@@ -241,24 +245,48 @@ Ref Trie::half_of_node(Ref node, unsigned side, PeerIndex* exact) noexcept {
   return half;
 }
 
-// A node whose slots all lead to owners alone becomes owners alone.
+// A node whose slots lead to owners alone becomes owners alone: when at least half of them do, and what the
+// others have, if anything, is a leaf of prefixes of the same length.
 Ref Trie::join_peers(Ref node, unsigned depth) noexcept {
   const unsigned stride = stride_of(node);
   const uint32_t count = 1u << stride;
   const Slot* all = slots(node);
-  const unsigned below = stride_of(all[0].child);
-  if (stride + below > kStrideMax || depth + stride + below > band_end(depth) ||
-      shorts(node) != nullptr ||
-      !std::all_of(all, all + count, [below](const Slot& s) {
-        return s.child >> kLineShift != 0 && kind_of(s.child) == Kind::Peers &&
-               stride_of(s.child) == below && !s.exact();
-      })) {
+  unsigned below = 0;
+  for (uint32_t i = 0; i < count && below == 0; ++i) {
+    if (kind_of(all[i].child) == Kind::Peers) below = stride_of(all[i].child);
+  }
+  if (below == 0 || shorts(node) != nullptr || stride + below > kStrideMax ||
+      depth + stride + below > peers_end(depth)) {
     return node;
   }
+  uint32_t joining = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (all[i].exact()) return node;
+    const Ref child = all[i].child;
+    if (kind_of(child) == Kind::Peers && stride_of(child) == below) {
+      ++joining;
+    } else if (is_leaf(child)) {
+      for (const Entry& e : read_leaf(kind_of(child), arena_.at(line_of(child)))) {
+        if (e.link || e.length != below) return node;
+      }
+    } else if (child != 0) {
+      return node;
+    }
+  }
+  if (joining * 2 < count) return node;
   const Ref joined = new_peers(stride + below);
   for (uint32_t i = 0; i < count; ++i) {
-    std::copy_n(peers(all[i].child), size_t{1} << below, peers(joined) + (size_t{i} << below));
-    drop(all[i].child);
+    const Ref child = all[i].child;
+    PeerIndex* to = peers(joined) + (size_t{i} << below);
+    if (child == 0) continue;
+    if (is_leaf(child)) {
+      for (const Entry& e : read_leaf(kind_of(child), arena_.at(line_of(child)))) {
+        to[take(e.key, below)] = e.value;
+      }
+    } else {
+      std::copy_n(peers(child), size_t{1} << below, to);
+    }
+    drop(child);
   }
   drop(node);
   return joined;

@@ -73,6 +73,7 @@ void Trie::edit_slot(Slot& slot, Way way, const Target& target) noexcept {
 Ref Trie::edit_below(Ref ref, Way way, const Target& target) noexcept {
   switch (kind_of(ref)) {
     case Kind::None: {
+      note_reshape();
       EntryList one;
       one.push({.key = way.key,
                 .value = target.is_link() ? edit_link(0, target) : change(kNoPeer, target),
@@ -141,9 +142,10 @@ Ref Trie::edit_node(Ref ref, Way way, const Target& target) noexcept {
       const Ref before = slot.below();
       slot.set_below(edit_below(before, way.down(stride), target));
       const Ref after = slot.below();
-      if (!target.removes() && (shape_of(before) != shape_of(after) || often_enough())) {
-        if (kind_of(after) == Kind::Peers) return join_peers(ref, way.depth);
-        if (!is_leaf(after)) return grow_if_worth(ref, way.depth);
+      const bool reshaped = shape_of(before) != shape_of(after) && !is_leaf(after);
+      if (!target.removes() && (reshaped || often_enough())) {
+        return kind_of(after) == Kind::Peers ? join_peers(ref, way.depth)
+                                             : grow_if_worth(ref, way.depth);
       }
     } else if (target.is_link()) {
       slot.set_below(edit_link(slot.below(), target));
@@ -225,14 +227,14 @@ Ref Trie::own(Ref ref) noexcept {
 void Trie::drop(Ref ref) noexcept { arena_.drop(line_of(ref)); }
 
 Ref Trie::new_node(unsigned stride) noexcept {
-  reshaped_ = true;
+  note_reshape();
   const Ref node = make_ref(Kind::Node, stride, arena_.allocate(stride > 3 ? stride - 3 : 0));
   std::fill_n(slots(node), size_t{1} << stride, Slot{});
   return node;
 }
 
 Ref Trie::new_peers(unsigned stride) noexcept {
-  reshaped_ = true;
+  note_reshape();
   const Ref ref = make_ref(Kind::Peers, stride, arena_.allocate(stride > 4 ? stride - 4 : 0));
   std::fill_n(peers(ref), size_t{1} << stride, kNoPeer);
   return ref;

@@ -51,6 +51,10 @@ class Trie {
   struct Cursor;  // of a walk
 
   [[nodiscard]] unsigned band_end(unsigned depth) const noexcept { return band_end_[depth]; }
+  // Owners alone are half as large as slots and the last of their path: those of IPv4 may cross bands.
+  [[nodiscard]] unsigned peers_end(unsigned depth) const noexcept {
+    return family_ == Family::V4 ? 32 : band_end_[depth];
+  }
 
   // Each gives the reference that takes the place of the given one, 0 when nothing is left.
   Ref edit_below(Ref ref, Way way, const Target& target) noexcept;
@@ -69,9 +73,13 @@ class Trie {
   Ref build_skip(const EntryList& list, unsigned agreed, unsigned depth) noexcept;
   Ref grow(Ref node, unsigned depth) noexcept;
   Ref grow_if_worth(Ref node, unsigned depth) noexcept;
-  [[nodiscard]] size_t weight(Ref ref, unsigned levels) const noexcept;
+  [[nodiscard]] size_t weight(Ref ref, unsigned levels, size_t enough) const noexcept;
   // A reshaping far below is looked at now and then only: what it changes here is little each time.
-  [[nodiscard]] bool often_enough() noexcept { return reshaped_ && (++reshapes_ & 7) == 0; }
+  [[nodiscard]] bool often_enough() const noexcept { return reshaped_ && (reshapes_ & 7) == 0; }
+  void note_reshape() noexcept {
+    reshapes_ += !reshaped_;
+    reshaped_ = true;
+  }
   Ref join_peers(Ref node, unsigned depth) noexcept;
   Ref shrink_node(Ref node, unsigned depth) noexcept;
   Ref shrink_peers(Ref peers, unsigned depth) noexcept;
@@ -110,7 +118,7 @@ class Trie {
   const Family family_;
   int grown_ = 0;
   bool reshaped_ = false;  // in the present edit
-  uint32_t reshapes_ = 0;
+  uint32_t reshapes_ = 0;  // edits that reshaped
 };
 
 }  // namespace turnpike::lookup
