@@ -124,6 +124,8 @@ void punt_inner(Burst& burst, Lane lane, publish::PuntKind kind) noexcept;
 void punt_neighbour(Burst& burst, Lane lane, PortIndex port, const IpAddress& next_hop) noexcept;
 // Drops, and tells who sent the inner packet, if the ring has room to spare.
 void drop_undeliverable(Burst& burst, Lane lane, DropReason reason) noexcept;
+// Whether punt_event() will find room: nobody else puts anything into the ring.
+[[nodiscard]] bool room_for_event(const Burst& burst, publish::PuntKind kind) noexcept;
 // No packet. False: there was no room, ask again later.
 [[nodiscard]] bool punt_event(Burst& burst, const publish::PuntHeader& header) noexcept;
 

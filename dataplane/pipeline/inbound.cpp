@@ -198,8 +198,9 @@ void confirm(Burst& burst, Keypair& keypair) noexcept {
   }
 }
 
-// The newest packet says where the peer is now. Where its first hop is known the answers go there at once;
-// in any case the session thread is told, which keeps the endpoint and asks for a neighbour.
+// The newest packet says where the peer is now. Where its first hop is known the answers go there at once. The
+// session thread keeps the endpoint, and the first hop from being forgotten; so nothing changes here that it
+// cannot be told of, and without room in the ring the next packet says it again.
 void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
   const uint8_t* ip = burst.outer[newest];
   publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
@@ -208,6 +209,7 @@ void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
   const Endpoint remote = remote_of(ip);
   const IpAddress local = ip_destination(ip);
   if (known.remote == remote && known.local == local) [[likely]] return;
+  if (!room_for_event(burst, PuntKind::PeerRoamed)) return;
   const publish::NeighbourIndex first_hop =
       first_hop_to(burst, remote.address.bytes.data(), remote.address);
   if (first_hop != publish::kNoNeighbour) {

@@ -48,12 +48,13 @@ using publish::PuntKind;
   return slots;
 }
 
+[[nodiscard]] bool has_room(const publish::PuntRing& ring, PuntKind kind, Bytes bytes) noexcept {
+  return ring.waiting() + slots_left_to_others(kind, bytes, ring.slots()) < ring.slots();
+}
+
 [[nodiscard]] bool push(Burst& burst, const PuntHeader& header, Bytes bytes) noexcept {
   publish::PuntRing& ring = burst.door.punt;
-  if (bytes.size() > ring.slot_bytes()) return false;
-  if (ring.waiting() + slots_left_to_others(header.kind, bytes, ring.slots()) >= ring.slots()) {
-    return false;
-  }
+  if (bytes.size() > ring.slot_bytes() || !has_room(ring, header.kind, bytes)) return false;
   publish::PuntRing::Slot* slot = ring.try_begin();
   if (slot == nullptr) return false;
   slot->header = header;
@@ -113,6 +114,10 @@ void drop_undeliverable(Burst& burst, Lane lane, DropReason reason) noexcept {
                bytes_of(burst.packets[lane]));
   }
   burst.drop(lane, reason);
+}
+
+bool room_for_event(const Burst& burst, PuntKind kind) noexcept {
+  return has_room(burst.door.punt, kind, {});
 }
 
 bool punt_event(Burst& burst, const PuntHeader& header) noexcept { return push(burst, header, {}); }

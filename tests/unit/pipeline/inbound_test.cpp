@@ -19,6 +19,15 @@ class Inbound : public testing::Test {
     EXPECT_EQ(turn.dropped(), 1u);
     EXPECT_TRUE(turn.sent.empty() && turn.punts.empty());
   }
+  // As if it came from 192.0.2.77, port 99.
+  static Blob moved(Blob frame) {
+    frame[14 + 15] = 77;
+    put16(frame, 14 + 20, 99);
+    put16(frame, 14 + 10, 0);
+    put16(frame, 14 + 10, ~plain_sum(frame, 14, 20) & 0xffff);
+    put16(frame, 14 + 26, 0);
+    return frame;
+  }
   // A message of A whose text is `text`, whatever that is.
   Blob sealed_text(const Blob& text) {
     Blob message(16 + text.size() + 16);
@@ -220,14 +229,6 @@ TEST_F(Inbound, TwoWorkersTakeAReplayedMessageOnce) {
 }
 
 TEST_F(Inbound, ARoamingPeerIsReportedByAuthenticatedDataOnly) {
-  const auto moved = [&](Blob frame) {
-    frame[14 + 15] = 77;        // 192.0.2.77
-    put16(frame, 14 + 20, 99);  // from port 99
-    put16(frame, 14 + 10, 0);
-    put16(frame, 14 + 10, ~plain_sum(frame, 14, 20) & 0xffff);
-    put16(frame, 14 + 26, 0);
-    return frame;
-  };
   const Blob frame = sealed();
   EXPECT_TRUE(pair.b.receive(pair.outside, {changed(moved(frame), 20)}).events.empty());
   // Reported before the inner packet is looked at: it need not even be one.
@@ -243,15 +244,28 @@ TEST_F(Inbound, ARoamingPeerIsReportedByAuthenticatedDataOnly) {
   EXPECT_TRUE(pair.b.receive(pair.outside, {moved(frame)}).events.empty()) << "a replay moves nobody";
 }
 
-TEST_F(Inbound, AnswersFollowARoamingPeerAtOnceWhereItsFirstHopIsKnown) {
-  const auto moved = [&](Blob frame) {
-    frame[14 + 15] = 77;        // 192.0.2.77
-    put16(frame, 14 + 20, 99);  // from port 99
-    put16(frame, 14 + 10, 0);
-    put16(frame, 14 + 10, ~plain_sum(frame, 14, 20) & 0xffff);
-    put16(frame, 14 + 26, 0);
-    return frame;
+// An endpoint that the session thread has not heard of names a first hop that may go to somebody else.
+TEST_F(Inbound, APeerThatRoamsWhileTheRingIsFullIsFollowedWhenThereIsRoom) {
+  const MacAddress mac{{2, 0, 0, 0, 0, 77}};
+  pair.b.add_neighbour(pair.outside, ip("192.0.2.77"), &mac);
+  const auto told = [&](const Turn& turn) {
+    return std::ranges::count_if(turn.events, [](const Punted& event) {
+      return event.header.kind == PuntKind::PeerRoamed;
+    });
   };
+  publish::PuntRing& ring = pair.b.workers[0]->door.punt;
+  while (publish::PuntRing::Slot* slot = ring.try_begin()) {
+    slot->header = {};
+    slot->length_bytes = 0;
+    ring.commit();
+  }
+  EXPECT_EQ(told(pair.b.receive(pair.outside, {moved(sealed())})), 0);
+  EXPECT_EQ(pair.b.peers[0].send.endpoint().remote.address, ip("192.0.2.1"));
+  EXPECT_EQ(told(pair.b.receive(pair.outside, {moved(sealed())})), 1);
+  EXPECT_EQ(pair.b.peers[0].send.endpoint().remote, (Endpoint{ip("192.0.2.77"), 99}));
+}
+
+TEST_F(Inbound, AnswersFollowARoamingPeerAtOnceWhereItsFirstHopIsKnown) {
   const auto answer = [&] {
     return pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))}).sent.at(0).frame;
   };
