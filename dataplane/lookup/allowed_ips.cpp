@@ -86,7 +86,8 @@ struct Writer<Root>::Impl {
   // A large batch goes bucket by bucket, so that the nodes it changes stay in the cache; edits of one prefix
   // stay in their order. Without memory for that it goes as it came.
   bool apply_all(std::span<const Edit> edits) noexcept {
-    const size_t bytes = (edits.size() * sizeof(uint32_t) + kPageBytes - 1) / kPageBytes * kPageBytes;
+    const size_t bytes =
+        (edits.size() * sizeof(uint32_t) + kPageBytes - 1) / kPageBytes * kPageBytes;
     auto* order = edits.size() < kLargeBatch || edits.size() > UINT32_MAX
                       ? nullptr
                       : static_cast<uint32_t*>(pages.allocate(bytes));
@@ -97,8 +98,8 @@ struct Writer<Root>::Impl {
     for (const Edit& e : edits) ++starts[bucket_of(e.prefix) + 1];
     for (size_t i = 1; i < starts.size(); ++i) starts[i] += starts[i - 1];
     for (uint32_t i = 0; i < edits.size(); ++i) order[starts[bucket_of(edits[i].prefix)]++] = i;
-    const bool done = std::all_of(order, order + edits.size(),
-                                  [&](uint32_t i) { return apply(edits[i]); });
+    const bool done =
+        std::all_of(order, order + edits.size(), [&](uint32_t i) { return apply(edits[i]); });
     pages.release(order, bytes);
     return done;
   }

@@ -206,7 +206,8 @@ void NodeArena::for_each_fresh(F f) noexcept {
     // A line can be listed twice, or be inside a block by now; then it is not marked at its second turn.
     for (size_t i = 0; i < count; ++i) {
       const Line line = fresh_[i];
-      if (chunks_ != nullptr && chunks_[line >> kChunkLinesLog2] != nullptr && is_fresh(line)) f(line);
+      if (chunks_ != nullptr && chunks_[line >> kChunkLinesLog2] != nullptr && is_fresh(line))
+        f(line);
     }
     return;
   }

@@ -70,7 +70,7 @@ class NodeArena {
   // Stands at the start of each chunk. Chunks of one region come from one allocation.
   struct ChunkHeader {
     std::array<uint32_t, kChunkLines> meta;
-    uint32_t region_first;   // chunk numbers
+    uint32_t region_first;  // chunk numbers
     uint32_t region_chunks;
     uint32_t region_used_lines;  // kept in the region's first chunk
   };

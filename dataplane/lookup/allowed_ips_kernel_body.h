@@ -10,7 +10,7 @@
 inline constexpr size_t kListRoom = kBurstMax + 16;
 
 struct Lanes {
-  uint64_t key[kBurstMax];      // the rest of the address, left-aligned
+  uint64_t key[kBurstMax];  // the rest of the address, left-aligned
   const void* line[kBurstMax];  // what the lane looks at next: a slot, an owner, a leaf, a skip
   Ref ref[kBurstMax];
   Ref found[kListRoom];  // by the loop that runs, in its order
@@ -28,14 +28,12 @@ inline uint32_t matches(const Leaf16& leaf, uint64_t key) noexcept {
 #if TURNPIKE_KERNEL_SIMD == 2
   const __m256i keys = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.keys));
   const __m256i differs = _mm256_xor_si256(keys, _mm256_set1_epi16(static_cast<short>(key >> 48)));
-  const __m256i low =
-      _mm256_xor_si256(keys, _mm256_add_epi16(keys, _mm256_set1_epi16(-1)));
+  const __m256i low = _mm256_xor_si256(keys, _mm256_add_epi16(keys, _mm256_set1_epi16(-1)));
   return _mm256_cmple_epu16_mask(differs, low) & 0x3ffu;
 #elif TURNPIKE_KERNEL_SIMD == 1
   const __m256i keys = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.keys));
   const __m256i differs = _mm256_xor_si256(keys, _mm256_set1_epi16(static_cast<short>(key >> 48)));
-  const __m256i low =
-      _mm256_xor_si256(keys, _mm256_add_epi16(keys, _mm256_set1_epi16(-1)));
+  const __m256i low = _mm256_xor_si256(keys, _mm256_add_epi16(keys, _mm256_set1_epi16(-1)));
   const __m256i within = _mm256_cmpeq_epi16(_mm256_min_epu16(differs, low), differs);
   return _pext_u32(static_cast<uint32_t>(_mm256_movemask_epi8(within)), 0x000aaaaau);
 #else
@@ -52,8 +50,7 @@ inline uint32_t matches(const Leaf32& leaf, uint64_t key) noexcept {
 #if TURNPIKE_KERNEL_SIMD >= 1
   const __m256i keys = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.keys));
   const __m256i differs = _mm256_xor_si256(keys, _mm256_set1_epi32(static_cast<int>(key >> 32)));
-  const __m256i low =
-      _mm256_xor_si256(keys, _mm256_add_epi32(keys, _mm256_set1_epi32(-1)));
+  const __m256i low = _mm256_xor_si256(keys, _mm256_add_epi32(keys, _mm256_set1_epi32(-1)));
 #if TURNPIKE_KERNEL_SIMD == 2
   return _mm256_cmple_epu32_mask(differs, low) & 0x7fu;
 #else
@@ -105,9 +102,12 @@ inline void sort_lanes(Lanes& lanes, Counts& counts, const uint32_t* from, unsig
   for (unsigned i = 0; i < n; i += 16) {
     const auto valid = static_cast<__mmask16>(n - i >= 16 ? 0xffff : (1u << (n - i)) - 1);
     const __m512i who = _mm512_loadu_si512(from + i);
-    const __m512i kind = _mm512_and_si512(_mm512_loadu_si512(lanes.found + i), _mm512_set1_epi32(7));
-    append(lanes.nodes, counts.nodes, _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(1)), who);
-    append(lanes.owners, counts.owners, _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(2)), who);
+    const __m512i kind =
+        _mm512_and_si512(_mm512_loadu_si512(lanes.found + i), _mm512_set1_epi32(7));
+    append(lanes.nodes, counts.nodes,
+           _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(1)), who);
+    append(lanes.owners, counts.owners,
+           _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(2)), who);
     if constexpr (kV6) {
       const __mmask16 skips = _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(6));
       append(lanes.skips, counts.skips, skips, who);
@@ -254,12 +254,14 @@ inline void walk(const RootLine& root, Lanes& lanes, unsigned count, const uint6
 void walk_v4(const void* node, const uint32_t* addresses, size_t count, PeerIndex* peers) noexcept {
   Lanes lanes;
   for (size_t i = 0; i < count; ++i) lanes.key[i] = uint64_t{addresses[i]} << 32;
-  walk<false>(*static_cast<const RootLine*>(node), lanes, static_cast<unsigned>(count), nullptr, peers);
+  walk<false>(*static_cast<const RootLine*>(node), lanes, static_cast<unsigned>(count), nullptr,
+              peers);
 }
 
 // `halves` are the upper and the lower half of each address in turn.
 void walk_v6(const void* node, const uint64_t* halves, size_t count, PeerIndex* peers) noexcept {
   Lanes lanes;
   for (size_t i = 0; i < count; ++i) lanes.key[i] = halves[2 * i];
-  walk<true>(*static_cast<const RootLine*>(node), lanes, static_cast<unsigned>(count), halves + 1, peers);
+  walk<true>(*static_cast<const RootLine*>(node), lanes, static_cast<unsigned>(count), halves + 1,
+             peers);
 }

@@ -11,9 +11,13 @@ namespace {
 template <typename F>
 auto with_leaf(Kind kind, void* line, F f) noexcept {
   switch (kind) {
-    case Kind::Leaf16: return f(*static_cast<Leaf16*>(line));
-    case Kind::Leaf32: return f(*static_cast<Leaf32*>(line));
-    default: CHECK(kind == Kind::Leaf64); return f(*static_cast<Leaf64*>(line));
+    case Kind::Leaf16:
+      return f(*static_cast<Leaf16*>(line));
+    case Kind::Leaf32:
+      return f(*static_cast<Leaf32*>(line));
+    default:
+      CHECK(kind == Kind::Leaf64);
+      return f(*static_cast<Leaf64*>(line));
   }
 }
 template <typename F>
@@ -75,8 +79,8 @@ void write_leaf(Kind kind, const EntryList& list, void* line) noexcept {
     for (size_t i = 0; i < sorted.count; ++i) {
       const Entry& e = sorted.entries[i];
       const uint64_t key = e.key | uint64_t{1} << (63 - e.length);
-      leaf.keys[i] = static_cast<std::remove_reference_t<decltype(leaf.keys[0])>>(
-          key >> (64 - leaf.kKeyBits));
+      leaf.keys[i] =
+          static_cast<std::remove_reference_t<decltype(leaf.keys[0])>>(key >> (64 - leaf.kKeyBits));
       leaf.values[i] = e.value;
       leaf.links |= uint32_t{e.link} << i;
     }

@@ -23,7 +23,15 @@ namespace turnpike::lookup {
 using Line = uint32_t;
 inline constexpr size_t kLineBytes = kCacheLine;
 
-enum class Kind : uint32_t { None = 0, Node = 1, Peers = 2, Leaf16 = 3, Leaf32 = 4, Leaf64 = 5, Skip = 6 };
+enum class Kind : uint32_t {
+  None = 0,
+  Node = 1,
+  Peers = 2,
+  Leaf16 = 3,
+  Leaf32 = 4,
+  Leaf64 = 5,
+  Skip = 6
+};
 
 // What a slot leads to: bits 0-2 kind, 3-6 stride, 7 a mark of the slot that holds the reference, 8-31
 // line. Zero leads nowhere.
@@ -85,10 +93,10 @@ static_assert(sizeof(Leaf16) == kLineBytes && sizeof(Leaf32) == kLineBytes &&
               sizeof(Leaf64) == kLineBytes);
 
 struct alignas(kCacheLine) Skip {
-  uint64_t bits;     // left-aligned, zero behind `length`
-  uint32_t length;   // 0 to 64; 0 only where it crosses
+  uint64_t bits;  // left-aligned, zero behind `length`
+  uint32_t length;  // 0 to 64; 0 only where it crosses
   uint32_t crosses;  // 1: the bits are the first of the low half
-  Slot slot;         // its peer owns the prefix that ends behind the bits
+  Slot slot;  // its peer owns the prefix that ends behind the bits
 };
 static_assert(sizeof(Skip) == kLineBytes);
 

@@ -99,9 +99,12 @@ Ref Trie::grow_if_worth(Ref node, unsigned depth) noexcept {
 // About how many prefixes there are, from a look at `levels` of nodes; stops at `enough`.
 size_t Trie::weight(Ref ref, unsigned levels, size_t enough) const noexcept {
   switch (kind_of(ref)) {
-    case Kind::None: return 0;
-    case Kind::Peers: return size_t{1} << stride_of(ref);
-    case Kind::Skip: return skip(ref).crosses ? 1 : weight(skip(ref).slot.below(), levels, enough);
+    case Kind::None:
+      return 0;
+    case Kind::Peers:
+      return size_t{1} << stride_of(ref);
+    case Kind::Skip:
+      return skip(ref).crosses ? 1 : weight(skip(ref).slot.below(), levels, enough);
     case Kind::Node: {
       const size_t count = size_t{1} << stride_of(ref);
       if (levels == 0) return count * kPrefixesOfSlot;
@@ -111,7 +114,8 @@ size_t Trie::weight(Ref ref, unsigned levels, size_t enough) const noexcept {
       }
       return sum;
     }
-    default: return kPrefixesOfSlot;
+    default:
+      return kPrefixesOfSlot;
   }
 }
 
@@ -149,7 +153,8 @@ Ref Trie::grow(Ref node, unsigned) noexcept {
 // Divides a subtree by its first bit; prefixes of just that bit go to `exact`.
 void Trie::split_below(Ref ref, Slot* sides, PeerIndex* exact) noexcept {
   switch (kind_of(ref)) {
-    case Kind::None: return;
+    case Kind::None:
+      return;
     case Kind::Node:
       if (stride_of(ref) == 1) {
         for (unsigned side = 0; side < 2; ++side) {
@@ -213,7 +218,8 @@ void Trie::split_below(Ref ref, Slot* sides, PeerIndex* exact) noexcept {
       }
       drop(ref);
       for (unsigned side = 0; side < 2; ++side) {
-        if (lists[side].count > 0) sides[side].child = new_leaf(leaf_kind(lists[side]), lists[side]);
+        if (lists[side].count > 0)
+          sides[side].child = new_leaf(leaf_kind(lists[side]), lists[side]);
       }
       return;
     }
@@ -400,8 +406,7 @@ Ref Trie::shrink_skip(Ref ref) noexcept {
   }
   const bool is_link = kind_of(child) == Kind::Skip && skip(child).crosses;
   if (child != 0 && !is_leaf(child) && !is_link) return ref;
-  if (is_leaf(child) &&
-      count_leaf(kind_of(child), arena_.at(line_of(child))) > kJoinEntries) {
+  if (is_leaf(child) && count_leaf(kind_of(child), arena_.at(line_of(child))) > kJoinEntries) {
     return ref;
   }
   EntryList list;

@@ -25,8 +25,8 @@ constexpr Bands make_bands(std::initializer_list<unsigned> ends) {
 // other 2 are for the lines of skips. The wide bands are where tables fan out.
 constexpr Bands kBandsV4 = make_bands({8, 18, 26, 32});
 constexpr Bands kBandsV6 =
-    make_bands({8,  14, 20, 26, 32, 41, 48, 56, 64, 67,  70,  73, 76,
-                79, 82, 85, 88, 91, 94, 97, 100, 103, 106, 109, 112, 117, 123, 128});
+    make_bands({8,  14, 20, 26, 32, 41, 48,  56,  64,  67,  70,  73,  76,  79,
+                82, 85, 88, 91, 94, 97, 100, 103, 106, 109, 112, 117, 123, 128});
 
 }  // namespace
 
@@ -81,18 +81,23 @@ Ref Trie::edit_below(Ref ref, Way way, const Target& target) noexcept {
                 .link = target.is_link()});
       return build(one, way.depth);
     }
-    case Kind::Node: return edit_node(ref, way, target);
-    case Kind::Peers: return edit_peers(ref, way, target);
-    case Kind::Skip: return edit_skip(ref, way, target);
-    default: return edit_leaf(ref, way, target);
+    case Kind::Node:
+      return edit_node(ref, way, target);
+    case Kind::Peers:
+      return edit_peers(ref, way, target);
+    case Kind::Skip:
+      return edit_skip(ref, way, target);
+    default:
+      return edit_leaf(ref, way, target);
   }
 }
 
 Ref Trie::edit_leaf(Ref ref, Way way, const Target& target) noexcept {
   EntryList list = read_leaf(kind_of(ref), arena_.at(line_of(ref)));
   size_t i = 0;
-  while (i < list.count && !(list.entries[i].key == way.key && list.entries[i].length == way.length &&
-                             list.entries[i].link == target.is_link())) {
+  while (i < list.count &&
+         !(list.entries[i].key == way.key && list.entries[i].length == way.length &&
+           list.entries[i].link == target.is_link())) {
     ++i;
   }
   const bool found = i < list.count;
@@ -155,7 +160,10 @@ Ref Trie::edit_node(Ref ref, Way way, const Target& target) noexcept {
       slot.peer = peer != kNoPeer ? peer : cover_of(ref, (1u << stride | i) >> 1);
     }
   }
-  return target.removes() ? shrink_node(ref, way.depth) : ref;
+  if (!target.removes()) return ref;
+  // A large node is looked at only when a slot of it fell empty: the look costs cold lines.
+  const bool worth = stride <= 3 || way.length < stride || slots(ref)[take(way.key, stride)].empty();
+  return worth ? shrink_node(ref, way.depth) : ref;
 }
 
 void Trie::edit_short(Ref node, Way way, const Target& target) noexcept {
@@ -242,8 +250,8 @@ Ref Trie::new_peers(unsigned stride) noexcept {
 
 Ref Trie::new_skip(uint64_t bits, unsigned length, Slot slot, bool crosses) noexcept {
   const Ref ref = make_ref(Kind::Skip, 0, arena_.allocate(0));
-  skip(ref) = Skip{
-      .bits = high_bits(bits, length), .length = length, .crosses = crosses, .slot = slot};
+  skip(ref) =
+      Skip{.bits = high_bits(bits, length), .length = length, .crosses = crosses, .slot = slot};
   return ref;
 }
 

@@ -32,10 +32,11 @@ class Trie {
   struct Target {
     enum class What { Peer, Link, LowHalf };
     What what = What::Peer;
-    uint32_t value = kNoPeer;  // Peer: the owner, kNoPeer removes. Link: the reference to hang in. LowHalf: the owner
-    uint64_t low_key = 0;      // LowHalf: the prefix's bits below /64
+    uint32_t value =
+        kNoPeer;  // Peer: the owner, kNoPeer removes. Link: the reference to hang in. LowHalf: the owner
+    uint64_t low_key = 0;  // LowHalf: the prefix's bits below /64
     unsigned low_length = 0;
-    bool counted = false;      // false where entries only move to another place
+    bool counted = false;  // false where entries only move to another place
     [[nodiscard]] bool is_link() const noexcept { return what != What::Peer; }
     [[nodiscard]] bool removes() const noexcept { return what != What::Link && value == kNoPeer; }
   };
@@ -96,7 +97,9 @@ class Trie {
   Ref new_skip(uint64_t bits, unsigned length, Slot slot, bool crosses) noexcept;
   Ref new_leaf(Kind kind, const EntryList& list) noexcept;
   [[nodiscard]] Slot* slots(Ref node) const noexcept { return arena_.as<Slot>(line_of(node)); }
-  [[nodiscard]] PeerIndex* peers(Ref peers) const noexcept { return arena_.as<PeerIndex>(line_of(peers)); }
+  [[nodiscard]] PeerIndex* peers(Ref peers) const noexcept {
+    return arena_.as<PeerIndex>(line_of(peers));
+  }
   [[nodiscard]] Skip& skip(Ref ref) const noexcept { return *arena_.as<Skip>(line_of(ref)); }
 
   // The prefixes that end inside a node, shorter than its stride: owners in heap order, [1 << length |

@@ -7,8 +7,8 @@ namespace turnpike::lookup {
 
 PeerIndex Trie::find(const RootLine& root, const Prefix& prefix) const noexcept {
   const bool v4 = family_ == Family::V4;
-  uint64_t key = v4 ? uint64_t{prefix.address.v4_host_order()} << 32
-                    : load_be64(prefix.address.bytes.data());
+  uint64_t key =
+      v4 ? uint64_t{prefix.address.v4_host_order()} << 32 : load_be64(prefix.address.bytes.data());
   unsigned length = prefix.length;
   bool to_low = !v4 && length > 64;
   if (to_low) length = 64;
@@ -30,7 +30,8 @@ PeerIndex Trie::find(const RootLine& root, const Prefix& prefix) const noexcept 
     }
     const Ref ref = slot.below();
     switch (kind_of(ref)) {
-      case Kind::None: return kNoPeer;
+      case Kind::None:
+        return kNoPeer;
       case Kind::Node: {
         const unsigned stride = stride_of(ref);
         if (length < stride) {
@@ -103,7 +104,8 @@ bool Trie::walk_below(Ref ref, Cursor& cursor, uint64_t key, unsigned depth) con
     return slot.below() == 0 || walk_below(slot.below(), cursor, here, depth + length);
   };
   switch (kind_of(ref)) {
-    case Kind::None: return true;
+    case Kind::None:
+      return true;
     case Kind::Node: {
       const unsigned stride = stride_of(ref);
       const PeerIndex* heap = shorts(ref);

@@ -37,7 +37,8 @@ std::vector<uint32_t> pick(size_t prefixes, size_t count, bool zipf, test::Rando
   for (size_t i = 0; i < prefixes; ++i) sums[i] = sum += 1.0 / static_cast<double>(i + 1);
   std::uniform_real_distribution<double> place(0, sum);
   for (uint32_t& p : picked) {
-    p = static_cast<uint32_t>(std::lower_bound(sums.begin(), sums.end(), place(random)) - sums.begin());
+    p = static_cast<uint32_t>(std::lower_bound(sums.begin(), sums.end(), place(random)) -
+                              sums.begin());
     p = std::min(p, static_cast<uint32_t>(prefixes - 1));
   }
   return picked;
@@ -83,7 +84,8 @@ struct Shape {
 
 template <typename Root, typename Key, typename MakeRivals>
 void compare(Report& report, const Shape& shape, size_t keys_count, MakeRivals make_rivals) {
-  const std::string base = std::string("lookup/") + shape.name + "/" + std::to_string(shape.prefixes);
+  const std::string base =
+      std::string("lookup/") + shape.name + "/" + std::to_string(shape.prefixes);
   if (!report.wants(base + "/uniform") && !report.wants(base + "/zipf")) return;
   std::fprintf(stderr, "... %s\n", base.c_str());
   const std::vector<Prefix> prefixes = test::prefix_mix(shape.mix, shape.prefixes, kSeed);
@@ -170,23 +172,26 @@ int run(const Options& options) {
   const std::vector<size_t> sizes =
       options.quick ? std::vector<size_t>{1000} : std::vector<size_t>{1'000, 100'000, 1'000'000};
   const size_t keys = options.quick ? 4096 : 1 << 20;
-  for (const auto& [name, mix] : {std::pair{"ipv4", Mix::Spread}, std::pair{"ipv4-dense", Mix::Dense}}) {
+  for (const auto& [name, mix] :
+       {std::pair{"ipv4", Mix::Spread}, std::pair{"ipv4-dense", Mix::Dense}}) {
     for (const size_t n : sizes) {
-      compare<RootV4, uint32_t>(report, {name, mix, n}, keys, [n](const std::vector<Prefix>& prefixes) {
-        std::vector<std::pair<const char*, std::unique_ptr<RivalV4>>> rivals;
-        rivals.emplace_back("rte_fib", make_rte_fib(prefixes));
-        // Its add searches a list: a million would take hours.
-        if (n <= 100'000) rivals.emplace_back("rte_lpm", make_rte_lpm(prefixes));
-        return rivals;
-      });
+      compare<RootV4, uint32_t>(
+          report, {name, mix, n}, keys, [n](const std::vector<Prefix>& prefixes) {
+            std::vector<std::pair<const char*, std::unique_ptr<RivalV4>>> rivals;
+            rivals.emplace_back("rte_fib", make_rte_fib(prefixes));
+            // Its add searches a list: a million would take hours.
+            if (n <= 100'000) rivals.emplace_back("rte_lpm", make_rte_lpm(prefixes));
+            return rivals;
+          });
     }
   }
   for (const size_t n : sizes) {
-    compare<RootV6, Ipv6Key>(report, {"ipv6", Mix::V6, n}, keys, [](const std::vector<Prefix>& prefixes) {
-      std::vector<std::pair<const char*, std::unique_ptr<RivalV6>>> rivals;
-      rivals.emplace_back("rte_fib6", make_rte_fib6(prefixes));
-      return rivals;
-    });
+    compare<RootV6, Ipv6Key>(report, {"ipv6", Mix::V6, n}, keys,
+                             [](const std::vector<Prefix>& prefixes) {
+                               std::vector<std::pair<const char*, std::unique_ptr<RivalV6>>> rivals;
+                               rivals.emplace_back("rte_fib6", make_rte_fib6(prefixes));
+                               return rivals;
+                             });
   }
   measure_edits(report);
   if (!report.write_json()) {

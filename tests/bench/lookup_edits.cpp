@@ -194,7 +194,8 @@ void measure(Report& report, const Family& family) {
   const size_t samples = quick ? 500 : 20'000;
   const size_t batch = quick ? 100 : 10'000;
   std::vector<Prefix> prefixes = test::prefix_mix(family.mix, count + samples, kSeed);
-  const std::vector<Edit> fresh = as_edits({prefixes.end() - static_cast<ptrdiff_t>(samples), prefixes.end()});
+  const std::vector<Edit> fresh =
+      as_edits({prefixes.end() - static_cast<ptrdiff_t>(samples), prefixes.end()});
   prefixes.resize(count);
   const std::vector<Edit> edits = as_edits(prefixes);
 
@@ -224,7 +225,8 @@ void measure(Report& report, const Family& family) {
       retiring.read_burst();
     }
   }
-  for (const auto& [name, runs] : {std::pair{"insert", &insert_us}, std::pair{"delete", &remove_us}}) {
+  for (const auto& [name, runs] :
+       {std::pair{"insert", &insert_us}, std::pair{"delete", &remove_us}}) {
     const std::string edit = base + "/" + name;
     report.add(edit + "/p50", "us", {percentile(*runs, 0.5)});
     report.add(edit + "/p99", "us", {percentile(*runs, 0.99)});

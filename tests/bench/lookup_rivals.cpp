@@ -27,9 +27,7 @@ std::string unique_name(const char* kind) {
   return std::string(kind) + std::to_string(++number);
 }
 
-void complain(const char* what) {
-  std::fprintf(stderr, "%s: %s\n", what, rte_strerror(rte_errno));
-}
+void complain(const char* what) { std::fprintf(stderr, "%s: %s\n", what, rte_strerror(rte_errno)); }
 
 class RteFib final : public RivalV4 {
  public:
@@ -109,9 +107,15 @@ int make_heap(const char* name, size_t bytes);
 bool start_eal(size_t megabytes) {
   if (tables_socket >= 0) return true;
   const std::string prefix = "--file-prefix=lookup-bench-" + std::to_string(getpid());
-  std::vector<std::string> arguments{"lookup-bench", "--no-huge",     "--no-shconf",
-                                     "--no-pci",     "--no-telemetry", "-m",
-                                     "256",          prefix,          "--log-level=error",
+  std::vector<std::string> arguments{"lookup-bench",
+                                     "--no-huge",
+                                     "--no-shconf",
+                                     "--no-pci",
+                                     "--no-telemetry",
+                                     "-m",
+                                     "256",
+                                     prefix,
+                                     "--log-level=error",
                                      "--force-max-simd-bitwidth=512"};
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());

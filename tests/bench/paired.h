@@ -40,7 +40,7 @@ inline void keep(const T& value) noexcept {
 }
 
 struct Options {
-  std::string json;    // file to write figures to; empty: none
+  std::string json;  // file to write figures to; empty: none
   std::string filter;  // only figures whose name contains it
   bool quick = false;  // tiny inputs: a test that the benchmark still runs
 };
@@ -87,7 +87,8 @@ class Report {
   // Prints the figure at once and keeps it for the JSON file.
   void add(Figure f) {
     if (figures_.empty()) {
-      std::printf("%-40s %12s %-10s %14s %-14s %8s\n", "figure", "value", "unit", "baseline", "", "ratio");
+      std::printf("%-40s %12s %-10s %14s %-14s %8s\n", "figure", "value", "unit", "baseline", "",
+                  "ratio");
     }
     std::printf("%-40s %12.2f %-10s", f.name.c_str(), f.value, f.unit.c_str());
     if (!f.baseline_name.empty()) {
@@ -100,7 +101,8 @@ class Report {
 
   // A figure of its own, from its runs.
   void add(std::string name, std::string unit, std::vector<double> runs) {
-    add(Figure{.name = std::move(name), .value = median(runs), .unit = std::move(unit), .runs = runs});
+    add(Figure{
+        .name = std::move(name), .value = median(runs), .unit = std::move(unit), .runs = runs});
   }
 
   // False when the file cannot be written. No name or unit here needs escaping.
@@ -149,7 +151,8 @@ struct Measured {
 [[nodiscard]] inline std::vector<Measured> run_interleaved(const std::vector<Contender>& contenders,
                                                            size_t rounds) {
   std::vector<Measured> measured;
-  for (const Contender& c : contenders) measured.push_back({.name = c.name, .ns_per_operation = {}});
+  for (const Contender& c : contenders)
+    measured.push_back({.name = c.name, .ns_per_operation = {}});
   for (size_t round = 0; round <= rounds; ++round) {
     for (size_t k = 0; k < contenders.size(); ++k) {
       const size_t i = (k + round) % contenders.size();
@@ -157,8 +160,8 @@ struct Measured {
       const uint64_t operations = contenders[i].run();
       const uint64_t spent = thread_cpu_ns() - start;
       if (round == 0) continue;
-      measured[i].ns_per_operation.push_back(static_cast<double>(spent) /
-                                             static_cast<double>(std::max<uint64_t>(1, operations)));
+      measured[i].ns_per_operation.push_back(
+          static_cast<double>(spent) / static_cast<double>(std::max<uint64_t>(1, operations)));
     }
   }
   return measured;
@@ -166,7 +169,8 @@ struct Measured {
 
 // Figures of the first contender against each of the others, in millions of operations a second: larger is
 // better, a ratio above 1 says that the first is faster. Alone, it is a figure without baseline.
-inline void add_rates(Report& report, const std::string& name, const std::vector<Measured>& measured) {
+inline void add_rates(Report& report, const std::string& name,
+                      const std::vector<Measured>& measured) {
   const auto rates = [](const Measured& m) {
     std::vector<double> result;
     for (const double ns : m.ns_per_operation) result.push_back(1000.0 / ns);

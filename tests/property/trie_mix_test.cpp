@@ -45,7 +45,8 @@ void check_lookups(Root root, const test::OneBitTrie& oracle, const std::vector<
   Checker checker(root);
   for (size_t i = 0; i < count; ++i) {
     IpAddress a = test::address_in(prefixes[random() % prefixes.size()], random);
-    if (random() % 4 == 0) a.bytes[random() % a.size_bytes()] ^= static_cast<uint8_t>(1u << random() % 8);
+    if (random() % 4 == 0)
+      a.bytes[random() % a.size_bytes()] ^= static_cast<uint8_t>(1u << random() % 8);
     checker.expect(a, oracle.longest(a));
   }
 }
@@ -96,7 +97,8 @@ void grow_and_shrink(Mix mix, size_t count, bool one_by_one) {
   std::shuffle(prefixes.begin(), prefixes.end(), random);
   for (size_t from = 0; from < count; from += part) {
     std::vector<Edit> edits;
-    for (size_t i = from; i < std::min(count, from + part); ++i) edits.push_back({prefixes[i], kNoPeer});
+    for (size_t i = from; i < std::min(count, from + part); ++i)
+      edits.push_back({prefixes[i], kNoPeer});
     ASSERT_NO_FATAL_FAILURE(commit(edits));
     ASSERT_NO_FATAL_FAILURE(check_lookups(writer.head(), oracle, prefixes, random, 20'000));
   }

@@ -18,7 +18,9 @@ static Prefix prefix_of(const Step& s, Family family) {
   static constexpr uint8_t kPatterns[] = {0x00, 0xff, 0x55, 0x0a};
   const unsigned width = family == Family::V4 ? 32 : 128;
   IpAddress a{.family = family, .bytes = {}};
-  const auto bit_of = [](uint8_t pattern, unsigned i) { return kPatterns[pattern % 4] >> (7 - i % 8) & 1; };
+  const auto bit_of = [](uint8_t pattern, unsigned i) {
+    return kPatterns[pattern % 4] >> (7 - i % 8) & 1;
+  };
   for (unsigned i = 0; i < width; ++i) {
     unsigned bit = bit_of(i < s.turn % width ? s.first : s.second, i);
     if (i == s.flip % width) bit ^= 1;
@@ -31,14 +33,17 @@ static Prefix prefix_of(const Step& s, Family family) {
 }
 
 inline std::ostream& operator<<(std::ostream& out, const Step& s) {
-  return out << to_string(prefix_of(s, Family::V6)) << " (IPv4 " << to_string(prefix_of(s, Family::V4)) << ")"
-      << (s.removes ? " removed" : " to " + std::to_string(s.peer)) << (s.ends_batch ? "; " : ", ");
+  return out << to_string(prefix_of(s, Family::V6)) << " (IPv4 "
+             << to_string(prefix_of(s, Family::V4)) << ")"
+             << (s.removes ? " removed" : " to " + std::to_string(s.peer))
+             << (s.ends_batch ? "; " : ", ");
 }
 
 namespace {
 
 template <typename Root>
-void look_up_all(Root root, const std::vector<IpAddress>& addresses, const test::NaiveTable& naive) {
+void look_up_all(Root root, const std::vector<IpAddress>& addresses,
+                 const test::NaiveTable& naive) {
   std::vector<PeerIndex> expected;
   for (const IpAddress& a : addresses) expected.push_back(naive.longest(a));
   for (const Kernel* kernel : kernels()) {
@@ -117,11 +122,11 @@ struct rc::Arbitrary<turnpike::lookup::Step> {
     using turnpike::lookup::Step;
     // Full range at any size: small tables need long prefixes as much as large ones.
     const auto byte = gen::resize(100, gen::arbitrary<uint8_t>());
-    return gen::build<Step>(gen::set(&Step::first, byte), gen::set(&Step::second, byte),
-                            gen::set(&Step::turn, byte), gen::set(&Step::length, byte),
-                            gen::set(&Step::flip, byte), gen::set(&Step::peer, byte),
-                            gen::set(&Step::removes, gen::weightedElement<bool>({{3, false}, {1, true}})),
-                            gen::set(&Step::ends_batch, gen::weightedElement<bool>({{4, false}, {1, true}})));
+    return gen::build<Step>(
+        gen::set(&Step::first, byte), gen::set(&Step::second, byte), gen::set(&Step::turn, byte),
+        gen::set(&Step::length, byte), gen::set(&Step::flip, byte), gen::set(&Step::peer, byte),
+        gen::set(&Step::removes, gen::weightedElement<bool>({{3, false}, {1, true}})),
+        gen::set(&Step::ends_batch, gen::weightedElement<bool>({{4, false}, {1, true}})));
   }
 };
 
@@ -131,10 +136,12 @@ namespace {
 
 // RapidCheck prints the seed; RC_PARAMS="seed=... max_success=..." replays and extends.
 TEST(TrieModel, Ipv4AgreesWithALinearScan) {
-  EXPECT_TRUE(rc::check([](const std::vector<Step>& steps) { compare<RootV4>(Family::V4, steps); }));
+  EXPECT_TRUE(
+      rc::check([](const std::vector<Step>& steps) { compare<RootV4>(Family::V4, steps); }));
 }
 TEST(TrieModel, Ipv6AgreesWithALinearScan) {
-  EXPECT_TRUE(rc::check([](const std::vector<Step>& steps) { compare<RootV6>(Family::V6, steps); }));
+  EXPECT_TRUE(
+      rc::check([](const std::vector<Step>& steps) { compare<RootV6>(Family::V6, steps); }));
 }
 
 }  // namespace

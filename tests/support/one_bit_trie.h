@@ -29,7 +29,8 @@ class OneBitTrie {
       }
       link = &(*link)->child[bit(key, (*link)->length)];
     }
-    auto made = std::make_unique<Node>(Node{.key = key, .length = p.length, .peer = peer, .child = {}});
+    auto made =
+        std::make_unique<Node>(Node{.key = key, .length = p.length, .peer = peer, .child = {}});
     if (*link == nullptr) {
       *link = std::move(made);
       return;
@@ -41,8 +42,10 @@ class OneBitTrie {
       *link = std::move(made);
       return;
     }
-    auto fork = std::make_unique<Node>(
-        Node{.key = cut(key, common), .length = static_cast<uint8_t>(common), .peer = kNoPeer, .child = {}});
+    auto fork = std::make_unique<Node>(Node{.key = cut(key, common),
+                                            .length = static_cast<uint8_t>(common),
+                                            .peer = kNoPeer,
+                                            .child = {}});
     const unsigned side = bit(key, common);
     fork->child[1 - side] = std::move(*link);
     fork->child[side] = std::move(made);

@@ -60,10 +60,18 @@ inline IpAddress clustered_address(Random& random, Family family) {
   const size_t size = family == Family::V4 ? 4 : 16;
   for (size_t i = 0; i < size; ++i) {
     switch (random() % 4) {
-      case 0: a.bytes[i] = 0; break;
-      case 1: a.bytes[i] = 0xff; break;
-      case 2: a.bytes[i] = static_cast<uint8_t>(random() % 4); break;
-      default: a.bytes[i] = static_cast<uint8_t>(random()); break;
+      case 0:
+        a.bytes[i] = 0;
+        break;
+      case 1:
+        a.bytes[i] = 0xff;
+        break;
+      case 2:
+        a.bytes[i] = static_cast<uint8_t>(random() % 4);
+        break;
+      default:
+        a.bytes[i] = static_cast<uint8_t>(random());
+        break;
     }
   }
   return a;
@@ -88,7 +96,8 @@ inline std::vector<Prefix> prefix_mix(Mix mix, size_t count, uint64_t seed) {
   };
   if (mix != Mix::V6) {
     const auto uniform = [&] {
-      return IpAddress::v4(static_cast<uint32_t>(0x01000000 + random() % (0xe0000000 - 0x01000000)));
+      return IpAddress::v4(
+          static_cast<uint32_t>(0x01000000 + random() % (0xe0000000 - 0x01000000)));
     };
     if (mix == Mix::Dense) {
       for (uint32_t i = 0; i < share(60); ++i) add(IpAddress::v4(0x0a000000 + i), 32);

@@ -126,7 +126,8 @@ TEST(AllowedIpsMemory, OneEditCopiesAtMost16KiB) {
     uint64_t high = random(), low = random();
     if (i % 2 == 0) high = random() % 2 == 0 ? 0 : high >> (random() % 64);
     if (i % 3 == 0) low = low >> (random() % 64);
-    fan.push_back(Prefix::masked(test::address_v6(high, low), static_cast<unsigned>(random() % 129)));
+    fan.push_back(
+        Prefix::masked(test::address_v6(high, low), static_cast<unsigned>(random() % 129)));
   }
   EXPECT_LE(most_copied<RootV6>(fan), kMost);
 }

@@ -37,9 +37,7 @@ struct Table {
     ASSERT_TRUE(writer.prepare({&e, 1}));
     writer.reclaim(writer.commit());
   }
-  PeerIndex at(const std::string& address) {
-    return look_up(writer.head(), *parse_ip(address));
-  }
+  PeerIndex at(const std::string& address) { return look_up(writer.head(), *parse_ip(address)); }
 };
 
 TEST(AllowedIps, AnEmptyTableOwnsNothing) {
@@ -117,7 +115,8 @@ TEST(AllowedIps, AnOldRootStaysWholeUntilItIsReclaimed) {
   Table<RootV4> t;
   t.set("10.0.0.0/8", 1);
   const RootV4 old = t.writer.head();
-  const std::vector<Edit> edits{{*parse_prefix("10.0.0.0/8"), 2}, {*parse_prefix("10.0.0.5/32"), 3}};
+  const std::vector<Edit> edits{{*parse_prefix("10.0.0.0/8"), 2},
+                                {*parse_prefix("10.0.0.5/32"), 3}};
   ASSERT_TRUE(t.writer.prepare(edits));
   EXPECT_EQ(t.at("10.0.0.5"), 1u);
   EXPECT_EQ(look_up(t.writer.prepared(), *parse_ip("10.0.0.5")), 3u);

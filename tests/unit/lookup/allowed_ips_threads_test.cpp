@@ -60,7 +60,8 @@ void publish_beside_readers(test::Mix mix, Key (*key_of)(const IpAddress&)) {
         const Root root{published.load(std::memory_order_acquire)};
         std::array<Key, kBurstMax> keys;
         std::array<PeerIndex, kBurstMax> peers;
-        for (Key& key : keys) key = key_of(test::address_in(prefixes[random() % kPrefixes], random));
+        for (Key& key : keys)
+          key = key_of(test::address_in(prefixes[random() % kPrefixes], random));
         lookup_burst(root, keys, peers);
         bool whole = peers[0] >= last && peers[0] <= kGenerations;
         for (const PeerIndex peer : peers) whole = whole && peer == peers[0];
