@@ -217,8 +217,11 @@ def main(argv: list[str]) -> int:
         arguments.json.write_text("[\n" + ",\n".join("  " + json.dumps(f) for f in figures) + "\n]\n")
         say(f"written: {arguments.json}")
     if arguments.plots:
-        for path in plots.write(figures, arguments.plots, where + (" (--quick)" if arguments.quick else "")):
+        drawn = plots.write(figures, arguments.plots, where + (" (--quick)" if arguments.quick else ""))
+        for path in drawn:
             say(f"drawn: {path}")
+        if not drawn:
+            say("nothing drawn: a curve needs figures of two sizes, which these are not")
     for line in failed:
         say(f"failed: {line}")
     if not figures and not failed:
