@@ -197,9 +197,7 @@ const Port* find_port(const std::vector<Port>& ports, std::string_view name) {
 }
 
 // What a packet grows by outside: IP, UDP, WireGuard's header and tag.
-uint16_t overhead_bytes(const Port& outside) {
-  return has_v6(outside.addresses) ? 80 : 60;
-}
+uint16_t overhead_bytes(const Port& outside) { return has_v6(outside.addresses) ? 80 : 60; }
 
 void check_tunnel_ports(const Config& config, const Tunnel& tunnel, const Path& path,
                         Report& report) {

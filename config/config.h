@@ -24,7 +24,7 @@
 namespace turnpike::config {
 
 enum class AeadChoice : uint8_t { Auto, IpsecMb, Libsodium };
-enum class IdlePolicy : uint8_t { Poll, Adaptive };    // what a worker does when there is no work
+enum class IdlePolicy : uint8_t { Poll, Adaptive };  // what a worker does when there is no work
 enum class ConflictPolicy : uint8_t { Refuse, Move };  // for wg(8); move is what others do
 enum class Durability : uint8_t { Full, Off };
 
@@ -80,7 +80,7 @@ struct Peer {
   Endpoint endpoint;  // is_none(): the peer must speak first
   std::vector<AllowedIp> allowed_ips;
   uint16_t persistent_keepalive = 0;  // seconds; 0: off
-  bool enabled = true;                // false: keeps its attributes, holds no claim
+  bool enabled = true;  // false: keeps its attributes, holds no claim
   Location at;
   Location name_at;
   Location public_key_at;
@@ -104,7 +104,7 @@ struct Tunnel {
 
 struct Control {
   std::string socket = "/run/turnpike/control.sock";
-  std::string group;                                 // empty: nobody but root and the owner
+  std::string group;  // empty: nobody but root and the owner
   std::string wg_socket_dir = "/var/run/wireguard";  // empty: no sockets for wg(8)
   std::optional<Endpoint> metrics = Endpoint{IpAddress::v4(0x7f000001), 9586};
   std::string state = "/var/lib/turnpike/state.db";
@@ -118,7 +118,7 @@ struct Config {
   std::vector<Port> ports;
   std::vector<Tunnel> tunnels;
   Control control;
-  std::string file;                   // as it was named to the loader
+  std::string file;  // as it was named to the loader
   std::vector<ConfigError> warnings;  // what is allowed but probably not meant
   friend bool operator==(const Config& a, const Config& b) {
     return a.dataplane == b.dataplane && a.ports == b.ports && a.tunnels == b.tunnels &&

@@ -29,7 +29,7 @@ struct Node {
   bool plain = false;  // a scalar without quotes
   Location at;
   std::string text;
-  std::vector<Node> items;    // of a sequence, or the values of a mapping
+  std::vector<Node> items;  // of a sequence, or the values of a mapping
   std::vector<NodeKey> keys;  // of a mapping, beside `items`
 };
 

@@ -24,7 +24,7 @@ class Path {
   Path(const Path* parent, std::string_view name, size_t index)
       : parent_(parent), name_(name), index_(index) {}
   const Path* parent_ = nullptr;  // null: the document
-  std::string_view name_;         // empty: an item
+  std::string_view name_;  // empty: an item
   size_t index_ = 0;
 };
 

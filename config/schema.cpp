@@ -32,9 +32,7 @@ constexpr Key integer(std::string_view name, uint64_t minimum, uint64_t maximum)
 constexpr Key integers(std::string_view name, uint64_t maximum) {
   return {.name = name, .kind = KeyKind::Integers, .maximum = maximum};
 }
-constexpr Key boolean(std::string_view name) {
-  return {.name = name, .kind = KeyKind::Boolean};
-}
+constexpr Key boolean(std::string_view name) { return {.name = name, .kind = KeyKind::Boolean}; }
 constexpr Key text(std::string_view name, uint64_t maximum = kMaxTextBytes) {
   return {.name = name, .kind = KeyKind::Text, .maximum = maximum};
 }

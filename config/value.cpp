@@ -34,9 +34,7 @@ std::string prefix_fault(std::string_view text) {
               std::to_string(address->width_bits()), " is expected"});
 }
 
-std::string error_text(int number) {
-  return std::generic_category().message(number);
-}
+std::string error_text(int number) { return std::generic_category().message(number); }
 
 class File {
  public:

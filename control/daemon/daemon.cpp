@@ -19,12 +19,24 @@ constexpr std::chrono::microseconds kPollEvery{50};
 constexpr std::chrono::seconds kSampleEvery{1};
 constexpr size_t kNestedShownMax = 100;
 
+// A comment is a stranger's text: one line of the log stays one line.
+std::string printable(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return text;
+}
+
 Instant monotonic_now() { return session::SessionThread::read_clocks().instant; }
 
 }  // namespace
 
-Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host, const config::Config& config)
-    : poll_timer_(io), load_timer_(io), host_(std::move(host)), loads_(config.dataplane.workers.size()) {
+Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
+               const config::Config& config)
+    : poll_timer_(io),
+      load_timer_(io),
+      host_(std::move(host)),
+      loads_(config.dataplane.workers.size()) {
   for (const auto& door : host_->doors) doors_.push_back(door.get());
   session_ = std::make_unique<session::SessionThread>(
       session::SessionParts{.peers = host_->peers,
@@ -47,8 +59,9 @@ Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
   std::unique_ptr<Daemon> daemon(new Daemon(io, std::move(*host), config));
   daemon->session_->start();
   if (!daemon->session_->pinned()) {
-    spdlog::warn("dataplane.session_cores: CPU {} was not granted; the session thread runs anywhere",
-                 config.dataplane.session_cores.front());
+    spdlog::warn(
+        "dataplane.session_cores: CPU {} was not granted; the session thread runs anywhere",
+        config.dataplane.session_cores.front());
   }
   if (auto errors = daemon->apply_file(config); !errors.empty()) return fail(std::move(errors));
   if (!daemon->host_->secret_pages.all_locked()) {
@@ -171,7 +184,8 @@ void Daemon::commit(state::Transaction transaction, api::CommitOptions options,
   if (options.confirm) {
     // Better refused than accepted and never undone.
     return answer(api::CommitFailure{
-        .what = "--confirm needs the history, which this version does not keep; nothing was changed"});
+        .what =
+            "--confirm needs the history, which this version does not keep; nothing was changed"});
   }
   auto change = state::plan(state_, transaction);
   if (!change) return answer(std::move(change.error()));
@@ -189,7 +203,7 @@ void Daemon::commit(state::Transaction transaction, api::CommitOptions options,
   committed.generation = state_.apply(*change);
   spdlog::info("generation {}: committed by uid {} pid {}{}", committed.generation,
                options.caller.uid, options.caller.pid,
-               transaction.comment.empty() ? "" : ": " + transaction.comment);
+               transaction.comment.empty() ? "" : ": " + printable(transaction.comment));
   gateway_->commit(committed.generation, monotonic_now(),
                    [committed, answer = std::move(answer)](const gateway::Acknowledgement& seen) {
                      api::Committed done = committed;

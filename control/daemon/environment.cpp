@@ -14,16 +14,17 @@
 namespace turnpike::daemon {
 namespace {
 
-Result<void, std::string> prepare_directory(const std::filesystem::path& directory, const char* key) {
+Result<void, std::string> prepare_directory(const std::filesystem::path& directory,
+                                            const char* key) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) {
-    return fail(std::string(key) + ": the directory " + directory.string() + " cannot be made: " +
-                error.message());
+    return fail(std::string(key) + ": the directory " + directory.string() +
+                " cannot be made: " + error.message());
   }
   if (access(directory.c_str(), W_OK | X_OK) != 0) {
-    return fail(std::string(key) + ": the directory " + directory.string() + " cannot be written: " +
-                strerror(errno));
+    return fail(std::string(key) + ": the directory " + directory.string() +
+                " cannot be written: " + strerror(errno));
   }
   return {};
 }
@@ -60,7 +61,8 @@ Result<api::AccessRule, std::string> access_rule(const config::Control& control)
   if (control.group.empty()) return api::AccessRule{};
   const group* found = getgrnam(control.group.c_str());
   if (found == nullptr) {
-    return fail("control.group: there is no group '" + control.group + "'; make it with groupadd, or "
+    return fail("control.group: there is no group '" + control.group +
+                "'; make it with groupadd, or "
                 "leave the key empty");
   }
   return api::AccessRule{.group = found->gr_gid};

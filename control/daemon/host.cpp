@@ -9,14 +9,18 @@
 namespace turnpike::daemon {
 namespace {
 
-constexpr unsigned kEthernetBytes = 14 + 4;  // with room for a VLAN tag, so that such a frame is seen
+constexpr unsigned kEthernetBytes =
+    14 + 4;  // with room for a VLAN tag, so that such a frame is seen
 constexpr unsigned kBufferCache = 256;
 
 crypto::AeadBackend backend_of(config::AeadChoice choice) {
   switch (choice) {
-    case config::AeadChoice::Auto: return crypto::AeadBackend::Auto;
-    case config::AeadChoice::IpsecMb: return crypto::AeadBackend::IpsecMb;
-    case config::AeadChoice::Libsodium: return crypto::AeadBackend::Libsodium;
+    case config::AeadChoice::Auto:
+      return crypto::AeadBackend::Auto;
+    case config::AeadChoice::IpsecMb:
+      return crypto::AeadBackend::IpsecMb;
+    case config::AeadChoice::Libsodium:
+      return crypto::AeadBackend::Libsodium;
   }
   return crypto::AeadBackend::Auto;
 }
@@ -63,19 +67,19 @@ Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& con
 }
 
 Result<void, std::string> Host::open_ports(const config::Config& config) {
-  buffers_ = io::make_buffers("packets", buffers_needed(config), longest_frame(config), kBufferCache);
+  buffers_ =
+      io::make_buffers("packets", buffers_needed(config), longest_frame(config), kBufferCache);
   if (buffers_ == nullptr) {
     return fail("memory for " + std::to_string(buffers_needed(config)) +
                 " packet buffers is short; raise dataplane.memory (now " +
                 std::to_string(config.dataplane.memory_mib) + " MiB): " + io::take_last_errors());
   }
   for (const config::Port& port : config.ports) {
-    auto opened = io::Port::open(
-        {.name = port.name,
-         .device = port.device,
-         .mtu_bytes = port.mtu,
-         .queues = static_cast<uint16_t>(config.dataplane.workers.size())},
-        buffers_);
+    auto opened = io::Port::open({.name = port.name,
+                                  .device = port.device,
+                                  .mtu_bytes = port.mtu,
+                                  .queues = static_cast<uint16_t>(config.dataplane.workers.size())},
+                                 buffers_);
     if (!opened) return fail(std::move(opened.error()));
     ports_.push_back(std::move(*opened));
   }
@@ -83,8 +87,8 @@ Result<void, std::string> Host::open_ports(const config::Config& config) {
 }
 
 Result<void, std::string> Host::make_workers(const config::Config& config) {
-  shared_ = std::make_unique<pipeline::Shared>(
-      pipeline::Shared{.peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
+  shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
+      .peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
   for (size_t i = 0; i < ports_.size(); ++i) shared_->offloads[i] = ports_[i].offloads();
   std::vector<io::WorkerOptions> options;
   for (size_t i = 0; i < config.dataplane.workers.size(); ++i) {
@@ -94,11 +98,13 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
     }
     aeads_.push_back(crypto::make_aead(backend_of(config.dataplane.aead)));
     if (aeads_.back() == nullptr) {
-      return fail(std::string("dataplane.aead: ipsec-mb does not work on this CPU; use auto or libsodium"));
+      return fail(
+          std::string("dataplane.aead: ipsec-mb does not work on this CPU; use auto or libsodium"));
     }
     options.push_back({.index = static_cast<WorkerIndex>(i),
-                       .idle = config.dataplane.idle == config::IdlePolicy::Poll ? io::Idle::Poll
-                                                                                 : io::Idle::Adaptive,
+                       .idle = config.dataplane.idle == config::IdlePolicy::Poll
+                                   ? io::Idle::Poll
+                                   : io::Idle::Adaptive,
                        .ports = ports_,
                        .buffers = buffers_,
                        .door = doors.back().get(),

@@ -24,7 +24,8 @@ namespace turnpike::daemon {
 class Host {
  public:
   // The error is one line: what is missing and what to do.
-  [[nodiscard]] static Result<std::unique_ptr<Host>, std::string> start(const config::Config& config);
+  [[nodiscard]] static Result<std::unique_ptr<Host>, std::string> start(
+      const config::Config& config);
   ~Host();
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;

@@ -10,7 +10,8 @@ namespace turnpike::daemon {
 void start_log() {
   auto logger = std::make_shared<spdlog::logger>(
       "turnpiked", std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>());
-  logger->set_pattern(getenv("JOURNAL_STREAM") != nullptr ? "%l: %v" : "%Y-%m-%d %H:%M:%S.%e %^%l%$: %v");
+  logger->set_pattern(getenv("JOURNAL_STREAM") != nullptr ? "%l: %v"
+                                                          : "%Y-%m-%d %H:%M:%S.%e %^%l%$: %v");
   spdlog::set_default_logger(std::move(logger));
   spdlog::flush_on(spdlog::level::info);
   io::install_log_sink([](io::LogLevel level, std::string_view line) {

@@ -24,7 +24,8 @@ int run(const std::string& file) {
   const auto config = config::load_config(file);
   if (!config) {
     std::vector<std::string> lines;
-    for (const config::ConfigError& error : config.error()) lines.push_back(config::to_string(error));
+    for (const config::ConfigError& error : config.error())
+      lines.push_back(config::to_string(error));
     return fail_with(lines);
   }
   for (const config::ConfigError& warning : config->warnings) {
@@ -63,7 +64,8 @@ int run(const std::string& file) {
 
   spdlog::info("ready: {} workers, {} ports, {} tunnels, {} peers; AEAD by {}; control at {}",
                config->dataplane.workers.size(), config->ports.size(), config->tunnels.size(),
-               (*daemon)->state().peer_count(), (*daemon)->host().aead_name(), config->control.socket);
+               (*daemon)->state().peer_count(), (*daemon)->host().aead_name(),
+               config->control.socket);
   notify_systemd("READY=1");
   io.run();
   return 0;

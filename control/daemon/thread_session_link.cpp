@@ -16,7 +16,9 @@ std::optional<Endpoint> endpoint_or_none(const Endpoint& endpoint) {
 struct CarryOut {
   session::Session& session;
 
-  void operator()(const gateway::SetTunnel& c) const { session.set_tunnel(c.tunnel, c.private_key); }
+  void operator()(const gateway::SetTunnel& c) const {
+    session.set_tunnel(c.tunnel, c.private_key);
+  }
   void operator()(const gateway::RemoveTunnel& c) const { session.remove_tunnel(c.tunnel); }
   void operator()(const gateway::AddPeer& c) const {
     session.add_peer({.ref = c.settings.peer,

@@ -12,8 +12,9 @@ class WorkerLoad {
     const uint64_t busy = counters.busy_cycles.value();
     const uint64_t total = counters.total_cycles.value();
     const uint64_t packets = counters.busy_packets.value();
-    busy_ = total == total_ ? 0 : static_cast<double>(busy - busy_cycles_) /
-                                      static_cast<double>(total - total_);
+    busy_ = total == total_
+                ? 0
+                : static_cast<double>(busy - busy_cycles_) / static_cast<double>(total - total_);
     cycles_per_packet_ = packets == packets_ ? 0
                                              : static_cast<double>(busy - busy_cycles_) /
                                                    static_cast<double>(packets - packets_);

@@ -191,7 +191,8 @@ std::vector<config::ConfigError> errors_of(const state::Refusal& refusal,
   }
   std::vector<config::ConfigError> errors;
   for (const state::Conflict& conflict : refusal.conflicts) {
-    Location at = conflict.edit < transaction.at.size() ? transaction.at[conflict.edit] : Location{};
+    Location at =
+        conflict.edit < transaction.at.size() ? transaction.at[conflict.edit] : Location{};
     if (conflict.prefix) {
       const auto place = places.find({conflict.tunnel, *conflict.prefix});
       if (place != places.end()) at = place->second;

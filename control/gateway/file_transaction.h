@@ -14,7 +14,8 @@ namespace turnpike::gateway {
 
 struct FileTransaction {
   state::Transaction transaction;
-  std::vector<config::Location> at;  // where each edit stands in the new file; line 0: in the old one only
+  std::vector<config::Location>
+      at;  // where each edit stands in the new file; line 0: in the old one only
   std::string file;
 };
 

@@ -35,7 +35,8 @@ struct Gateway::Commit {
 
 namespace {
 
-PeerSettings settings_of(PeerRef peer, TunnelIndex tunnel, const state::PeerAttributes& attributes) {
+PeerSettings settings_of(PeerRef peer, TunnelIndex tunnel,
+                         const state::PeerAttributes& attributes) {
   return {.peer = peer,
           .tunnel = tunnel,
           .public_key = attributes.public_key,
@@ -45,7 +46,8 @@ PeerSettings settings_of(PeerRef peer, TunnelIndex tunnel, const state::PeerAttr
 }
 
 SetPeer change_of(PeerRef peer, const state::PeerChanged& change) {
-  SetPeer set{.peer = peer, .preshared_key = {}, .endpoint = {}, .persistent_keepalive_seconds = {}};
+  SetPeer set{
+      .peer = peer, .preshared_key = {}, .endpoint = {}, .persistent_keepalive_seconds = {}};
   if (change.before.preshared_key != change.after.preshared_key) {
     set.preshared_key = change.after.preshared_key;
   }
@@ -179,8 +181,8 @@ void Gateway::commit(Generation generation, Instant now, Acknowledge acknowledge
   for (const state::TunnelChange& tunnel : prepared_->tunnels) {
     if (tunnel.after.index == kNoTunnel) {
       // Its prefixes went with its peers, in this very change; the tables go when nobody reads them.
-      commit.reclaim.push_back([tables = std::shared_ptr<TunnelTables>(
-                                    std::move(tables_[tunnel.before.index]))] {});
+      commit.reclaim.push_back(
+          [tables = std::shared_ptr<TunnelTables>(std::move(tables_[tunnel.before.index]))] {});
     } else {
       TunnelTables& tables = tables_of(tunnel.after.index);
       tables.name = tunnel.after.name;

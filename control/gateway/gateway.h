@@ -79,7 +79,13 @@ class Gateway {
     std::vector<std::function<void()>> reclaim;
   };
   struct Prepared;
-  enum class Stage : uint8_t { AwaitingSession, AwaitingWorkers, AwaitingReaders, RemovingPeers, Recycling };
+  enum class Stage : uint8_t {
+    AwaitingSession,
+    AwaitingWorkers,
+    AwaitingReaders,
+    RemovingPeers,
+    Recycling
+  };
   struct Commit;
 
   void fill_ports(publish::Snapshot& snapshot, const TopologyRoutes& routes) const;
@@ -95,11 +101,12 @@ class Gateway {
   Topology topology_;
   std::shared_ptr<const TopologyRoutes> routes_;
   PeerIndices peers_;
-  std::vector<std::unique_ptr<TunnelTables>> tables_;  // by TunnelIndex; empty where there is no tunnel
+  std::vector<std::unique_ptr<TunnelTables>>
+      tables_;  // by TunnelIndex; empty where there is no tunnel
   std::unique_ptr<Prepared> prepared_;
-  std::deque<Commit> commits_;               // oldest first
+  std::deque<Commit> commits_;  // oldest first
   std::unique_ptr<Published> published_owned_;  // what the workers have
-  const Published* newest_;                     // what the last commit made
+  const Published* newest_;  // what the last commit made
   publish::Retirement<Retired> retired_;
 };
 

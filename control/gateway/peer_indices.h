@@ -22,7 +22,7 @@ class PeerIndices {
   // All threads are done with it.
   void recycle(PeerIndex index) { free_.push_back(index); }
 
-  [[nodiscard]] PeerRef find(PeerId id) const;                 // index kNoPeer: none
+  [[nodiscard]] PeerRef find(PeerId id) const;  // index kNoPeer: none
   [[nodiscard]] std::optional<PeerId> id_of(PeerIndex index) const;
   [[nodiscard]] size_t size() const noexcept { return by_id_.size(); }
 
@@ -33,7 +33,7 @@ class PeerIndices {
     PeerId id{};  // 0: nobody
     Incarnation incarnation = 0;
   };
-  std::vector<Slot> slots_;       // as many as were ever used
+  std::vector<Slot> slots_;  // as many as were ever used
   std::vector<PeerIndex> free_;  // the last one is given out first
 };
 

@@ -40,7 +40,7 @@ class Routes {
 
 // All route tables of one topology.
 struct TopologyRoutes {
-  std::vector<std::unique_ptr<Routes>> ports;    // by PortIndex
+  std::vector<std::unique_ptr<Routes>> ports;  // by PortIndex
   std::vector<std::unique_ptr<Routes>> tunnels;  // as in Topology::tunnels
 };
 

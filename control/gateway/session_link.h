@@ -27,7 +27,7 @@ struct PeerSettings {
   TunnelIndex tunnel = kNoTunnel;
   PublicKey public_key;
   PresharedKey preshared_key;  // zero: none
-  Endpoint endpoint;           // none: the peer must speak first
+  Endpoint endpoint;  // none: the peer must speak first
   uint16_t persistent_keepalive_seconds = 0;
 };
 struct AddPeer {

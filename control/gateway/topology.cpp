@@ -25,8 +25,11 @@ Topology topology_of(const config::Config& config, const std::vector<MacAddress>
   Topology topology;
   for (size_t i = 0; i < config.ports.size(); ++i) {
     const config::Port& port = config.ports[i];
-    PortTopology out{.name = port.name, .mac = macs[i], .mtu_bytes = port.mtu,
-                     .addresses = values_of(port.addresses), .routes = {}};
+    PortTopology out{.name = port.name,
+                     .mac = macs[i],
+                     .mtu_bytes = port.mtu,
+                     .addresses = values_of(port.addresses),
+                     .routes = {}};
     for (const config::Route& route : port.routes) {
       out.routes.push_back({.to = route.to, .via = route.via});
     }
@@ -45,8 +48,9 @@ Topology topology_of(const config::Config& config, const std::vector<MacAddress>
 
 IpAddress link_local_address(const MacAddress& mac) {
   const auto& m = mac.bytes;
-  const uint8_t bytes[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1],
-                             m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+  const uint8_t bytes[16] = {
+      0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
+      m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
   return IpAddress::v6_bytes(bytes);
 }
 

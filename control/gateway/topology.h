@@ -34,12 +34,13 @@ struct TunnelTopology {
 };
 
 struct Topology {
-  std::vector<PortTopology> ports;      // by PortIndex, the order of the configuration
+  std::vector<PortTopology> ports;  // by PortIndex, the order of the configuration
   std::vector<TunnelTopology> tunnels;  // found by name: a TunnelIndex is the state's to give
 };
 
 // `macs` by PortIndex, as the ports that were opened have them.
-[[nodiscard]] Topology topology_of(const config::Config& config, const std::vector<MacAddress>& macs);
+[[nodiscard]] Topology topology_of(const config::Config& config,
+                                   const std::vector<MacAddress>& macs);
 
 // The link-local address that a port has beside the configured ones (RFC 4291, appendix A).
 [[nodiscard]] IpAddress link_local_address(const MacAddress& mac);

@@ -137,8 +137,9 @@ Packet make_udp_packet(const IpFields& fields, uint16_t source_port, uint16_t de
 
 IpAddress link_local_of(const MacAddress& mac) noexcept {
   const auto& m = mac.bytes;
-  const uint8_t bytes[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1],
-                             m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+  const uint8_t bytes[16] = {
+      0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
+      m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
   return IpAddress::v6_bytes(bytes);
 }
 

@@ -112,10 +112,10 @@ void KeypairStore::install_responder(PeerKeypairs& keypairs, Keypair* fresh) {
 
 void KeypairStore::stop_sending(PeerKeypairs& keypairs) {
   if (keypairs.none()) return;
-  const PeerIndex peer =
-      (keypairs.current != nullptr ? keypairs.current
-       : keypairs.next != nullptr  ? keypairs.next
-                                   : keypairs.previous)->peer.index;
+  const PeerIndex peer = (keypairs.current != nullptr ? keypairs.current
+                          : keypairs.next != nullptr  ? keypairs.next
+                                                      : keypairs.previous)
+                             ->peer.index;
   Keypair* const old_current = keypairs.current;
   Keypair* const old_next = keypairs.next;
   replace_current(keypairs, peer, nullptr);
@@ -134,8 +134,7 @@ void KeypairStore::clear(PeerKeypairs& keypairs, PeerIndex peer) {
   for (Keypair* keypair : {old.previous, old.current, old.next}) retire(keypair);
 }
 
-size_t KeypairStore::collect(size_t budget,
-                             const std::function<Keypair*(PeerIndex)>& current_of) {
+size_t KeypairStore::collect(size_t budget, const std::function<Keypair*(PeerIndex)>& current_of) {
   return retired_.collect(
       [&](Keypair* keypair) {
         const PeerIndex peer = keypair->peer.index;

@@ -30,14 +30,15 @@ struct NeighbourMessage {
   IpAddress source;
   IpAddress destination;
   IpAddress target;
-  bool router = false;     // the three flags of an advertisement
+  bool router = false;  // the three flags of an advertisement
   bool solicited = false;
   bool override = false;
   std::optional<MacAddress> link_layer;  // solicitation: the source's · advertisement: the target's
 };
 // Everything that section 7.1 asks of a message is checked: hop limit, checksum, code, lengths of options,
 // what may go with an unspecified source or a multicast destination.
-[[nodiscard]] std::optional<NeighbourMessage> parse_neighbour_message(const IpView& packet) noexcept;
+[[nodiscard]] std::optional<NeighbourMessage> parse_neighbour_message(
+    const IpView& packet) noexcept;
 // The whole IPv6 packet.
 [[nodiscard]] Packet write_neighbour_message(const NeighbourMessage& message);
 

@@ -160,8 +160,8 @@ void NeighbourResolver::ask(const Snapshot& snapshot, Index index, const MacAddr
                              .sender = hop.source.is_v4() ? hop.source : IpAddress::v4(0),
                              .target_mac = unicast != nullptr ? *unicast : MacAddress{},
                              .target = neighbour.address};
-    send_frame(snapshot, worker, port, unicast != nullptr ? *unicast : kBroadcastMac,
-               kEtherTypeArp, write_arp(request));
+    send_frame(snapshot, worker, port, unicast != nullptr ? *unicast : kBroadcastMac, kEtherTypeArp,
+               write_arp(request));
     return;
   }
   const IpAddress group = solicited_node_group(neighbour.address);
@@ -184,8 +184,8 @@ void NeighbourResolver::resolved(const Snapshot& snapshot, Instant now, Index in
   wheel_.arm(index, now + reachable_time());
   const Neighbour& neighbour = table_[index];
   for (const Packet& packet : entry.waiting) {
-    send_frame(snapshot, entry.worker, neighbour.port, mac,
-               ether_type_of(neighbour.address.family), packet);
+    send_frame(snapshot, entry.worker, neighbour.port, mac, ether_type_of(neighbour.address.family),
+               packet);
   }
   waiting_total_ -= entry.waiting.size();
   entry.waiting = {};
@@ -370,8 +370,8 @@ void NeighbourResolver::announce(const Snapshot& snapshot, WorkerIndex worker, P
                                        .router = true,
                                        .override = true,
                                        .link_layer = ours};
-    send_frame(snapshot, worker, port, ipv6_multicast_mac(unsolicited.destination),
-               kEtherTypeIpv6, write_neighbour_message(unsolicited));
+    send_frame(snapshot, worker, port, ipv6_multicast_mac(unsolicited.destination), kEtherTypeIpv6,
+               write_neighbour_message(unsolicited));
   });
 }
 

@@ -26,13 +26,14 @@
 
 namespace turnpike::session {
 
-inline constexpr Duration kAskInterval = 1s;        // RFC 4861, section 10: RETRANS_TIMER
-inline constexpr unsigned kAskTries = 3;            // MAX_MULTICAST_SOLICIT
-inline constexpr unsigned kProbeTries = 2;          // by unicast, before it is asked for like a new one
-inline constexpr Duration kReachableTime = 30s;     // REACHABLE_TIME, and up to as much again at random
+inline constexpr Duration kAskInterval = 1s;  // RFC 4861, section 10: RETRANS_TIMER
+inline constexpr unsigned kAskTries = 3;  // MAX_MULTICAST_SOLICIT
+inline constexpr unsigned kProbeTries = 2;  // by unicast, before it is asked for like a new one
+inline constexpr Duration kReachableTime =
+    30s;  // REACHABLE_TIME, and up to as much again at random
 inline constexpr Duration kHoldOff = 3s;
-inline constexpr Duration kPinnedRetry = 30s;       // of a peer's first hop that does not answer
-inline constexpr Duration kUnusedTime = 5min;       // then it is forgotten
+inline constexpr Duration kPinnedRetry = 30s;  // of a peer's first hop that does not answer
+inline constexpr Duration kUnusedTime = 5min;  // then it is forgotten
 inline constexpr size_t kWaitingPerNeighbour = 8;
 inline constexpr size_t kWaitingTotal = 1'024;
 inline constexpr uint32_t kMaxUnresolved = publish::kMaxNeighbours / 4;  // on one port
@@ -61,7 +62,8 @@ class NeighbourResolver {
                    PortIndex port, Bytes frame);
   // `packet` was parsed out of `ethernet`; it is ICMPv6 of one of the two types.
   void receive_neighbour_message(const publish::Snapshot& snapshot, Instant now, WorkerIndex worker,
-                                 PortIndex port, const EthernetView& ethernet, const IpView& packet);
+                                 PortIndex port, const EthernetView& ethernet,
+                                 const IpView& packet);
 
   // Tells the link our addresses: gratuitous ARP, unsolicited advertisements.
   void announce(const publish::Snapshot& snapshot, WorkerIndex worker, PortIndex port);

@@ -17,13 +17,14 @@ class Outbox {
   Outbox(std::vector<publish::InjectRing*> rings, publish::Counters& counters) noexcept;
 
   // `header` and `packet` together are the frame.
-  void frame(WorkerIndex worker, PortIndex port, std::span<const uint8_t, kEthernetHeaderBytes> header,
-             Bytes packet) noexcept;
+  void frame(WorkerIndex worker, PortIndex port,
+             std::span<const uint8_t, kEthernetHeaderBytes> header, Bytes packet) noexcept;
   bool inner_packet(WorkerIndex worker, TunnelIndex tunnel, Bytes packet) noexcept;
   bool keepalive(WorkerIndex worker, TunnelIndex tunnel, PeerRef peer) noexcept;
 
  private:
-  bool push(WorkerIndex worker, const publish::InjectHeader& header, Bytes first, Bytes second) noexcept;
+  bool push(WorkerIndex worker, const publish::InjectHeader& header, Bytes first,
+            Bytes second) noexcept;
 
   std::vector<publish::InjectRing*> rings_;
   publish::Counters& counters_;

@@ -47,7 +47,8 @@ struct Peer {
   PeerRef ref;
   TunnelIndex tunnel = kNoTunnel;
   uint16_t persistent_keepalive_seconds = 0;
-  WorkerIndex worker = 0;  // the one that last had to do with the peer; it sends what we have to send
+  WorkerIndex worker =
+      0;  // the one that last had to do with the peer; it sends what we have to send
 
   wireguard::PeerHandshake handshake;
   // in_flight here is the timer's view: whether the initiation is still to be repeated. The state of an
@@ -55,8 +56,8 @@ struct Peer {
   wireguard::HandshakeProgress progress;
   PeerKeypairs keypairs;
 
-  Endpoint remote;   // none: unknown
-  IpAddress local;   // the address that the peer last spoke to (sticky source); none: by the route
+  Endpoint remote;  // none: unknown
+  IpAddress local;  // the address that the peer last spoke to (sticky source); none: by the route
   IpAddress source;  // what packets carry: `local`, or the route's choice
   publish::NeighbourIndex first_hop = publish::kNoNeighbour;
 
@@ -64,7 +65,7 @@ struct Peer {
   bool wants_handshake = false;
   bool wants_keepalive = false;
   bool endpoint_stale = false;  // the endpoint in the slot is to be worked out again
-  bool queued = false;          // in Session::changed_
+  bool queued = false;  // in Session::changed_
 };
 
 }  // namespace turnpike::session

@@ -134,11 +134,11 @@ void Session::receive_port_icmp(WorkerIndex worker, PortIndex port, Bytes frame)
                                                *packet);
   }
   // From the inside a tunnel's own addresses are ours, too.
-  const bool ours =
-      is_local(*snapshot_, port, packet->destination) ||
-      std::ranges::any_of(snapshot_->tunnels, [&](const publish::TunnelView& tunnel) {
-        return tunnel.active && tunnel.inside == port && is_tunnel_local(tunnel, packet->destination);
-      });
+  const bool ours = is_local(*snapshot_, port, packet->destination) ||
+                    std::ranges::any_of(snapshot_->tunnels, [&](const publish::TunnelView& tunnel) {
+                      return tunnel.active && tunnel.inside == port &&
+                             is_tunnel_local(tunnel, packet->destination);
+                    });
   const auto reply = ours ? make_echo_reply(*packet) : std::nullopt;
   if (!reply) return drop(DropReason::LocalUnwanted);
   const Hop hop = route(*snapshot_, port, packet->source);

@@ -41,7 +41,7 @@ struct SessionParts {
   lookup::ReceiverTable& receivers;
   publish::NeighbourTable& neighbours;
   publish::Epoch& epoch;
-  PageSource& key_pages;      // for keypairs: crypto::SecretPages
+  PageSource& key_pages;  // for keypairs: crypto::SecretPages
   RandomSource& random;
   std::span<publish::Door* const> doors;  // of all workers; the index is the WorkerIndex
   uint32_t max_keypairs = 4 * kMaxPeers;
@@ -90,7 +90,9 @@ class Session {
 
   // What an entry of a ring names; nullptr, counted, when the slot is another's by now.
   [[nodiscard]] Peer* find(PeerRef ref) noexcept;
-  [[nodiscard]] publish::PeerSlot& slot_of(const Peer& peer) noexcept { return slots_[peer.ref.index]; }
+  [[nodiscard]] publish::PeerSlot& slot_of(const Peer& peer) noexcept {
+    return slots_[peer.ref.index];
+  }
   void drop(DropReason reason, uint64_t packets = 1) noexcept { counters_.drop(reason, packets); }
 
   // session.cpp
@@ -153,13 +155,13 @@ class Session {
 
   std::array<Tunnel, kMaxTunnels> tunnels_;
   std::vector<std::unique_ptr<Peer>> peers_;  // by PeerIndex
-  std::vector<PeerRef> changed_;              // by commands since the last turn
+  std::vector<PeerRef> changed_;  // by commands since the last turn
 
   // What the last turn saw, to notice what changed.
   std::array<publish::PortView, kMaxPorts> ports_seen_;
   std::array<PortIndex, kMaxTunnels> outside_seen_{};
   bool all_routes_stale_ = true;
-  size_t reroute_at_ = 0;       // peers below it are rerouted since the last change
+  size_t reroute_at_ = 0;  // peers below it are rerouted since the last change
   uint64_t undeliverable_seen_ = 0;
   uint16_t ipv4_identification_;
 

@@ -151,8 +151,8 @@ void Session::initiate(Peer& peer) {
   if (!can_initiate(peer)) return;
   const auto index = keypairs_.reserve_index(peer.ref.index, random_);
   if (!index) return drop(DropReason::HandshakeQueueFull);
-  const auto datagram = wireguard::create_initiation(*tunnels_[peer.tunnel].identity, peer.handshake,
-                                                     *index, now_, random_);
+  const auto datagram = wireguard::create_initiation(*tunnels_[peer.tunnel].identity,
+                                                     peer.handshake, *index, now_, random_);
   if (!datagram) return keypairs_.release_index(*index);
   (void)send_datagram(peer, *datagram);
 }

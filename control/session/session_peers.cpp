@@ -32,7 +32,8 @@ void reset(publish::PeerSlot& slot) noexcept {
   publish::PeerActivity& activity = slot.activity;
   for (std::atomic<uint64_t>* value :
        {&activity.tx_bytes, &activity.rx_bytes, &activity.last_sent, &activity.last_received,
-        &activity.unanswered_since, &activity.unacknowledged_since, &activity.last_handshake_wall}) {
+        &activity.unanswered_since, &activity.unacknowledged_since,
+        &activity.last_handshake_wall}) {
     value->store(0, std::memory_order_relaxed);
   }
 }
@@ -64,7 +65,8 @@ void Session::remove_tunnel(TunnelIndex index) {
 
 void Session::add_peer(const PeerSettings& settings) {
   const PeerIndex index = settings.ref.index;
-  CHECK(index < slots_.capacity() && settings.ref.incarnation != 0 && settings.tunnel < kMaxTunnels);
+  CHECK(index < slots_.capacity() && settings.ref.incarnation != 0 &&
+        settings.tunnel < kMaxTunnels);
   if (index >= peers_.size()) peers_.resize(size_t{index} + 1);
   CHECK(peers_[index] == nullptr);
   Tunnel& tunnel = tunnels_[settings.tunnel];

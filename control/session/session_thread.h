@@ -75,7 +75,7 @@ class SessionThread {
   publish::EpochReader& reader_;
   std::unique_ptr<Queue> commands_;
   uint64_t posted_ = 0;  // control's
-  uint64_t taken_ = 0;   // the thread's
+  uint64_t taken_ = 0;  // the thread's
   bool pinned_ = false;
   alignas(kCacheLine) std::atomic<const publish::Snapshot*> published_{nullptr};
   std::atomic<bool> stopping_{false};

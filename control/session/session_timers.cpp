@@ -31,7 +31,8 @@ TimerDecision Session::decide(const Peer& peer) noexcept {
   if (keypairs.current != nullptr) input.session.current_created_at = keypairs.current->created_at;
   for (const wireguard::Keypair* keypair : {keypairs.previous, keypairs.current, keypairs.next}) {
     if (keypair == nullptr) continue;
-    input.session.newest_created_at = std::max(input.session.newest_created_at, keypair->created_at);
+    input.session.newest_created_at =
+        std::max(input.session.newest_created_at, keypair->created_at);
   }
   input.handshake = peer.progress;
   input.persistent_keepalive = std::chrono::seconds(peer.persistent_keepalive_seconds);

@@ -81,9 +81,10 @@ struct MacAddress {
 // Text. Parsing is strict: dotted quads without leading zeros, RFC 4291 for IPv6 without zone.
 [[nodiscard]] std::optional<IpAddress> parse_ip(std::string_view text);
 [[nodiscard]] std::string to_string(const IpAddress& address);
-[[nodiscard]] std::string to_string(const Prefix& prefix);            // always with /length
+[[nodiscard]] std::string to_string(const Prefix& prefix);  // always with /length
 [[nodiscard]] std::string to_string(const InterfaceAddress& address);
-[[nodiscard]] std::string to_string(const Endpoint& endpoint);        // 192.0.2.1:51820, [2001:db8::1]:51820
+[[nodiscard]] std::string to_string(
+    const Endpoint& endpoint);  // 192.0.2.1:51820, [2001:db8::1]:51820
 [[nodiscard]] std::string to_string(const MacAddress& mac);
 
 // "ADDRESS/LENGTH", or an address alone (a host prefix). Keeps host bits; Prefix::masked() drops them.

@@ -8,17 +8,17 @@
 namespace turnpike::base {
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void check_failed(const char* condition,
-                                                               const char* file, int line) {
+                                                                const char* file, int line) {
   std::fprintf(stderr, "%s:%d: CHECK failed: %s\n", file, line, condition);
   std::abort();
 }
 
 }  // namespace turnpike::base
 
-#define CHECK(condition)                                                              \
-  do {                                                                                \
-    if (!(condition)) [[unlikely]]                                                    \
-      ::turnpike::base::check_failed(#condition, __FILE__, __LINE__);                 \
+#define CHECK(condition)                                              \
+  do {                                                                \
+    if (!(condition)) [[unlikely]]                                    \
+      ::turnpike::base::check_failed(#condition, __FILE__, __LINE__); \
   } while (0)
 
 #ifdef NDEBUG

@@ -66,11 +66,16 @@ using SharedSecret = SecretKey<struct SharedSecretTag>;
 
 template <>
 struct std::hash<turnpike::PublicKey> {
-  // Public keys are points that nobody can choose freely by their first bytes without work; tables
+  // All four words, mixed: configured keys may be any 32 bytes, also such that agree in some of them. Tables
   // that strangers fill use a keyed hash instead (wireguard/cookie).
   size_t operator()(const turnpike::PublicKey& key) const noexcept {
-    uint64_t word;
-    std::memcpy(&word, key.bytes.data() + 8, sizeof(word));
-    return word;
+    uint64_t mixed = 0;
+    for (size_t i = 0; i < turnpike::kKeyBytes; i += sizeof(uint64_t)) {
+      uint64_t word;
+      std::memcpy(&word, key.bytes.data() + i, sizeof(word));
+      mixed = (mixed ^ word) * 0x9e37'79b9'7f4a'7c15ULL;
+      mixed ^= mixed >> 32;
+    }
+    return mixed;
   }
 };

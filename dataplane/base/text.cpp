@@ -10,7 +10,7 @@ namespace {
 int hex_value(uint8_t c) noexcept {
   const int digit = static_cast<int>(c) - '0';
   const int letter = (static_cast<int>(c) | 0x20) - 'a';
-  const int is_digit = ((digit | (9 - digit)) >> 31) ^ -1;    // all ones when 0 <= digit <= 9
+  const int is_digit = ((digit | (9 - digit)) >> 31) ^ -1;  // all ones when 0 <= digit <= 9
   const int is_letter = ((letter | (5 - letter)) >> 31) ^ -1;  // all ones when 0 <= letter <= 5
   return (is_digit & digit) | (is_letter & (letter + 10)) | ((is_digit | is_letter) ^ -1);
 }

@@ -23,7 +23,7 @@ inline constexpr size_t kAuthTagBytes = 16;
 // bytes after it (written by seal, read by open).
 struct AeadJob {
   const uint8_t* key;  // 32 bytes
-  uint64_t counter;    // the nonce is four zero bytes and this, little endian (WireGuard, 5.4.6)
+  uint64_t counter;  // the nonce is four zero bytes and this, little endian (WireGuard, 5.4.6)
   uint8_t* data;
   uint32_t length_bytes;  // of the text, without the tag; may be 0
 };

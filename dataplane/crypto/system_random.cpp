@@ -4,9 +4,7 @@
 
 namespace turnpike::crypto {
 
-SystemRandom::SystemRandom() noexcept {
-  require_sodium();
-}
+SystemRandom::SystemRandom() noexcept { require_sodium(); }
 
 void SystemRandom::fill(std::span<uint8_t> out) noexcept {
   randombytes_buf(out.data(), out.size());

@@ -1,9 +1,9 @@
 #include "dataplane/io/eal.h"
 
+#include <fcntl.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -37,7 +37,8 @@ std::string check_cores(const EalOptions& options) {
   for (const unsigned core : options.worker_cores) {
     if (error.empty()) error = why_not(core, "dataplane.workers");
   }
-  if (error.empty() && options.worker_cores.size() > std::min<size_t>(kMaxWorkers, RTE_MAX_LCORE - 1)) {
+  if (error.empty() &&
+      options.worker_cores.size() > std::min<size_t>(kMaxWorkers, RTE_MAX_LCORE - 1)) {
     error = "dataplane.workers: " + std::to_string(options.worker_cores.size()) +
             " workers are more than the " + std::to_string(kMaxWorkers) + " that are supported";
   }
@@ -47,8 +48,8 @@ std::string check_cores(const EalOptions& options) {
 std::vector<std::string> arguments_of(const EalOptions& options) {
   std::string lcores = "--lcores=0@" + std::to_string(options.main_core);
   for (size_t i = 0; i < options.worker_cores.size(); ++i) {
-    lcores += "," + std::to_string(lcore_of_worker(i)) + "@" +
-              std::to_string(options.worker_cores[i]);
+    lcores +=
+        "," + std::to_string(lcore_of_worker(i)) + "@" + std::to_string(options.worker_cores[i]);
   }
   std::vector<std::string> arguments = {
       "turnpiked", lcores, "--main-lcore=0", "-m", std::to_string(options.memory_mib),
@@ -97,12 +98,13 @@ Result<void, std::string> start_eal(const EalOptions& options) {
   if (rte_eal_init(static_cast<int>(arguments.size()), argv.data()) < 0) {
     const std::string reason = rte_strerror(rte_errno);
     const std::string details = take_last_errors();
-    return fail("DPDK did not start (" + reason + ")" + (details.empty() ? "" : ": " + details) +
-                (options.hugepages
-                     ? "; reserve hugepages (for example 512 of 2 MiB in /proc/sys/vm/nr_hugepages) "
-                       "or set dataplane.hugepages to false"
-                     : "; see dataplane.memory (" + std::to_string(options.memory_mib) +
-                           " MiB) and dataplane.eal"));
+    return fail(
+        "DPDK did not start (" + reason + ")" + (details.empty() ? "" : ": " + details) +
+        (options.hugepages
+             ? "; reserve hugepages (for example 512 of 2 MiB in /proc/sys/vm/nr_hugepages) "
+               "or set dataplane.hugepages to false"
+             : "; see dataplane.memory (" + std::to_string(options.memory_mib) +
+                   " MiB) and dataplane.eal"));
   }
   if (!lock_runtime_directory()) {
     return fail("dataplane.file_prefix: another process uses '" + options.file_prefix +

@@ -17,7 +17,7 @@ struct EalOptions {
   unsigned memory_mib = 512;
   std::string file_prefix = "turnpike";
   std::vector<std::string> pci_devices;  // probed at start; anything else is probed by Port::open()
-  std::vector<std::string> extra;        // dataplane.eal, passed as they are
+  std::vector<std::string> extra;  // dataplane.eal, passed as they are
 };
 
 // Starts the EAL; the error is one line that says what is missing; start-up is over then for this process. Pins the calling thread to main_core

@@ -41,14 +41,14 @@ uint16_t find_port(const std::string& device) {
 rte_eth_conf configuration_for(const rte_eth_dev_info& info, pipeline::PortOffloads& offloads,
                                bool& rss, uint16_t queues) {
   rte_eth_conf conf{};
-  conf.rxmode.offloads = info.rx_offload_capa & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM |
-                                                 RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
-  conf.txmode.offloads = info.tx_offload_capa & (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM |
-                                                 RTE_ETH_TX_OFFLOAD_UDP_CKSUM);
+  conf.rxmode.offloads =
+      info.rx_offload_capa & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
+  conf.txmode.offloads =
+      info.tx_offload_capa & (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM);
   offloads.ipv4_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
   offloads.udp_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
-  const uint64_t hash = info.flow_type_rss_offloads &
-                        (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
+  const uint64_t hash =
+      info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
   rss = queues > 1 && hash != 0;
   if (rss) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
@@ -65,8 +65,8 @@ bool is_pci_address(const std::string& device) {
 }
 
 rte_mempool* make_buffers(const char* name, uint32_t count, uint16_t frame_bytes, unsigned cache) {
-  const auto room = static_cast<uint16_t>(
-      RTE_PKTMBUF_HEADROOM + kHeadroomBytes + frame_bytes + kTailroomBytes);
+  const auto room =
+      static_cast<uint16_t>(RTE_PKTMBUF_HEADROOM + kHeadroomBytes + frame_bytes + kTailroomBytes);
   return rte_pktmbuf_pool_create(name, count, cache, 0, room, SOCKET_ID_ANY);
 }
 
@@ -74,15 +74,19 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
   (void)take_last_errors();
   if (!is_pci_address(options.device)) {
     if (const int error = rte_dev_probe(options.device.c_str()); error != 0) {
-      return fail(port_error(options,
-                             "cannot be opened (a PCI address, or DRIVERn,key=value of a DPDK driver, "
-                             "is right)",
-                             error));
+      return fail(
+          port_error(options,
+                     "cannot be opened (a PCI address, or DRIVERn,key=value of a DPDK driver, "
+                     "is right)",
+                     error));
     }
   }
   const uint16_t id = find_port(options.device.substr(0, options.device.find(',')));
   if (id == RTE_MAX_ETHPORTS) {
-    return fail(port_error(options, "DPDK found no such device (dpdk-devbind.py --status lists those that are bound to vfio-pci)", 0));
+    return fail(port_error(options,
+                           "DPDK found no such device (dpdk-devbind.py --status lists those that "
+                           "are bound to vfio-pci)",
+                           0));
   }
   Port port;
   port.dpdk_id_ = id;
@@ -95,14 +99,14 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
   }
   const uint16_t queues_max = std::min(info.max_rx_queues, info.max_tx_queues);
   if (options.queues > queues_max) {
-    return fail("port " + options.name + " (" + options.device + "): has " +
-                std::to_string(queues_max) + (queues_max == 1 ? " queue" : " queues") +
-                ", but there are " + std::to_string(options.queues) +
-                " workers, each of which needs one; use fewer dataplane.workers, or give the device more "
-                "queues (qpairs=N of net_af_packet, queues=N of net_vhost and net_virtio_user)");
+    return fail(
+        "port " + options.name + " (" + options.device + "): has " + std::to_string(queues_max) +
+        (queues_max == 1 ? " queue" : " queues") + ", but there are " +
+        std::to_string(options.queues) +
+        " workers, each of which needs one; use fewer dataplane.workers, or give the device more "
+        "queues (qpairs=N of net_af_packet, queues=N of net_vhost and net_virtio_user)");
   }
-  const rte_eth_conf conf =
-      configuration_for(info, port.offloads_, port.rss_, options.queues);
+  const rte_eth_conf conf = configuration_for(info, port.offloads_, port.rss_, options.queues);
   if (const int error = rte_eth_dev_configure(id, options.queues, options.queues, &conf);
       error != 0) {
     return fail(port_error(options, "cannot be configured", error));
@@ -125,7 +129,8 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
     int error = rte_eth_rx_queue_setup(id, queue, rx_descriptors, numa_node, nullptr, buffers);
     if (error == 0) error = rte_eth_tx_queue_setup(id, queue, tx_descriptors, numa_node, nullptr);
     if (error != 0) {
-      return fail(port_error(options, "queue " + std::to_string(queue) + " cannot be set up", error));
+      return fail(
+          port_error(options, "queue " + std::to_string(queue) + " cannot be set up", error));
     }
   }
   if (const int error = rte_eth_dev_start(id); error != 0) {

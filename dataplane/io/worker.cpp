@@ -47,14 +47,17 @@ Packet packet_of(rte_mbuf* mbuf) noexcept {
   p.headroom_bytes = rte_pktmbuf_headroom(mbuf);
   p.tailroom_bytes = rte_pktmbuf_tailroom(mbuf);
   p.multi_segment = mbuf->nb_segs != 1;
-  p.ipv4_checksum = checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_IP_CKSUM_BAD);
-  p.udp_checksum = checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_BAD);
+  p.ipv4_checksum =
+      checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_IP_CKSUM_BAD);
+  p.udp_checksum =
+      checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_BAD);
   p.handle = mbuf;
   return p;
 }
 
 // The port computes the checksums: it wants flags, lengths and the pseudo-header's sum in the UDP field.
-void request_checksums(rte_mbuf* mbuf, uint8_t* frame, const pipeline::PortOffloads& offloads) noexcept {
+void request_checksums(rte_mbuf* mbuf, uint8_t* frame,
+                       const pipeline::PortOffloads& offloads) noexcept {
   auto* ethernet = reinterpret_cast<rte_ether_hdr*>(frame);
   mbuf->l2_len = sizeof(rte_ether_hdr);
   if (ethernet->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4)) {
@@ -133,7 +136,8 @@ class Loop {
     rte_mbuf* mbufs[kBurstMax];
     Packet blanks[kBurstMax];
     // Without buffers what waits in the ring stays there until some come back.
-    if (rte_pktmbuf_alloc_bulk(options_.buffers, mbufs, static_cast<unsigned>(wanted)) != 0) return 0;
+    if (rte_pktmbuf_alloc_bulk(options_.buffers, mbufs, static_cast<unsigned>(wanted)) != 0)
+      return 0;
     for (size_t i = 0; i < wanted; ++i) {
       // Twice the usual room in front: an inner packet gets all outer headers here.
       mbufs[i]->data_off = RTE_PKTMBUF_HEADROOM + kHeadroomBytes;

@@ -16,7 +16,7 @@
 namespace turnpike::io {
 
 enum class Idle : uint8_t {
-  Poll,      // yields to others on its core, never sleeps
+  Poll,  // yields to others on its core, never sleeps
   Adaptive,  // sleeps shortly when nothing has come for a while
 };
 

@@ -162,7 +162,8 @@ Ref Trie::edit_node(Ref ref, Way way, const Target& target) noexcept {
   }
   if (!target.removes()) return ref;
   // A large node is looked at only when a slot of it fell empty: the look costs cold lines.
-  const bool worth = stride <= 3 || way.length < stride || slots(ref)[take(way.key, stride)].empty();
+  const bool worth =
+      stride <= 3 || way.length < stride || slots(ref)[take(way.key, stride)].empty();
   return worth ? shrink_node(ref, way.depth) : ref;
 }
 

@@ -15,8 +15,8 @@ constexpr int kTries = 64;
 ReceiverTable::ReceiverTable(PageSource& pages, uint32_t slots) noexcept
     : pages_(pages),
       mask_(slots - 1),
-      slots_(static_cast<std::atomic<wireguard::Keypair*>*>(
-          pages.allocate(slots * sizeof(*slots_)))),
+      slots_(
+          static_cast<std::atomic<wireguard::Keypair*>*>(pages.allocate(slots * sizeof(*slots_)))),
       reserved_(slots, false) {
   CHECK(std::has_single_bit(slots));
 }

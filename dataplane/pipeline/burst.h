@@ -42,7 +42,8 @@ struct Burst {
   publish::Door& door;
   crypto::Aead& aead;
   StageCycles* stages = nullptr;  // set by benchmarks
-  uint16_t ipv4_id = 0;  // of the next outer header; DF is 0, so it must differ among packets in flight
+  uint16_t ipv4_id =
+      0;  // of the next outer header; DF is 0, so it must differ among packets in flight
 
   // For this burst.
   const publish::Snapshot* snapshot = nullptr;
@@ -54,14 +55,14 @@ struct Burst {
   // By lane. An inner packet has `tunnel` and either came from a peer (`from`) or goes to one (`peer`).
   PerLane<TunnelIndex> tunnel;
   PerLane<PeerIndex> peer;
-  PerLane<PeerRef> from;                // none: from the plain side
-  PerLane<const uint8_t*> outer;        // of a WireGuard message: its IP header
-  PerLane<wireguard::Keypair*> keypair; // of a data message that was received
+  PerLane<PeerRef> from;  // none: from the plain side
+  PerLane<const uint8_t*> outer;  // of a WireGuard message: its IP header
+  PerLane<wireguard::Keypair*> keypair;  // of a data message that was received
   PerLane<uint64_t> counter;
 
   // Of the stage at work.
   Addresses addresses;
-  PerLane<uint32_t> found;              // what look_up() found
+  PerLane<uint32_t> found;  // what look_up() found
   Groups groups;
   PerLane<crypto::AeadJob> jobs;
   PerLane<uint8_t> authentic;
@@ -77,7 +78,8 @@ struct Burst {
   }
   void finish(Lane lane) noexcept { output->finish(packets[lane]); }
   void mark(Stage stage) noexcept {
-    if (stages != nullptr) [[unlikely]] stages->mark(stage);
+    if (stages != nullptr) [[unlikely]]
+      stages->mark(stage);
   }
   // io/ counts what the port took; it may take less.
   void transmit(Lane lane, PortIndex to) noexcept { output->tx[to].push(packets[lane]); }

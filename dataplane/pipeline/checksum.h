@@ -69,8 +69,8 @@ inline constexpr size_t kSumBlockBytes = 64;
 // The field after one word of what it covers changed from `before` to `after` (RFC 1624, equation 3).
 [[nodiscard]] constexpr uint16_t update_checksum(uint16_t checksum, uint16_t before,
                                                  uint16_t after) noexcept {
-  const uint64_t sum = uint64_t{static_cast<uint16_t>(~checksum)} +
-                       static_cast<uint16_t>(~before) + after;
+  const uint64_t sum =
+      uint64_t{static_cast<uint16_t>(~checksum)} + static_cast<uint16_t>(~before) + after;
   return static_cast<uint16_t>(~fold(sum));
 }
 

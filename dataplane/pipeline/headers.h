@@ -60,7 +60,9 @@ inline void write_ethernet(uint8_t* frame, const MacAddress& destination, const 
 [[nodiscard]] inline uint16_t ipv4_header_bytes(const uint8_t* ip) noexcept {
   return static_cast<uint16_t>((ip[0] & 0x0f) * 4);
 }
-[[nodiscard]] inline uint16_t ipv4_total_bytes(const uint8_t* ip) noexcept { return load_be16(ip + 2); }
+[[nodiscard]] inline uint16_t ipv4_total_bytes(const uint8_t* ip) noexcept {
+  return load_be16(ip + 2);
+}
 [[nodiscard]] inline uint32_t ipv4_source(const uint8_t* ip) noexcept { return load_be32(ip + 12); }
 [[nodiscard]] inline uint32_t ipv4_destination(const uint8_t* ip) noexcept {
   return load_be32(ip + 16);
@@ -80,8 +82,7 @@ inline void write_ethernet(uint8_t* frame, const MacAddress& destination, const 
   if (header < kIpv4Bytes || total < header || total > available) return std::nullopt;
   if (verify_checksum) {
     // Without options in nearly every packet: a sum of known length.
-    const uint64_t sum =
-        header == kIpv4Bytes ? sum_words(ip, kIpv4Bytes) : sum_words(ip, header);
+    const uint64_t sum = header == kIpv4Bytes ? sum_words(ip, kIpv4Bytes) : sum_words(ip, header);
     if (fold(sum) != 0xffff) return std::nullopt;
   }
   return total;
@@ -154,7 +155,8 @@ inline void write_ethernet(uint8_t* frame, const MacAddress& destination, const 
 }
 
 // The packet at `ip` as check_ipv4() or check_ipv6() would have it, checksums left to others.
-[[nodiscard]] inline std::optional<uint16_t> check_ip(const uint8_t* ip, size_t available) noexcept {
+[[nodiscard]] inline std::optional<uint16_t> check_ip(const uint8_t* ip,
+                                                      size_t available) noexcept {
   if (available == 0) return std::nullopt;
   return ip_version(ip) == 4 ? check_ipv4(ip, available, false) : check_ipv6(ip, available);
 }
@@ -198,7 +200,8 @@ inline void set_ecn(uint8_t* ip, Ecn ecn) noexcept {
 // Section 4.2. False: the combination is invalid and the packet must be dropped.
 [[nodiscard]] inline bool decapsulate_ecn(uint8_t* ip, Ecn outer) noexcept {
   // On most paths nobody marks anything.
-  if (outer == Ecn::NotEct) [[likely]] return true;
+  if (outer == Ecn::NotEct) [[likely]]
+    return true;
   const Ecn inner = ip_ecn(ip);
   if (outer == Ecn::Ce) {
     if (inner == Ecn::NotEct) return false;
@@ -214,8 +217,7 @@ inline void set_ecn(uint8_t* ip, Ecn ecn) noexcept {
 // The sum of the pseudo-header of the datagram at `udp` in the packet at `ip`.
 [[nodiscard]] inline uint64_t sum_pseudo_header(const uint8_t* ip, uint16_t udp_bytes) noexcept {
   const uint64_t addresses = ip_version(ip) == 4 ? sum_words(ip + 12, 8) : sum_words(ip + 8, 32);
-  return addresses + byteswap16(udp_bytes) +
-         byteswap16(static_cast<uint16_t>(Protocol::Udp));
+  return addresses + byteswap16(udp_bytes) + byteswap16(static_cast<uint16_t>(Protocol::Udp));
 }
 
 // The length of the datagram at `udp` in `available` bytes, or nothing when it is not whole.

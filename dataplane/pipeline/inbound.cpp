@@ -108,12 +108,11 @@ void open(Burst& burst) noexcept {
     const Keypair& keypair = keypair_of(groups, g);
     for (const Lane lane : groups.lanes(g)) {
       const Packet& packet = burst.packets[lane];
-      burst.jobs[jobs++] = {
-          .key = keypair.receiving_key.data(),
-          .counter = burst.counter[lane],
-          .data = packet.data + wireguard::kDataHeaderBytes,
-          .length_bytes =
-              static_cast<uint32_t>(packet.length_bytes - wireguard::kDataOverheadBytes)};
+      burst.jobs[jobs++] = {.key = keypair.receiving_key.data(),
+                            .counter = burst.counter[lane],
+                            .data = packet.data + wireguard::kDataHeaderBytes,
+                            .length_bytes = static_cast<uint32_t>(packet.length_bytes -
+                                                                  wireguard::kDataOverheadBytes)};
     }
   }
   burst.aead.open({burst.jobs.data(), jobs}, {burst.authentic.data(), jobs});
@@ -125,7 +124,8 @@ void accept(Burst& burst) noexcept {
   size_t job = 0;
   for (size_t g = 0; g < groups.count(); ++g) {
     groups.filter(g, [&](Lane lane) {
-      if (burst.authentic[job++] != 0) [[likely]] return true;
+      if (burst.authentic[job++] != 0) [[likely]]
+        return true;
       burst.drop(lane, DropReason::AuthenticationFailed);
       return false;
     });
@@ -137,7 +137,8 @@ void accept(Burst& burst) noexcept {
       prefetch(burst.packets[lane].data + wireguard::kDataHeaderBytes);
     }
     groups.filter(g, [&](Lane lane) {
-      if (keypair.window.accept(burst.counter[lane])) [[likely]] return true;
+      if (keypair.window.accept(burst.counter[lane])) [[likely]]
+        return true;
       burst.drop(lane, DropReason::ReplayedCounter);
       return false;
     });
@@ -192,9 +193,12 @@ void confirm(Burst& burst, Keypair& keypair) noexcept {
       routes, Burst::look_up_one(routes.v4, routes.v6, address_bytes, address.is_v4() ? 4 : 6));
   if (hop == nullptr) return publish::kNoNeighbour;
   switch (hop->kind) {
-    case publish::NextHopKind::OnLink: return burst.shared.neighbours.find(burst.port, address);
-    case publish::NextHopKind::Via: return burst.shared.neighbours.find(burst.port, hop->via);
-    default: return publish::kNoNeighbour;
+    case publish::NextHopKind::OnLink:
+      return burst.shared.neighbours.find(burst.port, address);
+    case publish::NextHopKind::Via:
+      return burst.shared.neighbours.find(burst.port, hop->via);
+    default:
+      return publish::kNoNeighbour;
   }
 }
 
@@ -204,11 +208,13 @@ void confirm(Burst& burst, Keypair& keypair) noexcept {
 void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
   const uint8_t* ip = burst.outer[newest];
   publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
-  if (send.is_at(ends_of(ip))) [[likely]] return;
+  if (send.is_at(ends_of(ip))) [[likely]]
+    return;
   const publish::PeerEndpoint known = send.endpoint();
   const Endpoint remote = remote_of(ip);
   const IpAddress local = ip_destination(ip);
-  if (known.remote == remote && known.local == local) [[likely]] return;
+  if (known.remote == remote && known.local == local) [[likely]]
+    return;
   if (!room_for_event(burst, PuntKind::PeerRoamed)) return;
   const publish::NeighbourIndex first_hop =
       first_hop_to(burst, remote.address.bytes.data(), remote.address);
@@ -225,7 +231,8 @@ void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
 
 // Only the initiator rekeys by age (paper, 6.2).
 void ask_for_late_rekey(Burst& burst, Keypair& keypair) noexcept {
-  if (burst.now - keypair.created_at < wireguard::kRekeyAfterTimeReceiving) [[likely]] return;
+  if (burst.now - keypair.created_at < wireguard::kRekeyAfterTimeReceiving) [[likely]]
+    return;
   if (keypair.role != wireguard::Role::Initiator ||
       keypair.rekey_requested.exchange(true, std::memory_order_relaxed)) {
     return;
@@ -261,7 +268,8 @@ void note_received(Burst& burst) noexcept {
       bytes += burst.packets[lane].length_bytes;
       any_data |= burst.packets[lane].length_bytes != wireguard::kDataOverheadBytes;
     }
-    if (!keypair.confirmed.load(std::memory_order_relaxed)) [[unlikely]] confirm(burst, keypair);
+    if (!keypair.confirmed.load(std::memory_order_relaxed)) [[unlikely]]
+      confirm(burst, keypair);
     ask_for_late_rekey(burst, keypair);
     follow(burst, keypair, lanes.back());
     note_times(burst, keypair, bytes, any_data);
@@ -297,14 +305,16 @@ void check_inner(Burst& burst, Lanes& inner) noexcept {
 // good on a link only.
 [[nodiscard]] std::optional<DropReason> reason_against_source(const uint8_t* ip) noexcept {
   if (ip_version(ip) == 4) {
-    if (ipv4_is_unicast(ipv4_source(ip))) [[likely]] return std::nullopt;
+    if (ipv4_is_unicast(ipv4_source(ip))) [[likely]]
+      return std::nullopt;
     return DropReason::MartianSource;
   }
   const lookup::Ipv6Key source = ipv6_key(ipv6_source(ip));
   if (ipv6_is_multicast(source) || ipv6_is_reserved(source)) [[unlikely]] {
     return DropReason::MartianSource;
   }
-  if (ipv6_is_link_local(source)) [[unlikely]] return DropReason::NotForwarded;
+  if (ipv6_is_link_local(source)) [[unlikely]]
+    return DropReason::NotForwarded;
   return std::nullopt;
 }
 

@@ -107,7 +107,9 @@ void inject(Burst& burst, size_t count) noexcept {
     }
     burst.from[lane] = {};
     switch (slot->header.kind) {
-      case InjectKind::Frame: send_frame(burst, lane, *slot); break;
+      case InjectKind::Frame:
+        send_frame(burst, lane, *slot);
+        break;
       case InjectKind::InnerPacket:
         if (take_inner(burst, lane, *slot)) inner.push(lane);
         break;

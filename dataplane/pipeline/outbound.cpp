@@ -20,10 +20,10 @@ using wireguard::Keypair;
 // the one group that there often is.
 struct Sending {
   Keypair* keypair;
-  uint64_t counter;       // the next nonce of the reserved range
-  uint64_t bytes;         // of messages
-  uint16_t mtu_bytes;     // of the tunnel
-  bool any_data;          // not just keepalives
+  uint64_t counter;  // the next nonce of the reserved range
+  uint64_t bytes;  // of messages
+  uint16_t mtu_bytes;  // of the tunnel
+  bool any_data;  // not just keepalives
   bool neighbour_known;
   publish::NeighbourIndex first_hop;
   OuterHeader outer;
@@ -71,8 +71,8 @@ void find_owners(Burst& burst, const Lanes& plain, Lanes& owned, Lanes& unowned)
 
 [[nodiscard]] bool is_local(const TunnelView& tunnel, const uint8_t* ip) noexcept {
   const bool v4 = ip_version(ip) == 4;
-  const uint32_t value = Burst::look_up_one(tunnel.local.v4, tunnel.local.v6,
-                                            v4 ? ip + 16 : ip + 24, v4 ? 4 : 6);
+  const uint32_t value =
+      Burst::look_up_one(tunnel.local.v4, tunnel.local.v6, v4 ? ip + 16 : ip + 24, v4 ? 4 : 6);
   const publish::NextHop* hop = Burst::next_hop(tunnel.local, value);
   return hop != nullptr && hop->kind == publish::NextHopKind::Local;
 }
@@ -86,15 +86,15 @@ void end_unowned(Burst& burst, Lane lane) noexcept {
   const bool v4 = ip_version(ip) == 4;
   for (uint16_t i = 0; i < port.inside_count; ++i) {
     if (!is_local(burst.snapshot->tunnels[port.inside_of[i]], ip)) continue;
-    const bool icmp = ip[v4 ? 9 : 6] ==
-                      static_cast<uint8_t>(v4 ? Protocol::Icmp : Protocol::Icmpv6);
+    const bool icmp =
+        ip[v4 ? 9 : 6] == static_cast<uint8_t>(v4 ? Protocol::Icmp : Protocol::Icmpv6);
     if (!icmp) return burst.drop(lane, DropReason::LocalUnwanted);
     packet.push_front(kEthernetBytes);
     return punt(burst, lane, {.kind = PuntKind::PortIcmp, .port = burst.port});
   }
   const publish::NextHop* hop = Burst::next_hop(
-      port.routes, Burst::look_up_one(port.routes.v4, port.routes.v6, v4 ? ip + 16 : ip + 24,
-                                      v4 ? 4 : 6));
+      port.routes,
+      Burst::look_up_one(port.routes.v4, port.routes.v6, v4 ? ip + 16 : ip + 24, v4 ? 4 : 6));
   if (hop != nullptr && hop->kind == publish::NextHopKind::OnLink) {
     return burst.drop(lane, DropReason::NotForwarded);
   }
@@ -133,7 +133,8 @@ void end_group(Burst& burst, size_t group, size_t first, End&& end) noexcept {
 void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
   const bool aged = keypair.role == wireguard::Role::Initiator &&
                     burst.now - keypair.created_at >= wireguard::kRekeyAfterTime;
-  if (!aged && counter < wireguard::kRekeyAfterMessages) [[likely]] return;
+  if (!aged && counter < wireguard::kRekeyAfterMessages) [[likely]]
+    return;
   // Once for each key: a flag that another worker set is as good as ours.
   if (keypair.rekey_requested.load(std::memory_order_relaxed) ||
       keypair.rekey_requested.exchange(true, std::memory_order_relaxed)) {
@@ -166,12 +167,12 @@ void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
 
 void prepare(Burst& burst, size_t group, Sending& sending) noexcept {
   const auto lanes = burst.groups.lanes(group);
-  const publish::PeerSlot& slot = burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(group))];
+  const publish::PeerSlot& slot =
+      burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(group))];
   const publish::PeerEndpoint endpoint = slot.send.endpoint();
   if (endpoint.remote.is_none()) [[unlikely]] {
-    return end_group(burst, group, 0, [&](Lane lane) {
-      drop_undeliverable(burst, lane, DropReason::NoEndpoint);
-    });
+    return end_group(burst, group, 0,
+                     [&](Lane lane) { drop_undeliverable(burst, lane, DropReason::NoEndpoint); });
   }
   const auto punt_all = [&](Lane lane) { punt_inner(burst, lane, PuntKind::NeedsHandshake); };
   Keypair* keypair = sending.keypair;
@@ -191,7 +192,8 @@ void prepare(Burst& burst, size_t group, Sending& sending) noexcept {
   }
   const wireguard::NonceRange nonces =
       wireguard::reserve_nonces(*keypair, static_cast<uint32_t>(lanes.size()));
-  if (nonces.count == 0) [[unlikely]] return end_group(burst, group, 0, punt_all);
+  if (nonces.count == 0) [[unlikely]]
+    return end_group(burst, group, 0, punt_all);
   if (nonces.count < lanes.size()) [[unlikely]] {
     end_group(burst, group, nonces.count,
               [&](Lane lane) { burst.drop(lane, DropReason::NonceLimit); });
@@ -205,7 +207,8 @@ void prepare(Burst& burst, size_t group, Sending& sending) noexcept {
 [[nodiscard]] bool write_message(Burst& burst, Lane lane, Sending& sending,
                                  crypto::AeadJob& job) noexcept {
   Packet& packet = burst.packets[lane];
-  if (packet.headroom_bytes < kHeadroomBytes || packet.tailroom_bytes < kTailroomBytes) [[unlikely]] {
+  if (packet.headroom_bytes < kHeadroomBytes || packet.tailroom_bytes < kTailroomBytes)
+      [[unlikely]] {
     return burst.drop(lane, DropReason::NoHeadroom), false;
   }
   const uint16_t inner_bytes = packet.length_bytes;

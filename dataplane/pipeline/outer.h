@@ -26,14 +26,14 @@ inline void note_neighbour_used(publish::Neighbour& neighbour, Instant now) noex
 }
 
 struct OuterHeader {
-  alignas(16) uint8_t bytes[64];   // Ethernet, IP, UDP, without what differs between packets
-  uint64_t ip_sum;                 // IPv4: of the header's constant words
-  uint64_t pseudo_sum;             // of UDP's pseudo-header but for the length
-  uint16_t max_text_bytes;         // padded text that still fits the port's MTU
-  uint8_t header_bytes;            // of all three
+  alignas(16) uint8_t bytes[64];  // Ethernet, IP, UDP, without what differs between packets
+  uint64_t ip_sum;  // IPv4: of the header's constant words
+  uint64_t pseudo_sum;  // of UDP's pseudo-header but for the length
+  uint16_t max_text_bytes;  // padded text that still fits the port's MTU
+  uint8_t header_bytes;  // of all three
   PortIndex port;
   bool v4;
-  bool port_sums_ipv4;             // offloads
+  bool port_sums_ipv4;  // offloads
   bool port_sums_udp;
 
   void prepare(const publish::PeerEndpoint& endpoint, const publish::TunnelView& tunnel,
@@ -46,8 +46,8 @@ struct OuterHeader {
     const uint16_t ip_bytes = v4 ? kIpv4Bytes : kIpv6Bytes;
     header_bytes = static_cast<uint8_t>(kEthernetBytes + ip_bytes + kUdpBytes);
     const size_t overhead = ip_bytes + kUdpBytes + wireguard::kDataOverheadBytes;
-    max_text_bytes = static_cast<uint16_t>(
-        outside.mtu_bytes > overhead ? outside.mtu_bytes - overhead : 0);
+    max_text_bytes =
+        static_cast<uint16_t>(outside.mtu_bytes > overhead ? outside.mtu_bytes - overhead : 0);
     write_ethernet(bytes, next_hop, outside.mac, v4 ? kEtherTypeIpv4 : kEtherTypeIpv6);
     uint8_t* ip = bytes + kEthernetBytes;
     if (v4) {

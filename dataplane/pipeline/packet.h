@@ -22,9 +22,9 @@ struct Packet {
   uint16_t tailroom_bytes = 0;  // after data + length
   RxChecksum ipv4_checksum = RxChecksum::Unknown;
   RxChecksum udp_checksum = RxChecksum::Unknown;
-  bool multi_segment = false;   // rx: more bytes follow elsewhere; such a packet is dropped
+  bool multi_segment = false;  // rx: more bytes follow elsewhere; such a packet is dropped
   bool offload_checksums = false;  // tx: the port fills in what it offered (see PortOffloads)
-  void* handle = nullptr;       // io's own
+  void* handle = nullptr;  // io's own
 
   // Moves the start; the caller checked the room.
   void push_front(uint16_t bytes) noexcept {

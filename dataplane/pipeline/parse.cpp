@@ -42,8 +42,7 @@ void multicast_ipv6(Burst& burst, Lane lane, const uint8_t* ip, size_t length) n
   const PortView& port = burst.snapshot->ports[burst.port];
   const lookup::Ipv6Key group = ipv6_key(ipv6_destination(ip));
   const bool all_nodes = group == lookup::Ipv6Key{.high = 0xff02'0000'0000'0000, .low = 1};
-  const bool solicited_node =
-      group.high == 0xff02'0000'0000'0000 && group.low >> 24 == 0x1'ff;
+  const bool solicited_node = group.high == 0xff02'0000'0000'0000 && group.low >> 24 == 0x1'ff;
   const uint8_t* icmp = ip + kIpv6Bytes;
   if (all_nodes && is_icmp(ip)) return punt_icmp(burst, lane);
   if (solicited_node && is_icmp(ip) && length >= kIpv6Bytes + kNeighbourSolicitationBytes &&
@@ -64,7 +63,8 @@ void parse_ipv4(Burst& burst, Lane lane) noexcept {
   }
   const auto total = check_ipv4(ip, packet.length_bytes - kEthernetBytes,
                                 packet.ipv4_checksum == RxChecksum::Unknown);
-  if (!total) [[unlikely]] return burst.drop(lane, DropReason::Ipv4HeaderInvalid);
+  if (!total) [[unlikely]]
+    return burst.drop(lane, DropReason::Ipv4HeaderInvalid);
   packet.truncate(static_cast<uint16_t>(kEthernetBytes + *total));
   const uint32_t destination = ipv4_destination(ip);
   if (!ipv4_is_unicast(ipv4_source(ip))) [[unlikely]] {
@@ -76,7 +76,8 @@ void parse_ipv4(Burst& burst, Lane lane) noexcept {
   }
   // What the link sent to all is not for one address (RFC 1122, 3.3.6), nor to be forwarded (RFC 1812,
   // 5.3.4).
-  if ((packet.data[0] & 1) != 0) [[unlikely]] return burst.drop(lane, DropReason::FrameNotForUs);
+  if ((packet.data[0] & 1) != 0) [[unlikely]]
+    return burst.drop(lane, DropReason::FrameNotForUs);
   burst.addresses.add_v4(lane, destination);
 }
 
@@ -84,27 +85,31 @@ void parse_ipv6(Burst& burst, Lane lane) noexcept {
   Packet& packet = burst.packets[lane];
   const uint8_t* ip = packet.data + kEthernetBytes;
   const auto total = check_ipv6(ip, packet.length_bytes - kEthernetBytes);
-  if (!total) [[unlikely]] return burst.drop(lane, DropReason::Ipv6HeaderInvalid);
+  if (!total) [[unlikely]]
+    return burst.drop(lane, DropReason::Ipv6HeaderInvalid);
   packet.truncate(static_cast<uint16_t>(kEthernetBytes + *total));
   const lookup::Ipv6Key source = ipv6_key(ipv6_source(ip));
   const lookup::Ipv6Key destination = ipv6_key(ipv6_destination(ip));
   const bool multicast = ipv6_is_multicast(destination);
   // Who looks whether an address is free has none yet (RFC 4862, 5.4.2).
   const bool unspecified_allowed = multicast && source == lookup::Ipv6Key{};
-  if (ipv6_is_multicast(source) || (ipv6_is_reserved(source) && !unspecified_allowed)) [[unlikely]] {
+  if (ipv6_is_multicast(source) || (ipv6_is_reserved(source) && !unspecified_allowed))
+      [[unlikely]] {
     return burst.drop(lane, DropReason::MartianSource);
   }
   if (ipv6_is_reserved(destination)) [[unlikely]] {
     return burst.drop(lane, DropReason::MartianDestination);
   }
   if (multicast) return multicast_ipv6(burst, lane, ip, *total);
-  if ((packet.data[0] & 1) != 0) [[unlikely]] return burst.drop(lane, DropReason::FrameNotForUs);
+  if ((packet.data[0] & 1) != 0) [[unlikely]]
+    return burst.drop(lane, DropReason::FrameNotForUs);
   burst.addresses.add_v6(lane, destination);
 }
 
 void parse_frame(Burst& burst, Lane lane, uint64_t own_mac) noexcept {
   const Packet& packet = burst.packets[lane];
-  if (packet.multi_segment) [[unlikely]] return burst.drop(lane, DropReason::FrameMultiSegment);
+  if (packet.multi_segment) [[unlikely]]
+    return burst.drop(lane, DropReason::FrameMultiSegment);
   if (packet.length_bytes < kEthernetBytes) [[unlikely]] {
     return burst.drop(lane, DropReason::FrameTooShort);
   }
@@ -112,13 +117,16 @@ void parse_frame(Burst& burst, Lane lane, uint64_t own_mac) noexcept {
     return burst.drop(lane, DropReason::FrameNotForUs);
   }
   switch (load_le16(packet.data + 12)) {
-    case kEtherTypeIpv4: return parse_ipv4(burst, lane);
-    case kEtherTypeIpv6: return parse_ipv6(burst, lane);
+    case kEtherTypeIpv4:
+      return parse_ipv4(burst, lane);
+    case kEtherTypeIpv6:
+      return parse_ipv6(burst, lane);
     case kEtherTypeArp:
       if (packet.length_bytes < kArpFrameBytes) return burst.drop(lane, DropReason::FrameTooShort);
       return punt(burst, lane, {.kind = PuntKind::Arp, .port = burst.port});
     // Tagged frames are among these: VLANs are not configured here.
-    default: return burst.drop(lane, DropReason::EtherTypeUnknown);
+    default:
+      return burst.drop(lane, DropReason::EtherTypeUnknown);
   }
 }
 
@@ -138,13 +146,15 @@ void parse_frame(Burst& burst, Lane lane, uint64_t own_mac) noexcept {
   const uint8_t* udp = ip + header_bytes;
   const size_t available = packet.length_bytes - kEthernetBytes - header_bytes;
   const auto length = check_udp(udp, available);
-  if (!length) [[unlikely]] return burst.drop(lane, DropReason::UdpInvalid), false;
+  if (!length) [[unlikely]]
+    return burst.drop(lane, DropReason::UdpInvalid), false;
   const TunnelIndex tunnel = tunnel_listening(*burst.snapshot, port, load_be16(udp + 2));
   if (tunnel == kNoTunnel) return burst.drop(lane, DropReason::LocalUnwanted), false;
-  const bool sum_holds = packet.udp_checksum == RxChecksum::Good ||
-                         (packet.udp_checksum == RxChecksum::Unknown &&
-                          udp_checksum_holds(ip, udp, *length));
-  if (!sum_holds) [[unlikely]] return burst.drop(lane, DropReason::UdpInvalid), false;
+  const bool sum_holds =
+      packet.udp_checksum == RxChecksum::Good ||
+      (packet.udp_checksum == RxChecksum::Unknown && udp_checksum_holds(ip, udp, *length));
+  if (!sum_holds) [[unlikely]]
+    return burst.drop(lane, DropReason::UdpInvalid), false;
   burst.outer[lane] = ip;
   burst.tunnel[lane] = tunnel;
   packet.pop_front(static_cast<uint16_t>(kEthernetBytes + header_bytes + kUdpBytes));

@@ -12,25 +12,25 @@ namespace turnpike::pipeline {
 
 enum class Stage : uint8_t {
   Parse,
-  Owners,      // outbound: look-up of destinations
-  Keypairs,    // outbound: grouping, load of the keypairs
-  Prepare,     // outbound: endpoints, nonces
-  Write,       // outbound: headers
+  Owners,  // outbound: look-up of destinations
+  Keypairs,  // outbound: grouping, load of the keypairs
+  Prepare,  // outbound: endpoints, nonces
+  Write,  // outbound: headers
   Seal,
-  Transmit,    // outbound: checksums, tx
-  Demultiplex, // inbound: receiver indexes, keypairs, grouping
+  Transmit,  // outbound: checksums, tx
+  Demultiplex,  // inbound: receiver indexes, keypairs, grouping
   Open,
-  Accept,      // inbound: replay windows
-  Note,        // inbound: roaming, times
-  Inner,       // inbound: inner headers
-  Sources,     // inbound: look-up of sources
-  Deliver,     // inbound: look-ups of destinations, next hops, tx
+  Accept,  // inbound: replay windows
+  Note,  // inbound: roaming, times
+  Inner,  // inbound: inner headers
+  Sources,  // inbound: look-up of sources
+  Deliver,  // inbound: look-ups of destinations, next hops, tx
   kCount
 };
 
 inline constexpr std::array<std::string_view, static_cast<size_t>(Stage::kCount)> kStageNames = {
-    "parse", "owners", "keypairs", "prepare", "write", "seal",    "transmit",
-    "demultiplex", "open", "accept", "note", "inner", "sources", "deliver"};
+    "parse",       "owners", "keypairs", "prepare", "write", "seal",    "transmit",
+    "demultiplex", "open",   "accept",   "note",    "inner", "sources", "deliver"};
 
 struct StageCycles {
   std::array<uint64_t, static_cast<size_t>(Stage::kCount)> cycles{};  // of the TSC

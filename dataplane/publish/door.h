@@ -22,7 +22,8 @@ class Door {
 
   // Control: makes the snapshot the one that the next burst sees. The caller then retires the old one.
   void publish(const Snapshot* snapshot) noexcept {
-    published_.store(snapshot, std::memory_order_release);  // pairs with the acquire in begin_burst()
+    published_.store(snapshot,
+                     std::memory_order_release);  // pairs with the acquire in begin_burst()
   }
 
   // Owner worker: good until its next begin_burst() or sleep().
@@ -35,12 +36,13 @@ class Door {
 
   [[nodiscard]] const EpochReader& reader() const noexcept { return reader_; }
 
-  PuntRing punt;      // worker: produces · session thread: consumes
+  PuntRing punt;  // worker: produces · session thread: consumes
   InjectRing inject;  // session thread: produces · worker: consumes
   Counters counters;  // worker: writes · control: reads
 
  private:
-  alignas(kCacheLine) std::atomic<const Snapshot*> published_{nullptr};  // control: writes · worker: reads
+  alignas(kCacheLine) std::atomic<const Snapshot*> published_{
+      nullptr};  // control: writes · worker: reads
   EpochReader& reader_;
 };
 

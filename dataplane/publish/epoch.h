@@ -83,7 +83,8 @@ class Epoch {
 inline void EpochReader::begin() noexcept {
   // Our own line, so this costs a branch. While we are offline nothing waits for us: an object that was
   // unpublished after the load below could be freed before our plain store is seen, and we would use it.
-  if (reported_.load(std::memory_order_relaxed) == kOffline) [[unlikely]] return online();
+  if (reported_.load(std::memory_order_relaxed) == kOffline) [[unlikely]]
+    return online();
   reported_.store(epoch_->now_.load(std::memory_order_acquire), std::memory_order_release);
 }
 

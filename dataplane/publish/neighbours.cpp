@@ -7,7 +7,8 @@ NeighbourTable::NeighbourTable(Epoch& epoch, uint64_t hash_key)
       buckets_(std::make_unique<std::atomic<uint32_t>[]>(kBuckets)),
       entries_(std::make_unique<Neighbour[]>(kMaxNeighbours)),
       retired_(epoch) {
-  for (uint32_t i = 0; i < kBuckets; ++i) buckets_[i].store(kNoNeighbour, std::memory_order_relaxed);
+  for (uint32_t i = 0; i < kBuckets; ++i)
+    buckets_[i].store(kNoNeighbour, std::memory_order_relaxed);
   free_.reserve(kMaxNeighbours);
   for (uint32_t i = kMaxNeighbours; i-- > 0;) free_.push_back(i);
 }

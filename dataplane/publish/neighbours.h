@@ -24,7 +24,7 @@ inline constexpr uint32_t kMaxNeighbours = 8'192;
 // An address as the table looks at it: what a worker has in registers already, for each packet.
 struct AddressWords {
   Family family;
-  uint64_t low;   // the first eight bytes as load_le64() reads them, of IPv4 the first four
+  uint64_t low;  // the first eight bytes as load_le64() reads them, of IPv4 the first four
   uint64_t high;  // the others
 
   static AddressWords of(const IpAddress& address) noexcept {
@@ -34,13 +34,14 @@ struct AddressWords {
 
 // A line of its own: workers write `last_used`.
 struct alignas(kCacheLine) Neighbour {
-  IpAddress address;        // set before publication
+  IpAddress address;  // set before publication
   PortIndex port = kNoPort;
-  std::atomic<uint32_t> next{kNoNeighbour};  // in the bucket · session thread: writes · workers: read
+  std::atomic<uint32_t> next{
+      kNoNeighbour};  // in the bucket · session thread: writes · workers: read
   // The MAC in the lower 48 bits, as load_le64() reads it from a frame, and kMacKnown. session thread:
   // writes · workers: read
   std::atomic<uint64_t> mac_word{0};
-  std::atomic<uint64_t> last_used{0};        // Instant · workers: write, relaxed · session thread: reads
+  std::atomic<uint64_t> last_used{0};  // Instant · workers: write, relaxed · session thread: reads
 
   [[nodiscard]] bool is(PortIndex on, const AddressWords& at) const noexcept {
     const uint64_t differs =

@@ -46,7 +46,7 @@ struct PacketEnds {
 class alignas(kCacheLine) PeerSend {
  public:
   std::atomic<wireguard::Keypair*> current{nullptr};  // session thread: stores · workers: load, CAS
-  std::atomic<Incarnation> incarnation{0};            // session thread: writes · all: read
+  std::atomic<Incarnation> incarnation{0};  // session thread: writes · all: read
   // Set by the worker that asks for a handshake, cleared by the session thread: asked once, not once for
   // each packet. Packets themselves are punted as long as there is no key.
   std::atomic<bool> handshake_requested{false};
@@ -119,7 +119,8 @@ class alignas(kCacheLine) PeerSend {
     // Release, each: who sees the word sees the version that was stored before it.
     void write(const PeerEndpoint& endpoint) noexcept {
       for (size_t i = 0; i < 2; ++i) {
-        remote[i].store(load_le64(&endpoint.remote.address.bytes[8 * i]), std::memory_order_release);
+        remote[i].store(load_le64(&endpoint.remote.address.bytes[8 * i]),
+                        std::memory_order_release);
         local[i].store(load_le64(&endpoint.local.bytes[8 * i]), std::memory_order_release);
       }
       meta.store(uint64_t{endpoint.first_hop + 1} | uint64_t{endpoint.remote.port} << 32 |
@@ -154,9 +155,10 @@ static_assert(sizeof(PeerSend) == 2 * kCacheLine);
 // What packets leave behind, read lazily by the timers and by `show`. Times are Instants, 0 is never;
 // they survive a rekey. workers: write, relaxed · session thread, control: read
 struct alignas(kCacheLine) PeerActivity {
-  std::atomic<uint64_t> tx_bytes{0};   // of WireGuard messages, keepalives, padding and handshakes included
+  std::atomic<uint64_t> tx_bytes{
+      0};  // of WireGuard messages, keepalives, padding and handshakes included
   std::atomic<uint64_t> rx_bytes{0};
-  std::atomic<uint64_t> last_sent{0};      // anything authenticated
+  std::atomic<uint64_t> last_sent{0};  // anything authenticated
   std::atomic<uint64_t> last_received{0};  // anything authenticated
   // First data received since we last sent anything: the passive keepalive counts from here.
   std::atomic<uint64_t> unanswered_since{0};
@@ -176,7 +178,9 @@ class PeerSlots {
  public:
   // `capacity` slots of memory from `pages`; CHECKs valid() before use.
   PeerSlots(PageSource& pages, uint32_t capacity) noexcept
-      : pages_(pages), capacity_(capacity), slots_(static_cast<PeerSlot*>(pages.allocate(bytes()))) {
+      : pages_(pages),
+        capacity_(capacity),
+        slots_(static_cast<PeerSlot*>(pages.allocate(bytes()))) {
     // Zeroed pages are slots in their initial state, so nothing is touched here.
   }
   ~PeerSlots() {

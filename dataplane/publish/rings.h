@@ -37,9 +37,9 @@ enum class PuntKind : uint8_t {
   Undeliverable,
   // Events, no bytes. peer and local_index are set.
   KeypairConfirmed,  // the worker promoted `next` (by local_index)
-  KeyAged,           // the sending key is due for renewal: time or messages
+  KeyAged,  // the sending key is due for renewal: time or messages
   KeyAgedReceiving,  // the same, seen by the initiator while receiving
-  PeerRoamed,        // authenticated data came from `remote` to `local` on `port`
+  PeerRoamed,  // authenticated data came from `remote` to `local` on `port`
 };
 
 struct PuntHeader {
@@ -56,9 +56,9 @@ struct PuntHeader {
 };
 
 enum class InjectKind : uint8_t {
-  Frame,        // bytes: a whole Ethernet frame for `port`, checksums done
+  Frame,  // bytes: a whole Ethernet frame for `port`, checksums done
   InnerPacket,  // bytes: an inner IP packet for `tunnel`; looked up like any other packet
-  Keepalive,    // no bytes: an empty data message to `peer`
+  Keepalive,  // no bytes: an empty data message to `peer`
 };
 
 struct InjectHeader {

@@ -13,15 +13,15 @@
 namespace turnpike::publish {
 
 enum class NextHopKind : uint8_t {
-  Local,       // one of the gateway's own addresses
-  OnLink,      // the destination itself is the neighbour
-  Via,         // a router
+  Local,  // one of the gateway's own addresses
+  OnLink,  // the destination itself is the neighbour
+  Via,  // a router
   Unroutable,  // broadcast and network addresses of a subnet
 };
 
 struct NextHop {
   NextHopKind kind = NextHopKind::Unroutable;
-  IpAddress via;     // Via: the router
+  IpAddress via;  // Via: the router
   IpAddress source;  // the address to send from when the gateway itself speaks
 };
 

@@ -85,7 +85,8 @@ class SlotRing {
   void pop() noexcept {
     DCHECK(taken_ != published_seen_);  // front() gave a slot
     ++taken_;
-    head_.store(taken_, std::memory_order_release);  // pairs with the acquires in try_begin(), waiting()
+    head_.store(taken_,
+                std::memory_order_release);  // pairs with the acquires in try_begin(), waiting()
   }
 
   // Any thread, about now; never above slots().

@@ -18,13 +18,13 @@ namespace turnpike::publish {
 struct TunnelView {
   lookup::RootV4 allowed_v4;
   lookup::RootV6 allowed_v6;
-  RouteTable local;            // the tunnel's own addresses (Local) only
+  RouteTable local;  // the tunnel's own addresses (Local) only
   PortIndex outside = kNoPort;
   PortIndex inside = kNoPort;
   uint16_t listen_port = 0;
-  uint16_t mtu_bytes = 1420;   // of inner packets
+  uint16_t mtu_bytes = 1420;  // of inner packets
   bool peer_to_peer = true;
-  bool active = false;         // false: the slot is empty
+  bool active = false;  // false: the slot is empty
 };
 
 struct PortView {

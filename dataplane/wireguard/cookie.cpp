@@ -26,15 +26,11 @@ bool has_macs(Bytes datagram) noexcept {
 Bytes before_mac1(Bytes datagram) noexcept {
   return datagram.first(datagram.size() - 2 * kMacBytes);
 }
-Bytes before_mac2(Bytes datagram) noexcept {
-  return datagram.first(datagram.size() - kMacBytes);
-}
+Bytes before_mac2(Bytes datagram) noexcept { return datagram.first(datagram.size() - kMacBytes); }
 Bytes mac1_of(Bytes datagram) noexcept {
   return datagram.subspan(datagram.size() - 2 * kMacBytes, kMacBytes);
 }
-Bytes mac2_of(Bytes datagram) noexcept {
-  return datagram.last(kMacBytes);
-}
+Bytes mac2_of(Bytes datagram) noexcept { return datagram.last(kMacBytes); }
 
 }  // namespace
 

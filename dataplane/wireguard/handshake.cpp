@@ -42,9 +42,7 @@ PeerHandshake PeerHandshake::of(const StaticIdentity& identity, const PublicKey&
   return peer;
 }
 
-void PeerHandshake::abandon() noexcept {
-  in_flight = InFlight{};
-}
+void PeerHandshake::abandon() noexcept { in_flight = InFlight{}; }
 
 void assign_keys(Keypair& keypair, const DerivedKeys& keys, PeerRef peer, TunnelIndex tunnel,
                  Instant created_at) noexcept {

@@ -40,9 +40,9 @@ struct PeerHandshake {
   bool usable = false;
   CookieJar cookies;
 
-  WallTime last_sent;      // timestamp of the newest initiation sent; may be set ahead
+  WallTime last_sent;  // timestamp of the newest initiation sent; may be set ahead
   Tai64n latest_received;  // of the newest accepted; older ones are replays
-  Instant accepted_at;     // when that was
+  Instant accepted_at;  // when that was
 
   // Our initiation that waits for its response.
   struct InFlight {
@@ -72,13 +72,13 @@ void assign_keys(Keypair& keypair, const DerivedKeys& keys, PeerRef peer, Tunnel
                  Instant created_at) noexcept;
 
 enum class HandshakeRefusal : uint8_t {
-  Malformed,     // type or length
+  Malformed,  // type or length
   NotAuthentic,  // a tag is wrong, or a key in the message is of low order
   UnusablePeer,  // the peer's static key is of low order
-  WrongPeer,     // accept_initiation() was given somebody else
-  Replayed,      // the timestamp is not after the latest accepted
-  TooSoon,       // within kInitiationInterval of the last accepted
-  NotAwaited,    // a response, but no initiation with this index is in flight
+  WrongPeer,  // accept_initiation() was given somebody else
+  Replayed,  // the timestamp is not after the latest accepted
+  TooSoon,  // within kInitiationInterval of the last accepted
+  NotAwaited,  // a response, but no initiation with this index is in flight
 };
 [[nodiscard]] std::string_view to_string(HandshakeRefusal refusal) noexcept;
 

@@ -40,19 +40,19 @@ class SpinLock {
 
 struct alignas(2 * kCacheLine) Keypair {
   // Line 0, all that sending needs. The counter is the workers'; the rest is set before publication.
-  std::atomic<uint64_t> send_counter{0};          // workers: add · the next nonce
+  std::atomic<uint64_t> send_counter{0};  // workers: add · the next nonce
   std::array<uint8_t, kKeyBytes> sending_key{};
   Instant created_at;
-  uint32_t remote_index = 0;                      // the peer's receiver index, put into what we send
+  uint32_t remote_index = 0;  // the peer's receiver index, put into what we send
   Role role = Role::Initiator;
-  std::atomic<bool> rekey_requested{false};       // workers: set · the session thread is told once
+  std::atomic<bool> rekey_requested{false};  // workers: set · the session thread is told once
 
   // Line 1, all that receiving needs.
   alignas(kCacheLine) std::array<uint8_t, kKeyBytes> receiving_key{};
-  uint32_t local_index = 0;                       // our receiver index, checked in full
+  uint32_t local_index = 0;  // our receiver index, checked in full
   PeerRef peer;
   TunnelIndex tunnel = kNoTunnel;
-  SpinLock lock;                                  // guards `window`
+  SpinLock lock;  // guards `window`
   // A responder may send only after the initiator used the key (paper, 5.4.6). workers: set, at the
   // first authenticated packet.
   std::atomic<bool> confirmed{false};

@@ -14,7 +14,7 @@ namespace turnpike::wireguard {
 
 // What packets leave behind. "Authenticated" are data, keepalives and the handshake's messages.
 struct PeerActivity {
-  Instant last_sent;      // any authenticated packet
+  Instant last_sent;  // any authenticated packet
   Instant last_received;  // any authenticated packet
   // The first data (no keepalive) received since we last sent anything; never: none. Sending resets
   // it.
@@ -27,7 +27,7 @@ struct PeerActivity {
 
 struct SessionFacts {
   Instant current_created_at;  // of the keypair that sends; never: none
-  Instant newest_created_at;   // of the newest keypair held at all, also an unconfirmed one
+  Instant newest_created_at;  // of the newest keypair held at all, also an unconfirmed one
 };
 
 struct HandshakeProgress {
@@ -45,16 +45,16 @@ struct TimerInput {
   SessionFacts session;
   HandshakeProgress handshake;
   Duration persistent_keepalive{0};  // 0: off
-  bool reachable = true;             // an endpoint is known
+  bool reachable = true;  // an endpoint is known
 };
 
 struct TimerDecision {
-  bool send_passive_keepalive = false;     // received data went unanswered for kKeepaliveTimeout
+  bool send_passive_keepalive = false;  // received data went unanswered for kKeepaliveTimeout
   bool send_persistent_keepalive = false;  // nothing went either way for the interval
   bool start_handshake = false;  // the peer fell silent, or a keepalive finds no usable key
   bool retry_handshake = false;
   bool give_up_handshake = false;  // and drop the packets that wait for it
-  bool erase_keys = false;         // no new session for kKeyErasureTime
+  bool erase_keys = false;  // no new session for kKeyErasureTime
   // When to decide again if nothing is done or heard until then; never: not before something
   // happens that the session thread knows of (a handshake, a configuration). After acting, decide
   // again.

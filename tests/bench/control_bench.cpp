@@ -18,11 +18,11 @@ constexpr size_t kReaders = 2;
 
 struct Sizes {
   uint32_t prefixes;
-  uint32_t small;          // a table to compare with: a commit costs what it changes, not what exists
+  uint32_t small;  // a table to compare with: a commit costs what it changes, not what exists
   size_t rounds;
-  size_t moves;            // in each round
-  uint64_t window_ns;      // of undisturbed and of disturbed look-ups
-  size_t windows;          // of each kind
+  size_t moves;  // in each round
+  uint64_t window_ns;  // of undisturbed and of disturbed look-ups
+  size_t windows;  // of each kind
 };
 
 uint64_t wall_ns() {
@@ -69,7 +69,8 @@ MoveTimes time_moves(World& world, size_t moves) {
   return times;
 }
 
-void moves(Report& report, World& large, World& small, const Sizes& sizes, const std::string& base) {
+void moves(Report& report, World& large, World& small, const Sizes& sizes,
+           const std::string& base) {
   std::vector<double> p50, p99, cpu, small_p50, small_p99, small_cpu;
   for (size_t round = 0; round <= sizes.rounds; ++round) {
     const MoveTimes a = time_moves(large, sizes.moves), b = time_moves(small, sizes.moves);
@@ -82,11 +83,16 @@ void moves(Report& report, World& large, World& small, const Sizes& sizes, const
     small_cpu.push_back(median(b.cpu));
   }
   const std::string rival = std::to_string(sizes.small) + "-prefixes";
-  const auto add = [&](const char* name, const std::vector<double>& ours, const std::vector<double>& other) {
+  const auto add = [&](const char* name, const std::vector<double>& ours,
+                       const std::vector<double>& other) {
     std::vector<double> ratios;
     for (size_t i = 0; i < ours.size(); ++i) ratios.push_back(ours[i] / other[i]);
-    report.add(Figure{.name = base + "/move/" + name, .value = median(ours), .unit = "us",
-                      .baseline_name = rival, .baseline_value = median(other), .ratio = median(ratios),
+    report.add(Figure{.name = base + "/move/" + name,
+                      .value = median(ours),
+                      .unit = "us",
+                      .baseline_name = rival,
+                      .baseline_value = median(other),
+                      .ratio = median(ratios),
                       .runs = ours});
   };
   add("visible/p50", p50, small_p50);
@@ -106,7 +112,8 @@ void commits(Report& report, World& world, const Sizes& sizes, const std::string
       if (world.outstanding() > 32) world.await_visible();
     }
     world.await_visible();
-    rates.push_back(static_cast<double>(sizes.moves) * 1e9 / static_cast<double>(wall_ns() - start));
+    rates.push_back(static_cast<double>(sizes.moves) * 1e9 /
+                    static_cast<double>(wall_ns() - start));
   }
   report.add(base + "/commits", "1/s", rates);
 }
@@ -152,21 +159,33 @@ void lookups_lost(Report& report, World& world, const Sizes& sizes, const std::s
     ratios.push_back(disturbed.back() / quiet.back());
   }
   world.set_readers(ReaderMode::Idle);
-  report.add(Figure{.name = base + "/lookups/1000-commits", .value = median(disturbed), .unit = "M/s",
-                    .baseline_name = "no-commits", .baseline_value = median(quiet), .ratio = median(ratios),
+  report.add(Figure{.name = base + "/lookups/1000-commits",
+                    .value = median(disturbed),
+                    .unit = "M/s",
+                    .baseline_name = "no-commits",
+                    .baseline_value = median(quiet),
+                    .ratio = median(ratios),
                     .runs = disturbed});
   report.add(base + "/lookups/commits-reached", "1/s", reached);
 }
 
 int run(const Options& options) {
   Report report(options);
-  const Sizes sizes = options.quick
-                          ? Sizes{.prefixes = 2'000, .small = 100, .rounds = 2, .moves = 50,
-                                  .window_ns = 5'000'000, .windows = 3}
-                          : Sizes{.prefixes = 1'000'000, .small = 1'000, .rounds = 15, .moves = 500,
-                                  .window_ns = 200'000'000, .windows = 40};
+  const Sizes sizes = options.quick ? Sizes{.prefixes = 2'000,
+                                            .small = 100,
+                                            .rounds = 2,
+                                            .moves = 50,
+                                            .window_ns = 5'000'000,
+                                            .windows = 3}
+                                    : Sizes{.prefixes = 1'000'000,
+                                            .small = 1'000,
+                                            .rounds = 15,
+                                            .moves = 500,
+                                            .window_ns = 200'000'000,
+                                            .windows = 40};
   const std::string base = "control/" + std::to_string(sizes.prefixes);
-  std::printf("%u peers with a prefix each, %zu readers, seed %lu\n", sizes.prefixes, kReaders, kSeed);
+  std::printf("%u peers with a prefix each, %zu readers, seed %lu\n", sizes.prefixes, kReaders,
+              kSeed);
 
   World small(sizes.small, kReaders, kSeed);
   const uint64_t before = resident_bytes();
@@ -178,7 +197,8 @@ int run(const Options& options) {
   // With rings and the other fixed costs of a gateway, which a million peers share.
   const uint64_t after = resident_bytes();
   report.add(base + "/build", "s", {seconds});
-  report.add(base + "/memory/resident-per-peer", "bytes", {each(after > before ? after - before : 0)});
+  report.add(base + "/memory/resident-per-peer", "bytes",
+             {each(after > before ? after - before : 0)});
   report.add(base + "/memory/state-per-peer", "bytes", {each(large.state().memory_bytes())});
 
   moves(report, large, small, sizes, base);

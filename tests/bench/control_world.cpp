@@ -19,7 +19,8 @@ namespace turnpike::bench {
 namespace {
 
 constexpr uint32_t kPeersInOneCommit = 10'000;
-constexpr size_t kAddresses = 1 << 18;  // 1 MiB: more than L1, less than the trie of the large table
+constexpr size_t kAddresses =
+    1 << 18;  // 1 MiB: more than L1, less than the trie of the large table
 
 // Random bytes, as those of a real key; the number alone makes them.
 PublicKey key_of(uint32_t number) {
@@ -32,7 +33,8 @@ PublicKey key_of(uint32_t number) {
 Instant now() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  return Instant{static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec)};
+  return Instant{static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 +
+                 static_cast<uint64_t>(t.tv_nsec)};
 }
 
 config::Config one_tunnel() {
@@ -67,8 +69,9 @@ Reader::~Reader() {
 Done Reader::done() const noexcept {
   timespec t;
   clock_gettime(cpu_clock_, &t);
-  return {.lookups = lookups_.load(std::memory_order_relaxed),
-          .cpu_ns = static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec)};
+  return {
+      .lookups = lookups_.load(std::memory_order_relaxed),
+      .cpu_ns = static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec)};
 }
 
 void Reader::run(const std::vector<uint32_t>& addresses) noexcept {
@@ -98,7 +101,8 @@ World::World(uint32_t prefixes, size_t readers, uint64_t seed) : random_(seed) {
   for (const auto& door : doors_) parts.doors.push_back(door.get());
   gateway_ = std::make_unique<gateway::Gateway>(std::move(parts));
   const config::Config config = one_tunnel();
-  CHECK(gateway_->set_topology(gateway::topology_of(config, std::vector<MacAddress>(config.ports.size()))));
+  CHECK(gateway_->set_topology(
+      gateway::topology_of(config, std::vector<MacAddress>(config.ports.size()))));
   commit(gateway::difference({}, config).transaction);
 
   prefixes_ = test::prefix_mix(test::Mix::Spread, prefixes, seed);
@@ -169,7 +173,8 @@ state::Transaction World::make_move() {
 void World::commit(const state::Transaction& transaction) {
   const auto change = state::plan(state_, transaction);
   if (!change) {
-    std::fprintf(stderr, "refused: %s\n", state::describe(change.error().conflicts.front()).c_str());
+    std::fprintf(stderr, "refused: %s\n",
+                 state::describe(change.error().conflicts.front()).c_str());
     std::exit(1);
   }
   if (const auto prepared = gateway_->prepare(*change); !prepared) {

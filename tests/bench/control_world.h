@@ -29,8 +29,8 @@ class PromptSession final : public gateway::SessionLink {
 
 // How a reader spends its turns.
 enum class ReaderMode : uint8_t {
-  Idle,    // gives its CPU away after each burst, as a worker does that finds no packets
-  Busy,    // burst after burst
+  Idle,  // gives its CPU away after each burst, as a worker does that finds no packets
+  Busy,  // burst after burst
   Ending,
 };
 
@@ -54,8 +54,9 @@ class Reader {
   void run(const std::vector<uint32_t>& addresses) noexcept;
 
   publish::Door& door_;
-  alignas(kCacheLine) std::atomic<ReaderMode> mode_{ReaderMode::Idle};  // control: writes · reader: reads
-  alignas(kCacheLine) std::atomic<uint64_t> lookups_{0};                // reader: writes · control: reads
+  alignas(kCacheLine) std::atomic<ReaderMode> mode_{
+      ReaderMode::Idle};  // control: writes · reader: reads
+  alignas(kCacheLine) std::atomic<uint64_t> lookups_{0};  // reader: writes · control: reads
   clockid_t cpu_clock_{};
   std::thread thread_;  // last: it uses what is above
 };
@@ -101,7 +102,7 @@ class World {
   state::State state_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::vector<Prefix> prefixes_;
-  std::vector<uint32_t> owners_;     // by prefix: the owner's number
+  std::vector<uint32_t> owners_;  // by prefix: the owner's number
   std::vector<uint32_t> addresses_;  // that the readers look up, in turn
   uint64_t committed_ = 0, acknowledged_ = 0;
   std::vector<std::unique_ptr<Reader>> readers_;

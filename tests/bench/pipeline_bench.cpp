@@ -2,6 +2,7 @@
 // in the same run: cycles of the TSC for a packet, whole and by stage. Passes of both are interleaved; the
 // figure of a round is the median of its bursts, which leaves out those that met something else on the core.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <string>
 
@@ -20,16 +21,18 @@ struct Size {
 
 // IMIX: 7 small, 4 middling, 1 large, by the sizes of the Internet's packets (RFC 6985 names the genome).
 const std::vector<Size>& sizes() {
-  static const std::vector<Size> all = {{"64", {64}},
-                                        {"128", {128}},
-                                        {"512", {512}},
-                                        {"1420", {1420}},
-                                        {"imix", {64, 576, 64, 64, 576, 64, 1420, 64, 576, 64, 576, 64}}};
+  static const std::vector<Size> all = {
+      {"64", {64}},
+      {"128", {128}},
+      {"512", {512}},
+      {"1420", {1420}},
+      {"imix", {64, 576, 64, 64, 576, 64, 1420, 64, 576, 64, 576, 64}}};
   return all;
 }
 
 double per_packet(std::vector<uint64_t>& cycles) {
-  std::nth_element(cycles.begin(), cycles.begin() + static_cast<long>(cycles.size() / 2), cycles.end());
+  std::nth_element(cycles.begin(), cycles.begin() + static_cast<long>(cycles.size() / 2),
+                   cycles.end());
   const double result = static_cast<double>(cycles[cycles.size() / 2]) / kPacketsPerBurst;
   cycles.clear();
   return result;
@@ -63,17 +66,43 @@ Result compare(World& world, const Traffic& traffic, Rounds rounds) {
   return result;
 }
 
+// Of the time stamp counter, measured once: cycles become packets a second with it.
+double tsc_mhz() {
+  static const double mhz = [] {
+    using Clock = std::chrono::steady_clock;
+    const auto began = Clock::now();
+    const uint64_t first = __builtin_ia32_rdtsc();
+    while (Clock::now() - began < std::chrono::milliseconds(20)) {
+    }
+    const auto spent = std::chrono::duration<double, std::micro>(Clock::now() - began);
+    return static_cast<double>(__builtin_ia32_rdtsc() - first) / spent.count();
+  }();
+  return mhz;
+}
+
+std::vector<double> as_rates(std::vector<double> cycles) {
+  for (double& c : cycles) c = tsc_mhz() / c;
+  return cycles;
+}
+
+// The rate beside the bare AEAD's, and the same as cycles.
 void add(Report& report, const std::string& name, const Result& result, const char* aead) {
+  const std::vector<double> rates = as_rates(result.pipeline);
   report.add(Figure{.name = name,
+                    .value = median(rates),
+                    .unit = "Mpps",
+                    .baseline_name = std::string("aead/") + aead,
+                    .baseline_value = median(as_rates(result.aead)),
+                    .ratio = median(result.ratios),
+                    .runs = rates});
+  report.add(Figure{.name = name + "/cycles",
                     .value = median(result.pipeline),
                     .unit = "cycles/packet",
-                    .baseline_name = std::string("aead/") + aead,
-                    .baseline_value = median(result.aead),
-                    .ratio = median(result.ratios),
                     .runs = result.pipeline});
 }
 
-void by_stage(Report& report, World& world, const Traffic& traffic, const std::string& name, Rounds rounds) {
+void by_stage(Report& report, World& world, const Traffic& traffic, const std::string& name,
+              Rounds rounds) {
   std::array<std::vector<double>, pipeline::kStageNames.size()> runs;
   std::vector<uint64_t> ignored;
   for (size_t round = 0; round < rounds.rounds * rounds.passes; ++round) {
@@ -88,7 +117,8 @@ void by_stage(Report& report, World& world, const Traffic& traffic, const std::s
   }
   for (size_t s = 0; s < runs.size(); ++s) {
     if (median(runs[s]) == 0) continue;
-    std::vector<double> some(runs[s].begin(), runs[s].begin() + std::min<long>(9, std::ssize(runs[s])));
+    std::vector<double> some(runs[s].begin(),
+                             runs[s].begin() + std::min<long>(9, std::ssize(runs[s])));
     report.add(Figure{.name = name + "/stage/" + std::string(pipeline::kStageNames[s]),
                       .value = median(runs[s]),
                       .unit = "cycles/packet",
@@ -101,13 +131,14 @@ struct Peers {
   const char* name;
 };
 
-void measure(Report& report, Peers peers, bool software_checksum, bool zipf, const char* suffix, Rounds rounds) {
+void measure(Report& report, Peers peers, bool software_checksum, bool zipf, const char* suffix,
+             Rounds rounds) {
   std::unique_ptr<World> world;
   for (const auto direction : {Direction::Outbound, Direction::Inbound}) {
     for (const Size& size : sizes()) {
       const std::string name = std::string("pipeline/") +
-                               (direction == Direction::Outbound ? "outbound/" : "inbound/") + size.name + "/" +
-                               peers.name + suffix;
+                               (direction == Direction::Outbound ? "outbound/" : "inbound/") +
+                               size.name + "/" + peers.name + suffix;
       if (!report.wants(name)) continue;
       if (world == nullptr) world = std::make_unique<World>(peers.count, software_checksum);
       const Traffic traffic{.direction = direction,
@@ -125,7 +156,8 @@ void measure(Report& report, Peers peers, bool software_checksum, bool zipf, con
 
 int run(const Options& options) {
   Report report(options);
-  const Rounds rounds = options.quick ? Rounds{.rounds = 1, .passes = 2} : Rounds{.rounds = 15, .passes = 40};
+  const Rounds rounds =
+      options.quick ? Rounds{.rounds = 1, .passes = 2} : Rounds{.rounds = 15, .passes = 40};
   std::printf("bursts of %zu packets, %zu buffers; cycles of the TSC\n", kRxBurst, kPassPackets);
   measure(report, {1, "1-peer"}, false, false, "", rounds);
   measure(report, {1, "1-peer"}, true, false, "/software-checksum", rounds);

@@ -33,7 +33,8 @@ void insert(lookup::WriterV4& writer, const std::vector<lookup::Edit>& edits) {
 
 [[nodiscard]] Prefix host(uint32_t address) { return Prefix::masked(IpAddress::v4(address), 32); }
 
-void write_ipv4(uint8_t* ip, uint16_t total, uint8_t protocol, uint32_t source, uint32_t destination) {
+void write_ipv4(uint8_t* ip, uint16_t total, uint8_t protocol, uint32_t source,
+                uint32_t destination) {
   std::memset(ip, 0, pipeline::kIpv4Bytes);
   ip[0] = 0x45;
   store_be16(ip + 2, total);
@@ -66,7 +67,8 @@ World::World(uint32_t peers, bool software_checksum)
   make_peers();
   const bool offload = !software_checksum;
   pipeline::Shared shared{.peers = peers_, .receivers = receivers_, .neighbours = neighbours_};
-  for (pipeline::PortOffloads& o : shared.offloads) o = {.ipv4_checksum = offload, .udp_checksum = offload};
+  for (pipeline::PortOffloads& o : shared.offloads)
+    o = {.ipv4_checksum = offload, .udp_checksum = offload};
   pipeline_ = std::make_unique<pipeline::Pipeline>(shared, *door_, *aead_);
 }
 
@@ -105,8 +107,8 @@ void World::make_peers() {
     }
     std::mt19937_64& engine_;
   } source(random_);
-  keypairs_ = static_cast<wireguard::Keypair*>(
-      pages_.allocate(peers_count_ * sizeof(wireguard::Keypair)));
+  keypairs_ =
+      static_cast<wireguard::Keypair*>(pages_.allocate(peers_count_ * sizeof(wireguard::Keypair)));
   CHECK(keypairs_ != nullptr);
   const auto router = neighbours_.find(kOutside, IpAddress::v4(kRouter));
   std::vector<lookup::Edit> edits;
@@ -170,8 +172,10 @@ void World::fill_inbound(size_t i, uint16_t bytes, uint32_t peer) {
   const uint64_t counter = receive_counters_[peer]++;
   wireguard::write_data_header(std::span<uint8_t, 16>(message, 16),
                                {.receiver_index = keypair.local_index, .counter = counter});
-  const crypto::AeadJob job{
-      .key = keypair.receiving_key.data(), .counter = counter, .data = text, .length_bytes = padded};
+  const crypto::AeadJob job{.key = keypair.receiving_key.data(),
+                            .counter = counter,
+                            .data = text,
+                            .length_bytes = padded};
   aead_->seal({&job, 1});
   const auto udp_bytes =
       static_cast<uint16_t>(pipeline::kUdpBytes + wireguard::kDataOverheadBytes + padded);

@@ -22,7 +22,7 @@ enum class Direction { Outbound, Inbound };
 
 struct Traffic {
   Direction direction = Direction::Outbound;
-  bool zipf = false;         // which peer is next: uniform, or by Zipf's law
+  bool zipf = false;  // which peer is next: uniform, or by Zipf's law
   bool software_checksum = false;  // the port neither checks nor makes UDP's
   std::vector<uint16_t> inner_bytes;  // of the packets, in turn
 };
@@ -66,7 +66,7 @@ class World {
   std::unique_ptr<pipeline::Pipeline> pipeline_;
   wireguard::Keypair* keypairs_ = nullptr;
   std::vector<uint64_t> receive_counters_;  // of the peer that sends to us
-  std::vector<uint32_t> order_;             // of peers, shuffled
+  std::vector<uint32_t> order_;  // of peers, shuffled
   std::vector<double> zipf_sums_;
   size_t next_ = 0;
   std::mt19937_64 random_{20261122};

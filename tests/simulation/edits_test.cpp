@@ -58,7 +58,8 @@ TEST(Peers, RemovalOfOneLeavesTheOthersTrafficAlone) {
     world.run_for(1s);
     uint64_t sent = 0, delivered = 0;
     for (const InnerPacket& packet : world.ledger().packets) {
-      if (packet.sent_at < begin.nanoseconds || packet.from == second || packet.to == second) continue;
+      if (packet.sent_at < begin.nanoseconds || packet.from == second || packet.to == second)
+        continue;
       ++sent;
       delivered += packet.delivered;
     }
@@ -120,13 +121,27 @@ TEST(Chaos, EndsWithinABoundWhenTheNetworkIsWellAgain) {
       const GatewayNumber one = random.below(kGateways);
       const GatewayNumber other = (one + 1 + random.below(kGateways - 1)) % kGateways;
       switch (random.below(9)) {
-        case 0: world.cut(one, other); break;
-        case 1: world.heal(one, other); break;
-        case 2: world.restart(one); break;
-        case 3: world.move(one); break;
-        case 4: world.step_wall_clock(one, 1s * static_cast<int64_t>(random.below(7'200)) - 1h); break;
-        case 5: world.set_network(0.4, 0.2, 1ms, 1ms * static_cast<int64_t>(random.below(400))); break;
-        case 6: world.set_network(0.02, 0, 1ms, 20ms); break;
+        case 0:
+          world.cut(one, other);
+          break;
+        case 1:
+          world.heal(one, other);
+          break;
+        case 2:
+          world.restart(one);
+          break;
+        case 3:
+          world.move(one);
+          break;
+        case 4:
+          world.step_wall_clock(one, 1s * static_cast<int64_t>(random.below(7'200)) - 1h);
+          break;
+        case 5:
+          world.set_network(0.4, 0.2, 1ms, 1ms * static_cast<int64_t>(random.below(400)));
+          break;
+        case 6:
+          world.set_network(0.02, 0, 1ms, 20ms);
+          break;
         case 7:
           if (world.has_peer(one, other)) {
             world.remove_peer(one, other);
@@ -134,7 +149,8 @@ TEST(Chaos, EndsWithinABoundWhenTheNetworkIsWellAgain) {
             world.add_peer_again(one, other);
           }
           break;
-        default: break;
+        default:
+          break;
       }
       world.run_for(1ms * static_cast<int64_t>(random.below(25'000)), traffic);
     }

@@ -103,16 +103,15 @@ Gateway::Gateway(const GatewaySettings& settings, Ledger& ledger, uint64_t seed,
     workers_.push_back(std::make_unique<Worker>(*this, shared));
     doors.push_back(&workers_.back()->door);
   }
-  session_ = std::make_unique<session::Session>(
-      session::SessionParts{.peers = slots_,
-                            .receivers = receivers_,
-                            .neighbours = neighbours_,
-                            .epoch = epoch_,
-                            .key_pages = pages_,
-                            .random = random_,
-                            .doors = doors,
-                            .max_keypairs = 4 * kSlots},
-      now);
+  session_ = std::make_unique<session::Session>(session::SessionParts{.peers = slots_,
+                                                                      .receivers = receivers_,
+                                                                      .neighbours = neighbours_,
+                                                                      .epoch = epoch_,
+                                                                      .key_pages = pages_,
+                                                                      .random = random_,
+                                                                      .doors = doors,
+                                                                      .max_keypairs = 4 * kSlots},
+                                                now);
   session_->set_tunnel(kTunnel, settings.private_key);
   commit({}, {});
   for (const auto& worker : workers_) worker->door.wake();
@@ -326,11 +325,10 @@ void Gateway::inject_burst(Worker& worker, size_t count) {
   worker.burst.clear();
   for (size_t i = 0; i < count; ++i) {
     auto& buffer = worker.buffers[i];
-    worker.burst.push_back(
-        {.data = buffer.data() + kHeadroomBytes,
-         .headroom_bytes = kHeadroomBytes,
-         .tailroom_bytes = static_cast<uint16_t>(kBufferBytes - kHeadroomBytes),
-         .handle = &buffer});
+    worker.burst.push_back({.data = buffer.data() + kHeadroomBytes,
+                            .headroom_bytes = kHeadroomBytes,
+                            .tailroom_bytes = static_cast<uint16_t>(kBufferBytes - kHeadroomBytes),
+                            .handle = &buffer});
   }
   const std::vector<pipeline::Packet> came = worker.burst;
   worker.pipeline.inject(snapshot, now_.instant, worker.burst, worker.output);
@@ -405,8 +403,8 @@ std::vector<std::string> Gateway::unaccounted() const {
   using enum DropReason;
   within("data messages that were not opened", data_arrived_ - counts.opened,
          sum({ReceiverIndexUnknown, KeypairExpired}), worker_drops(StalePeer));
-  within("opened, but not authentic", counts.opened - counts.authentic,
-         drops(AuthenticationFailed), 0);
+  within("opened, but not authentic", counts.opened - counts.authentic, drops(AuthenticationFailed),
+         0);
   within("opened again", counts.authentic_again, drops(ReplayedCounter), 0);
   within("opened, but not delivered",
          counts.authentic - counts.authentic_again - counts.authentic_empty - delivered_,

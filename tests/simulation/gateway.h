@@ -44,8 +44,8 @@ struct PeerSpec {
   std::optional<Endpoint> endpoint;
   std::vector<Prefix> allowed;
   uint16_t persistent_keepalive_seconds = 0;
-  WallTime last_sent;                    // durable
-  wireguard::Tai64n latest_received;     // durable
+  WallTime last_sent;  // durable
+  wireguard::Tai64n latest_received;  // durable
 };
 
 class Gateway {
@@ -127,7 +127,7 @@ class Gateway {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<session::Session> session_;
 
-  uint64_t data_arrived_ = 0;   // data messages that came in outside
+  uint64_t data_arrived_ = 0;  // data messages that came in outside
   uint64_t inner_arrived_ = 0;  // packets of hosts that came in inside
   uint64_t delivered_ = 0;
   uint64_t handshakes_ = 0;

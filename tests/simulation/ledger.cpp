@@ -26,9 +26,7 @@ Bytes payload_in(Bytes ip_packet) {
 
 }  // namespace
 
-Ledger::Ledger(uint64_t seed) : marker_(kMarkerBytes) {
-  Random(seed ^ 0x6d61'726b).fill(marker_);
-}
+Ledger::Ledger(uint64_t seed) : marker_(kMarkerBytes) { Random(seed ^ 0x6d61'726b).fill(marker_); }
 
 void Ledger::broke(std::string what) {
   if (broken.size() < kBrokenKept) broken.push_back(std::move(what));

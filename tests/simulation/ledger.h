@@ -21,9 +21,9 @@ using GatewayNumber = size_t;
 struct InnerPacket {
   GatewayNumber from = 0;
   GatewayNumber to = 0;
-  uint64_t sent_at = 0;       // nanoseconds of the virtual clock
+  uint64_t sent_at = 0;  // nanoseconds of the virtual clock
   uint64_t delivered_at = 0;
-  bool forged = false;        // its source is nobody's on the sending side: must not arrive
+  bool forged = false;  // its source is nobody's on the sending side: must not arrive
   uint32_t sealed = 0;
   uint32_t delivered = 0;
 };

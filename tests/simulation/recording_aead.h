@@ -14,11 +14,11 @@ namespace turnpike::sim {
 
 // What one worker's cipher saw.
 struct AeadCounts {
-  uint64_t opened = 0;             // jobs
+  uint64_t opened = 0;  // jobs
   uint64_t authentic = 0;
-  uint64_t authentic_again = 0;    // copies of messages that were opened before
-  uint64_t authentic_empty = 0;    // keepalives, the first copy of each
-  uint64_t sealed_full = 0;        // what was no keepalive
+  uint64_t authentic_again = 0;  // copies of messages that were opened before
+  uint64_t authentic_empty = 0;  // keepalives, the first copy of each
+  uint64_t sealed_full = 0;  // what was no keepalive
 };
 
 class RecordingAead final : public crypto::Aead {

@@ -20,7 +20,7 @@ namespace turnpike::sim {
 
 struct WorldSettings {
   uint64_t seed = 1;
-  double loss = 0;       // of each frame between two gateways
+  double loss = 0;  // of each frame between two gateways
   double duplicate = 0;
   Duration delay_min = 1ms;
   Duration delay_max = 1ms;  // uniform between the two: what is sent later may arrive earlier
@@ -37,8 +37,8 @@ struct Traffic {
   Duration every = 100ms;
   size_t length_bytes = 200;  // of the inner packet, at least 64
   Family family = Family::V4;
-  size_t burst = 1;           // packets at the same moment
-  bool forged = false;        // with a source that the sender's gateway does not own
+  size_t burst = 1;  // packets at the same moment
+  bool forged = false;  // with a source that the sender's gateway does not own
 };
 
 class World {
@@ -90,7 +90,8 @@ class World {
   [[nodiscard]] uint64_t frames_lost() const noexcept { return frames_lost_; }
   // The first packet of the flow that was sent at or after `since` and arrived, as time after `since`; a
   // year when none did.
-  [[nodiscard]] Duration first_delivery_after(Instant since, GatewayNumber from, GatewayNumber to) const;
+  [[nodiscard]] Duration first_delivery_after(Instant since, GatewayNumber from,
+                                              GatewayNumber to) const;
   [[nodiscard]] uint64_t delivered_between(Instant from, Instant until) const;
   [[nodiscard]] uint64_t sent_between(Instant from, Instant until) const;
 

@@ -21,8 +21,8 @@ TEST(ParsePrefix, RefusesHostBitsThatParseInterfaceAddressKeeps) {
   EXPECT_EQ(to_string(parse_interface_address("10.0.0.1/8")->subnet()), "10.0.0.0/8");
   EXPECT_EQ(to_string(*parse_prefix("10.0.0.1")), "10.0.0.1/32");
   EXPECT_EQ(to_string(*parse_prefix("::/0")), "::/0");
-  for (const char* bad : {"10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/08", "10.0.0.0/+8",
-                          "10.0.0.0/-0", "/8"}) {
+  for (const char* bad :
+       {"10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/08", "10.0.0.0/+8", "10.0.0.0/-0", "/8"}) {
     EXPECT_FALSE(parse_interface_address(bad)) << bad;
   }
 }

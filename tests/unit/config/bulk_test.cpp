@@ -35,24 +35,12 @@ void uncounted(void* memory) noexcept {
 
 }  // namespace
 
-void* operator new(size_t size) {
-  return counted(size);
-}
-void* operator new[](size_t size) {
-  return counted(size);
-}
-void operator delete(void* memory) noexcept {
-  uncounted(memory);
-}
-void operator delete[](void* memory) noexcept {
-  uncounted(memory);
-}
-void operator delete(void* memory, size_t) noexcept {
-  uncounted(memory);
-}
-void operator delete[](void* memory, size_t) noexcept {
-  uncounted(memory);
-}
+void* operator new(size_t size) { return counted(size); }
+void* operator new[](size_t size) { return counted(size); }
+void operator delete(void* memory) noexcept { uncounted(memory); }
+void operator delete[](void* memory) noexcept { uncounted(memory); }
+void operator delete(void* memory, size_t) noexcept { uncounted(memory); }
+void operator delete[](void* memory, size_t) noexcept { uncounted(memory); }
 
 namespace turnpike::config {
 namespace {

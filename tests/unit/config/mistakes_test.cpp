@@ -22,9 +22,7 @@ struct Case {
   std::vector<std::string> expected;
 };
 
-void PrintTo(const Case& value, std::ostream* out) {
-  *out << value.name;
-}
+void PrintTo(const Case& value, std::ostream* out) { *out << value.name; }
 
 class Mistake : public TestWithParam<Case> {};
 

@@ -202,8 +202,8 @@ TEST_F(Examples, KeyFilesThatAreMissingWrongOrOpenAreNamed) {
   ASSERT_TRUE(loaded.has_value());
   ASSERT_EQ(loaded->warnings.size(), 1u);
   EXPECT_EQ(to_string(loaded->warnings[0]),
-            where + ":" + std::to_string(line) + ":23: tunnels[0].private_key_file: key file '" + key.string() +
-                "' is open to all users; chmod 600 closes it");
+            where + ":" + std::to_string(line) + ":23: tunnels[0].private_key_file: key file '" +
+                key.string() + "' is open to all users; chmod 600 closes it");
 
   std::ofstream(key) << "no key\n";
   loaded = load_config(file);

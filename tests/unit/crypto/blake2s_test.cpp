@@ -8,9 +8,7 @@
 namespace turnpike::crypto {
 namespace {
 
-Bytes text(std::string_view s) {
-  return {reinterpret_cast<const uint8_t*>(s.data()), s.size()};
-}
+Bytes text(std::string_view s) { return {reinterpret_cast<const uint8_t*>(s.data()), s.size()}; }
 
 TEST(Blake2s, AgreesWithTheKnownAnswersHoweverTheInputIsCut) {
   const auto vectors = test::load_blake2s();

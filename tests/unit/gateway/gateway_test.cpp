@@ -35,7 +35,8 @@ config::Peer peer(const char* name, uint8_t key, std::vector<const char*> prefix
   config::Peer p;
   p.name = name;
   p.public_key.bytes[0] = key;
-  for (const char* prefix : prefixes) p.allowed_ips.push_back({.prefix = *parse_prefix(prefix), .at = {}});
+  for (const char* prefix : prefixes)
+    p.allowed_ips.push_back({.prefix = *parse_prefix(prefix), .at = {}});
   return p;
 }
 
@@ -44,7 +45,8 @@ config::Config two_peers() {
   config.ports.resize(2);
   config.ports[0].name = "outside";
   config.ports[0].addresses = {{.value = *parse_interface_address("192.0.2.1/24"), .at = {}}};
-  config.ports[0].routes = {{.to = *parse_prefix("0.0.0.0/0"), .via = *parse_ip("192.0.2.254"), .at = {}}};
+  config.ports[0].routes = {
+      {.to = *parse_prefix("0.0.0.0/0"), .via = *parse_ip("192.0.2.254"), .at = {}}};
   config.ports[1].name = "inside";
   config.ports[1].addresses = {{.value = *parse_interface_address("10.0.0.1/24"), .at = {}}};
   config.tunnels.resize(1);
@@ -55,7 +57,8 @@ config::Config two_peers() {
   tunnel.outside = "outside";
   tunnel.inside = "inside";
   tunnel.addresses = {{.value = *parse_interface_address("10.8.0.1/24"), .at = {}}};
-  tunnel.peers = {peer("alice", 1, {"10.8.0.2/32", "fd00:8::2/128"}), peer("bob", 2, {"10.8.0.3/32"})};
+  tunnel.peers = {peer("alice", 1, {"10.8.0.2/32", "fd00:8::2/128"}),
+                  peer("bob", 2, {"10.8.0.3/32"})};
   return config;
 }
 
@@ -65,9 +68,11 @@ class GatewayTest : public testing::Test {
     for (int i = 0; i < 2; ++i) {
       doors.push_back(std::make_unique<publish::Door>(epoch, pages, 2048));
     }
-    gateway = std::make_unique<Gateway>(Gateway::Parts{
-        .pages = pages, .epoch = epoch, .doors = {doors[0].get(), doors[1].get()}, .session = session,
-        .peer_capacity = 4});
+    gateway = std::make_unique<Gateway>(Gateway::Parts{.pages = pages,
+                                                       .epoch = epoch,
+                                                       .doors = {doors[0].get(), doors[1].get()},
+                                                       .session = session,
+                                                       .peer_capacity = 4});
     apply(config::Config{}, two_peers());
     session.done_ticket = session.last_ticket;
     settle();
@@ -75,7 +80,8 @@ class GatewayTest : public testing::Test {
 
   // Plans and commits the difference of two files; acknowledged_ counts the acknowledgements.
   void apply(const config::Config& before, const config::Config& after) {
-    ASSERT_TRUE(gateway->set_topology(topology_of(after, std::vector<MacAddress>(after.ports.size()))));
+    ASSERT_TRUE(
+        gateway->set_topology(topology_of(after, std::vector<MacAddress>(after.ports.size()))));
     const auto change = state::plan(state, difference(before, after).transaction);
     ASSERT_TRUE(change) << state::describe(change.error().conflicts[0]);
     const auto prepared = gateway->prepare(*change);
@@ -199,7 +205,8 @@ TEST_F(GatewayTest, ARemovedPeerLeavesTheWorkersFirstAndItsSlotWaitsForEveryRead
   bool reused = false;
   for (const SessionCommand& command : session.posted) {
     const auto* add = std::get_if<AddPeer>(&command);
-    reused |= add != nullptr && add->settings.peer.index == bob && add->settings.peer.incarnation > 1;
+    reused |=
+        add != nullptr && add->settings.peer.index == bob && add->settings.peer.incarnation > 1;
   }
   EXPECT_TRUE(reused);
 }
@@ -219,7 +226,8 @@ TEST_F(GatewayTest, AMoveIsOneSnapshotAndTouchesNoSession) {
   const size_t posted = session.posted.size();
   config::Config after = two_peers();
   after.tunnels[0].peers[0].allowed_ips.erase(after.tunnels[0].peers[0].allowed_ips.begin());
-  after.tunnels[0].peers[1].allowed_ips.push_back({.prefix = *parse_prefix("10.8.0.2/32"), .at = {}});
+  after.tunnels[0].peers[1].allowed_ips.push_back(
+      {.prefix = *parse_prefix("10.8.0.2/32"), .at = {}});
   doors[0]->wake();
   const publish::Snapshot& before = doors[0]->begin_burst();
   apply(two_peers(), after);

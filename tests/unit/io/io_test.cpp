@@ -46,7 +46,8 @@ TEST(StartEal, NamesACpuThatDoesNotExistAndThoseThatDo) {
   options.worker_cores = {4'000};
   const auto started = start_eal(options);
   ASSERT_FALSE(started);
-  EXPECT_NE(started.error().find("dataplane.workers: CPU 4000"), std::string::npos) << started.error();
+  EXPECT_NE(started.error().find("dataplane.workers: CPU 4000"), std::string::npos)
+      << started.error();
   EXPECT_NE(started.error().find("there are 0"), std::string::npos) << started.error();
 }
 
@@ -58,17 +59,19 @@ TEST(IsPciAddress, TellsPciFromVirtualDevices) {
 }
 
 TEST(OpenPort, SaysInOneLineWhatIsWrong) {
-  for (const char* device : {"net_no_such_driver0", "net_af_packet7,iface=tp-missing", "ffff:00:1f.7"}) {
+  for (const char* device :
+       {"net_no_such_driver0", "net_af_packet7,iface=tp-missing", "ffff:00:1f.7"}) {
     const auto port = Port::open({.name = "outside", .device = device}, Environment::buffers);
     ASSERT_FALSE(port) << device;
-    EXPECT_EQ(port.error().find("port outside (" + std::string(device) + "): "), 0u) << port.error();
+    EXPECT_EQ(port.error().find("port outside (" + std::string(device) + "): "), 0u)
+        << port.error();
     EXPECT_EQ(port.error().find('\n'), std::string::npos);
   }
 }
 
 TEST(OpenPort, RefusesAPortWithFewerQueuesThanWorkers) {
-  const auto port = Port::open({.name = "inside", .device = "net_ring9", .queues = 60'000},
-                               Environment::buffers);
+  const auto port =
+      Port::open({.name = "inside", .device = "net_ring9", .queues = 60'000}, Environment::buffers);
   ASSERT_FALSE(port);
   EXPECT_NE(port.error().find("60000 workers"), std::string::npos) << port.error();
 }
@@ -86,10 +89,15 @@ class WorkerTest : public testing::Test {
     door = std::make_unique<publish::Door>(epoch, pages, 2'048);
     door->publish(&snapshot);
     aead = crypto::make_aead(crypto::AeadBackend::Auto);
-    shared = std::make_unique<pipeline::Shared>(
-        pipeline::Shared{.peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
-    options = {.index = 0, .idle = Idle::Adaptive, .ports = ports, .buffers = Environment::buffers,
-               .door = door.get(), .shared = shared.get(), .aead = aead.get()};
+    shared = std::make_unique<pipeline::Shared>(pipeline::Shared{
+        .peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
+    options = {.index = 0,
+               .idle = Idle::Adaptive,
+               .ports = ports,
+               .buffers = Environment::buffers,
+               .door = door.get(),
+               .shared = shared.get(),
+               .aead = aead.get()};
     thread = std::thread([this] { run_worker(options, stop); });
   }
   void TearDown() override {

@@ -148,8 +148,8 @@ TEST(ReceiverTableDeath, MisuseStopsTheProcess) {
   EXPECT_DEATH(table.install(5, other.get()), "CHECK failed");  // not its index
   table.install(5, keypair.get());
   EXPECT_DEATH(table.install(5, keypair.get()), "CHECK failed");  // twice
-  EXPECT_DEATH(table.release(5), "CHECK failed");                 // still found
-  EXPECT_DEATH(ReceiverTable(pages, 63), "CHECK failed");         // not a power of two
+  EXPECT_DEATH(table.release(5), "CHECK failed");  // still found
+  EXPECT_DEATH(ReceiverTable(pages, 63), "CHECK failed");  // not a power of two
 }
 
 }  // namespace

@@ -53,8 +53,14 @@ inline Blob make_ip(const IpAddress& source, const IpAddress& destination, const
     put16(out, 2, static_cast<unsigned>(20 + payload.size()));
     put16(out, 10, ~plain_sum(out, 0, 20) & 0xffff);
   } else {
-    out = {static_cast<uint8_t>(0x60 | options.tos >> 4), static_cast<uint8_t>(options.tos << 4),
-           0, 0, 0, 0, options.protocol, options.ttl};
+    out = {static_cast<uint8_t>(0x60 | options.tos >> 4),
+           static_cast<uint8_t>(options.tos << 4),
+           0,
+           0,
+           0,
+           0,
+           options.protocol,
+           options.ttl};
     append_address(out, source);
     append_address(out, destination);
     put16(out, 4, static_cast<unsigned>(payload.size()));
@@ -89,7 +95,8 @@ inline Blob make_udp(const IpAddress& source, const IpAddress& destination, unsi
   return out;
 }
 
-inline Blob make_frame(const MacAddress& destination, const MacAddress& source, const Blob& packet) {
+inline Blob make_frame(const MacAddress& destination, const MacAddress& source,
+                       const Blob& packet) {
   Blob out(destination.bytes.begin(), destination.bytes.end());
   out.insert(out.end(), source.bytes.begin(), source.bytes.end());
   const bool v4 = packet.at(0) >> 4 == 4;

@@ -53,7 +53,9 @@ TEST_F(Deliver, EchoRequestsForOwnAddressesGoToTheSessionThread) {
   pair.b.add_own_address(0, "10.8.0.1");
   pair.b.add_own_address(0, "fd00:8::1");
   for (const auto& [address, protocol] : {std::pair<const char*, uint8_t>{"10.8.0.1", 1},
-                                          {"10.1.0.1", 1}, {"fd00:8::1", 58}, {"fd00:b::1", 58}}) {
+                                          {"10.1.0.1", 1},
+                                          {"fd00:8::1", 58},
+                                          {"fd00:b::1", 58}}) {
     const Turn turn = at_b(address, {.protocol = protocol});
     EXPECT_EQ(turn.dropped(), 0u);
     ASSERT_EQ(turn.punts.size(), 1u);
@@ -66,22 +68,26 @@ TEST_F(Deliver, EchoRequestsForOwnAddressesGoToTheSessionThread) {
 }
 
 TEST_F(Deliver, InnerMulticast) {
-  expect_drop(DropReason::InnerMulticast, raw_at_b(make_ip(ip("10.0.0.2"), ip("224.0.0.5"), Blob(8))));
-  expect_drop(DropReason::InnerMulticast, raw_at_b(make_ip(ip("fd00:a::2"), ip("ff02::5"), Blob(8))));
+  expect_drop(DropReason::InnerMulticast,
+              raw_at_b(make_ip(ip("10.0.0.2"), ip("224.0.0.5"), Blob(8))));
+  expect_drop(DropReason::InnerMulticast,
+              raw_at_b(make_ip(ip("fd00:a::2"), ip("ff02::5"), Blob(8))));
 }
 
 TEST_F(Deliver, MartianDestination) {
   for (const char* to : {"127.0.0.1", "255.255.255.255", "10.1.0.255"}) {
     expect_drop(DropReason::MartianDestination, raw_at_b(make_ip(ip("10.0.0.2"), ip(to), Blob(8))));
   }
-  expect_drop(DropReason::MartianDestination, raw_at_b(make_ip(ip("fd00:a::2"), ip("::1"), Blob(8))));
+  expect_drop(DropReason::MartianDestination,
+              raw_at_b(make_ip(ip("fd00:a::2"), ip("::1"), Blob(8))));
 }
 
 // A peer that owns everything still is on another link than the hosts inside (RFC 4291, 2.5.6).
 TEST_F(Deliver, LinkLocalPacketsDoNotLeaveTheTunnel) {
   pair.b.allow(0, "0.0.0.0/0", 0);
   pair.b.allow(0, "::/0", 0);
-  pair.b.add_route(pair.inside, "fe80::/64", "fe80::77");  // as on every port: the link's own subnet
+  pair.b.add_route(pair.inside, "fe80::/64",
+                   "fe80::77");  // as on every port: the link's own subnet
   for (const char* to : {"fe80::1", "fe80::ff:fe00:b1"}) {
     expect_drop(DropReason::NotForwarded, raw_at_b(make_ip(ip("fd00:a::2"), ip(to), Blob(8))));
   }
@@ -127,7 +133,9 @@ TEST_F(Deliver, APacketWaitsForAnUnknownNeighbourWithTheSessionThread) {
   }
 }
 
-TEST_F(Deliver, TtlExceeded) { expect_undeliverable(DropReason::TtlExceeded, at_b("10.1.0.2", {.ttl = 2})); }
+TEST_F(Deliver, TtlExceeded) {
+  expect_undeliverable(DropReason::TtlExceeded, at_b("10.1.0.2", {.ttl = 2}));
+}
 
 TEST_F(Deliver, PacketTooBig) {
   pair.b.snapshot.ports[pair.inside].mtu_bytes = 1000;
@@ -256,7 +264,8 @@ TEST_F(Inject, WithoutAKeyAPacketIsHeldAgainAndAKeepaliveVanishes) {
   const Blob packet = pair.a_to_b(Family::V4, 8);
   const Turn turn = pair.a.inject(
       {{.header = inner_header(), .bytes = packet},
-       {.header = {.kind = InjectKind::Keepalive, .tunnel = 0, .peer = {.index = 0, .incarnation = 7}}}});
+       {.header = {
+            .kind = InjectKind::Keepalive, .tunnel = 0, .peer = {.index = 0, .incarnation = 7}}}});
   ASSERT_EQ(turn.punts.size(), 1u);
   EXPECT_EQ(turn.punts[0].header.kind, PuntKind::NeedsHandshake);
   EXPECT_EQ(turn.punts[0].bytes, packet);

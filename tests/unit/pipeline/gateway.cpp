@@ -127,7 +127,8 @@ wireguard::Keypair& Gateway::add_keypair(TunnelIndex tunnel, PeerIndex peer, wir
 
 std::vector<uint64_t> Gateway::drops_of(const Worker& worker) {
   std::vector<uint64_t> drops;
-  for (const publish::Counter& counter : worker.door.counters.drops) drops.push_back(counter.value());
+  for (const publish::Counter& counter : worker.door.counters.drops)
+    drops.push_back(counter.value());
   return drops;
 }
 
@@ -224,8 +225,8 @@ Turn Gateway::collect(Worker& worker, Output& output, const std::vector<Packet>&
   return turn;
 }
 
-Session connect(Gateway& a, TunnelIndex tunnel_a, PeerIndex peer_at_a, Gateway& b, TunnelIndex tunnel_b,
-                PeerIndex peer_at_b) {
+Session connect(Gateway& a, TunnelIndex tunnel_a, PeerIndex peer_at_a, Gateway& b,
+                TunnelIndex tunnel_b, PeerIndex peer_at_b) {
   wireguard::Keypair& ka = a.add_keypair(tunnel_a, peer_at_a, wireguard::Role::Initiator);
   wireguard::Keypair& kb = b.add_keypair(tunnel_b, peer_at_b, wireguard::Role::Responder);
   for (size_t i = 0; i < kKeyBytes; ++i) {

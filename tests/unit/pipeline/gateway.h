@@ -30,11 +30,11 @@ struct Punted {
 // What one call made of its packets.
 struct Turn {
   std::vector<Sent> sent;
-  std::vector<Punted> punts;          // with bytes
+  std::vector<Punted> punts;  // with bytes
   std::vector<Punted> events;
   std::map<DropReason, uint64_t> drops;
   size_t packets = 0;
-  size_t finished = 0;                // dropped, copied or at their end
+  size_t finished = 0;  // dropped, copied or at their end
 
   [[nodiscard]] uint64_t dropped() const {
     uint64_t sum = 0;
@@ -83,8 +83,7 @@ class Routes {
 
 class Gateway {
  public:
-  explicit Gateway(size_t workers = 1,
-                   crypto::AeadBackend backend = crypto::AeadBackend::Auto);
+  explicit Gateway(size_t workers = 1, crypto::AeadBackend backend = crypto::AeadBackend::Auto);
 
   // Own addresses become Local, their subnets OnLink; subnet broadcasts Unroutable.
   PortIndex add_port(const MacAddress& mac, const std::vector<std::string>& addresses);
@@ -146,8 +145,8 @@ struct Session {
   wireguard::Keypair* a;
   wireguard::Keypair* b;
 };
-Session connect(Gateway& a, TunnelIndex tunnel_a, PeerIndex peer_at_a, Gateway& b, TunnelIndex tunnel_b,
-                PeerIndex peer_at_b);
+Session connect(Gateway& a, TunnelIndex tunnel_a, PeerIndex peer_at_a, Gateway& b,
+                TunnelIndex tunnel_b, PeerIndex peer_at_b);
 
 inline const MacAddress kOutsideA{{2, 0, 0, 0, 0, 0xa0}}, kInsideA{{2, 0, 0, 0, 0, 0xa1}};
 inline const MacAddress kOutsideB{{2, 0, 0, 0, 0, 0xb0}}, kInsideB{{2, 0, 0, 0, 0, 0xb1}};

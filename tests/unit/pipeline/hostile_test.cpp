@@ -31,13 +31,20 @@ class Hostile : public testing::Test {
     const Family family = below(2) == 0 ? Family::V4 : Family::V6;
     port = 0;
     switch (below(7)) {
-      case 0: port = 1; return pair.from_host_b(pair.b_to_a(family, below(1400)));
-      case 1: return make_frame(kOutsideB, kOutsideA,
-                                make_udp(ip("192.0.2.1"), ip("192.0.2.2"), 51820, 51821, handshake()));
-      case 2: return make_frame(kOutsideB, kOutsideA,
-                                make_udp(ip("2001:db8::1"), ip("2001:db8::2"), 51820, 51821, handshake()));
-      case 3: return make_frame(kOutsideB, kOutsideA,
-                                make_ip(ip("192.0.2.1"), ip("192.0.2.2"), Blob(below(64)), {.protocol = 1}));
+      case 0:
+        port = 1;
+        return pair.from_host_b(pair.b_to_a(family, below(1400)));
+      case 1:
+        return make_frame(kOutsideB, kOutsideA,
+                          make_udp(ip("192.0.2.1"), ip("192.0.2.2"), 51820, 51821, handshake()));
+      case 2:
+        return make_frame(
+            kOutsideB, kOutsideA,
+            make_udp(ip("2001:db8::1"), ip("2001:db8::2"), 51820, 51821, handshake()));
+      case 3:
+        return make_frame(
+            kOutsideB, kOutsideA,
+            make_ip(ip("192.0.2.1"), ip("192.0.2.2"), Blob(below(64)), {.protocol = 1}));
       case 4: {
         Blob icmp(24 + below(8));
         icmp[0] = 135;
@@ -45,7 +52,8 @@ class Hostile : public testing::Test {
         return make_frame({{0x33, 0x33, 0xff, 0, 0, 2}}, kOutsideA,
                           make_ip(ip("fe80::1"), ip("ff02::1:ff00:2"), icmp, {.protocol = 58}));
       }
-      default: return pair.sealed_by_a(pair.a_to_b(family, below(1360)));
+      default:
+        return pair.sealed_by_a(pair.a_to_b(family, below(1360)));
     }
   }
   [[nodiscard]] Blob handshake() {
@@ -61,15 +69,27 @@ class Hostile : public testing::Test {
       const size_t reach = below(2) == 0 ? std::min<size_t>(frame.size(), 80) : frame.size();
       const size_t at = below(reach);
       switch (below(5)) {
-        case 0: frame.resize(at); break;
-        case 1: frame.insert(frame.end(), below(20), static_cast<uint8_t>(random())); break;
-        case 2: frame[at] ^= static_cast<uint8_t>(1u << below(8)); break;
-        case 3: frame[at] = below(2) == 0 ? 0x00 : 0xff; break;
-        default: frame[at] = static_cast<uint8_t>(random()); break;
+        case 0:
+          frame.resize(at);
+          break;
+        case 1:
+          frame.insert(frame.end(), below(20), static_cast<uint8_t>(random()));
+          break;
+        case 2:
+          frame[at] ^= static_cast<uint8_t>(1u << below(8));
+          break;
+        case 3:
+          frame[at] = below(2) == 0 ? 0x00 : 0xff;
+          break;
+        default:
+          frame[at] = static_cast<uint8_t>(random());
+          break;
       }
     }
   }
-  [[nodiscard]] RxChecksum any_verdict() { return static_cast<RxChecksum>(below(10) == 0 ? 2 : below(2)); }
+  [[nodiscard]] RxChecksum any_verdict() {
+    return static_cast<RxChecksum>(below(10) == 0 ? 2 : below(2));
+  }
   [[nodiscard]] Room any_room() {
     if (below(2) == 0) return {};
     return {.head = static_cast<uint16_t>(below(100)), .tail = static_cast<uint16_t>(below(40))};
@@ -120,7 +140,9 @@ TEST_F(Hostile, RandomBytesAreDropped) {
         bytes[13] = v4 ? 0x00 : 0xdd;
         if (below(4) != 0) bytes[14] = v4 ? 0x45 : 0x60;
       }
-      burst.push_back({.bytes = std::move(bytes), .room = {.head = 0, .tail = 0}, .ipv4_checksum = any_verdict()});
+      burst.push_back({.bytes = std::move(bytes),
+                       .room = {.head = 0, .tail = 0},
+                       .ipv4_checksum = any_verdict()});
     }
     const Turn turn = pair.b.receive(static_cast<PortIndex>(below(2)), std::move(burst));
     ASSERT_EQ(turn.finished, kBurstMax) << "seed " << seed;
@@ -132,7 +154,8 @@ TEST_F(Hostile, AnAuthenticPeerThatSendsGarbageIsAccountedFor) {
   for (size_t round = 0; round < rounds() / 4; ++round) {
     std::vector<FrameIn> burst;
     for (size_t i = 0; i < kBurstMax; ++i) {
-      Blob text = below(2) == 0 ? pair.a_to_b(below(2) == 0 ? Family::V4 : Family::V6, below(80)) : Blob(below(70));
+      Blob text = below(2) == 0 ? pair.a_to_b(below(2) == 0 ? Family::V4 : Family::V6, below(80))
+                                : Blob(below(70));
       spoil(text);
       Blob message(16 + text.size() + 16);
       message[0] = 4;
@@ -145,9 +168,10 @@ TEST_F(Hostile, AnAuthenticPeerThatSendsGarbageIsAccountedFor) {
                                 .data = message.data() + 16,
                                 .length_bytes = static_cast<uint32_t>(text.size())};
       pair.a.workers[0]->aead->seal({&job, 1});
-      burst.push_back({.bytes = make_frame(kOutsideB, kOutsideA,
-                                           make_udp(ip("192.0.2.1"), ip("192.0.2.2"), 51820, 51821, message)),
-                       .room = {.head = 0, .tail = 0}});
+      burst.push_back(
+          {.bytes = make_frame(kOutsideB, kOutsideA,
+                               make_udp(ip("192.0.2.1"), ip("192.0.2.2"), 51820, 51821, message)),
+           .room = {.head = 0, .tail = 0}});
     }
     const Turn turn = pair.b.receive(0, std::move(burst));
     ASSERT_EQ(turn.sent.size() + turn.finished, kBurstMax) << "seed " << seed;

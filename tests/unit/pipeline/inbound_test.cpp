@@ -139,7 +139,7 @@ TEST_F(Inbound, AKeepaliveEndsWithoutADrop) {
 TEST_F(Inbound, InnerInvalid) {
   expect_drop(DropReason::InnerInvalid, sealed_text({0x00}));
   expect_drop(DropReason::InnerInvalid, sealed_text(Blob(16, 0x45)));   // shorter than a header
-  expect_drop(DropReason::InnerInvalid, sealed_text(Blob(48, 0x55)));   // no version that we know
+  expect_drop(DropReason::InnerInvalid, sealed_text(Blob(48, 0x55)));  // no version that we know
   Blob longer = pair.a_to_b(Family::V4, 10);
   put16(longer, 2, 31);
   expect_drop(DropReason::InnerInvalid, sealed_text(longer));
@@ -241,7 +241,8 @@ TEST_F(Inbound, ARoamingPeerIsReportedByAuthenticatedDataOnly) {
   EXPECT_EQ(header.local, ip("192.0.2.2"));
   EXPECT_EQ(header.peer, (PeerRef{.index = 0, .incarnation = 7}));
   EXPECT_TRUE(pair.b.receive(pair.outside, {frame}).events.empty()) << "where it was";
-  EXPECT_TRUE(pair.b.receive(pair.outside, {moved(frame)}).events.empty()) << "a replay moves nobody";
+  EXPECT_TRUE(pair.b.receive(pair.outside, {moved(frame)}).events.empty())
+      << "a replay moves nobody";
 }
 
 // An endpoint that the session thread has not heard of names a first hop that may go to somebody else.
@@ -249,9 +250,8 @@ TEST_F(Inbound, APeerThatRoamsWhileTheRingIsFullIsFollowedWhenThereIsRoom) {
   const MacAddress mac{{2, 0, 0, 0, 0, 77}};
   pair.b.add_neighbour(pair.outside, ip("192.0.2.77"), &mac);
   const auto told = [&](const Turn& turn) {
-    return std::ranges::count_if(turn.events, [](const Punted& event) {
-      return event.header.kind == PuntKind::PeerRoamed;
-    });
+    return std::ranges::count_if(
+        turn.events, [](const Punted& event) { return event.header.kind == PuntKind::PeerRoamed; });
   };
   publish::PuntRing& ring = pair.b.workers[0]->door.punt;
   while (publish::PuntRing::Slot* slot = ring.try_begin()) {
@@ -267,7 +267,9 @@ TEST_F(Inbound, APeerThatRoamsWhileTheRingIsFullIsFollowedWhenThereIsRoom) {
 
 TEST_F(Inbound, AnswersFollowARoamingPeerAtOnceWhereItsFirstHopIsKnown) {
   const auto answer = [&] {
-    return pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))}).sent.at(0).frame;
+    return pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))})
+        .sent.at(0)
+        .frame;
   };
   const Blob before = answer();
   // Unknown: the session thread asks for the neighbour first, the answers go on to where it was.
@@ -277,7 +279,7 @@ TEST_F(Inbound, AnswersFollowARoamingPeerAtOnceWhereItsFirstHopIsKnown) {
   pair.b.add_neighbour(pair.outside, ip("192.0.2.77"), &mac);
   EXPECT_EQ(pair.b.receive(pair.outside, {moved(sealed())}).events.size(), 1u);
   const Blob after = answer();
-  EXPECT_EQ(after[5], 77);        // destination MAC
+  EXPECT_EQ(after[5], 77);  // destination MAC
   EXPECT_EQ(after[14 + 19], 77);  // destination address
   EXPECT_EQ(load_be16(&after[14 + 22]), 99);
   EXPECT_TRUE(pair.b.receive(pair.outside, {moved(sealed())}).events.empty()) << "there it is";
@@ -285,7 +287,9 @@ TEST_F(Inbound, AnswersFollowARoamingPeerAtOnceWhereItsFirstHopIsKnown) {
 
 TEST_F(Inbound, TheInitiatorIsToldOnceOfAKeyThatAgesWhileItOnlyReceives) {
   const auto from_b = [&] {
-    return pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))}).sent.at(0).frame;
+    return pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))})
+        .sent.at(0)
+        .frame;
   };
   const Blob first = from_b(), second = from_b(), third = from_b();
   pair.a.now = kStart + 165s - 1ns;

@@ -78,17 +78,16 @@ TEST_F(Outbound, NoEndpoint) {
 
 TEST_F(Outbound, NoHeadroom) {
   const Blob frame = pair.from_host_a(pair.a_to_b(Family::V4, 10));
-  Turn turn = pair.a.receive(pair.inside,
-                             std::vector<FrameIn>{{.bytes = frame, .room = {.head = 60, .tail = 64}},
-                                                  {.bytes = frame, .room = {.head = 128, .tail = 31}},
-                                                  {.bytes = frame, .room = {.head = 64, .tail = 32}}});
+  Turn turn = pair.a.receive(
+      pair.inside, std::vector<FrameIn>{{.bytes = frame, .room = {.head = 60, .tail = 64}},
+                                        {.bytes = frame, .room = {.head = 128, .tail = 31}},
+                                        {.bytes = frame, .room = {.head = 64, .tail = 32}}});
   EXPECT_EQ(turn.drops_of(DropReason::NoHeadroom), 2u);
   EXPECT_EQ(turn.sent.size(), 1u);
 }
 
 TEST_F(Outbound, NeighbourUnknown) {
-  pair.a.peers[0].send.set_endpoint(
-      {.remote = {ip("192.0.2.2"), 51821}, .local = ip("192.0.2.1")});
+  pair.a.peers[0].send.set_endpoint({.remote = {ip("192.0.2.2"), 51821}, .local = ip("192.0.2.1")});
   EXPECT_EQ(send().drops_of(DropReason::NeighbourUnknown), 1u);
 }
 
@@ -107,7 +106,8 @@ TEST_F(Outbound, ASealedPacketWaitsForTheNeighbourWithTheSessionThread) {
   const Blob& packet = turn.punts[0].bytes;
   EXPECT_EQ(plain_sum(packet, 0, 20), 0xffffu);
   EXPECT_EQ(transport_sum(packet, 20, 17), 0xffffu);
-  EXPECT_EQ(pair.b.receive(pair.outside, {make_frame(kOutsideB, kOutsideA, packet)}).sent.size(), 1u);
+  EXPECT_EQ(pair.b.receive(pair.outside, {make_frame(kOutsideB, kOutsideA, packet)}).sent.size(),
+            1u);
 }
 
 TEST_F(Outbound, PacketsWithoutUsableKeyAreHeldByTheSessionThread) {
@@ -173,12 +173,14 @@ TEST_F(Outbound, AKeyOfManyMessagesIsReportedByEitherRole) {
 
 TEST_F(Outbound, AnEchoRequestForTheTunnelsOwnAddressIsAnsweredOnTheInside) {
   pair.a.add_own_address(0, "10.8.0.1");
-  const Blob ping = pair.from_host_a(make_ip(ip("10.0.0.2"), ip("10.8.0.1"), Blob(8), {.protocol = 1}));
+  const Blob ping =
+      pair.from_host_a(make_ip(ip("10.0.0.2"), ip("10.8.0.1"), Blob(8), {.protocol = 1}));
   const Turn turn = pair.a.receive(pair.inside, {ping});
   ASSERT_EQ(turn.punts.size(), 1u);
   EXPECT_EQ(turn.punts[0].header.kind, PuntKind::PortIcmp);
   EXPECT_EQ(turn.punts[0].bytes, ping);
-  const Blob tcp = pair.from_host_a(make_ip(ip("10.0.0.2"), ip("10.8.0.1"), Blob(20), {.protocol = 6}));
+  const Blob tcp =
+      pair.from_host_a(make_ip(ip("10.0.0.2"), ip("10.8.0.1"), Blob(20), {.protocol = 6}));
   EXPECT_EQ(pair.a.receive(pair.inside, {tcp}).drops_of(DropReason::LocalUnwanted), 1u);
 }
 
@@ -227,8 +229,9 @@ TEST_F(Outbound, ABurstToManyPeersIsGroupedAndKeepsTheOrderWithinEach) {
   for (size_t i = 0; i < kBurstMax; ++i) {
     const size_t peer = hub.random() % kPeers;
     expected[peer].push_back(i);
-    frames.push_back(make_frame(kInsideA, kHostA,
-                                make_ip(ip("10.0.0.2"), ip("10.9.0." + std::to_string(peer)), Blob(16 * i))));
+    frames.push_back(
+        make_frame(kInsideA, kHostA,
+                   make_ip(ip("10.0.0.2"), ip("10.9.0." + std::to_string(peer)), Blob(16 * i))));
   }
   const Turn turn = hub.receive(1, frames);
   ASSERT_EQ(turn.sent.size(), kBurstMax);
@@ -253,8 +256,10 @@ TEST(OutboundWorkers, NoNonceIsUsedTwiceByTwoWorkersThatShareAPeer) {
     for (size_t w = 0; w < 2; ++w) {
       threads[w] = std::thread([&, w] {
         for (size_t burst = 0; burst < kBursts; ++burst) {
-          const Turn turn = pair.a.receive(pair.inside, std::vector<Blob>(1 + burst % 40, frame), w);
-          for (const Sent& sent : turn.sent) counters[w].push_back(counter_of(sent.frame, Family::V4));
+          const Turn turn =
+              pair.a.receive(pair.inside, std::vector<Blob>(1 + burst % 40, frame), w);
+          for (const Sent& sent : turn.sent)
+            counters[w].push_back(counter_of(sent.frame, Family::V4));
         }
       });
     }

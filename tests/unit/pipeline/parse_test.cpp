@@ -76,11 +76,14 @@ TEST_F(Parse, FrameMultiSegment) {
 }
 
 TEST_F(Parse, FrameNotForUs) {
-  expect_drop(DropReason::FrameNotForUs, {.bytes = make_frame(kOutsideB, kPeerMac, own_udp(Blob(32)))});
+  expect_drop(DropReason::FrameNotForUs,
+              {.bytes = make_frame(kOutsideB, kPeerMac, own_udp(Blob(32)))});
   // Unicast inside a broadcast frame is nobody's.
   const MacAddress everybody{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-  expect_drop(DropReason::FrameNotForUs, {.bytes = make_frame(everybody, kPeerMac, own_udp(Blob(32)))});
-  expect_drop(DropReason::FrameNotForUs, {.bytes = make_frame(everybody, kPeerMac, own_udp6(Blob(32)))});
+  expect_drop(DropReason::FrameNotForUs,
+              {.bytes = make_frame(everybody, kPeerMac, own_udp(Blob(32)))});
+  expect_drop(DropReason::FrameNotForUs,
+              {.bytes = make_frame(everybody, kPeerMac, own_udp6(Blob(32)))});
 }
 
 TEST_F(Parse, EtherTypeUnknown) {
@@ -100,13 +103,13 @@ TEST_F(Parse, Ipv4HeaderInvalid) {
     put16(frame, 14 + 10, ~plain_sum(frame, 14, header) & 0xffff);
     return frame;
   };
-  expect_drop(DropReason::Ipv4HeaderInvalid, {.bytes = broken(0, 0x55)});     // version
-  expect_drop(DropReason::Ipv4HeaderInvalid, {.bytes = broken(0, 0x44)});     // header below 20
+  expect_drop(DropReason::Ipv4HeaderInvalid, {.bytes = broken(0, 0x55)});  // version
+  expect_drop(DropReason::Ipv4HeaderInvalid, {.bytes = broken(0, 0x44)});  // header below 20
   Blob options = broken(0, 0x4f);
   put16(options, 16, 59);
   expect_drop(DropReason::Ipv4HeaderInvalid,
-              {.bytes = options, .ipv4_checksum = RxChecksum::Good});          // header beyond the packet
-  expect_drop(DropReason::Ipv4HeaderInvalid, {.bytes = broken(2, 0x7f)});     // longer than the frame
+              {.bytes = options, .ipv4_checksum = RxChecksum::Good});  // header beyond the packet
+  expect_drop(DropReason::Ipv4HeaderInvalid, {.bytes = broken(2, 0x7f)});  // longer than the frame
   expect_drop(DropReason::Ipv4HeaderInvalid, {.bytes = Blob(good.begin(), good.begin() + 33)});
   Blob bad_sum = good;
   bad_sum[24] ^= 1;
@@ -142,8 +145,8 @@ TEST_F(Parse, Fragment) {
   put16(frame, 14 + 6, 0x0001);
   expect_drop(DropReason::Fragment, {.bytes = frame, .ipv4_checksum = RxChecksum::Good});
   expect_drop(DropReason::Fragment,
-              {.bytes = outside_frame(make_ip(ip("2001:db8::9"), ip("2001:db8::1"), Blob(16),
-                                              {.protocol = 44}))});
+              {.bytes = outside_frame(
+                   make_ip(ip("2001:db8::9"), ip("2001:db8::1"), Blob(16), {.protocol = 44}))});
 }
 
 TEST_F(Parse, AFragmentOfTheInsideTravelsLikeAnyPacket) {
@@ -156,17 +159,20 @@ TEST_F(Parse, AFragmentOfTheInsideTravelsLikeAnyPacket) {
 
 TEST_F(Parse, MartianSource) {
   for (const char* source : {"0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"}) {
-    expect_drop(DropReason::MartianSource,
-                {.bytes = outside_frame(make_udp(ip(source), ip("192.0.2.1"), 1, 51820, Blob(32)))});
+    expect_drop(
+        DropReason::MartianSource,
+        {.bytes = outside_frame(make_udp(ip(source), ip("192.0.2.1"), 1, 51820, Blob(32)))});
   }
   for (const char* source : {"::", "::1", "ff02::1"}) {
-    expect_drop(DropReason::MartianSource,
-                {.bytes = outside_frame(make_udp(ip(source), ip("2001:db8::1"), 1, 51820, Blob(32)))});
+    expect_drop(
+        DropReason::MartianSource,
+        {.bytes = outside_frame(make_udp(ip(source), ip("2001:db8::1"), 1, 51820, Blob(32)))});
   }
 }
 
 TEST_F(Parse, MartianDestination) {
-  for (const char* destination : {"0.1.2.3", "127.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.255"}) {
+  for (const char* destination :
+       {"0.1.2.3", "127.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.255"}) {
     expect_drop(DropReason::MartianDestination,
                 {.bytes = outside_frame(make_ip(ip("192.0.2.9"), ip(destination), Blob(8)))});
   }
@@ -180,10 +186,12 @@ TEST_F(Parse, Multicast) {
   expect_drop(DropReason::Multicast,
               {.bytes = outside_frame(make_ip(ip("192.0.2.9"), ip("224.0.0.251"), Blob(8)))});
   expect_drop(DropReason::Multicast,
-              {.bytes = outside_frame(make_ip(ip("2001:db8::9"), ip("ff02::fb"), Blob(8), {.protocol = 17}))});
+              {.bytes = outside_frame(
+                   make_ip(ip("2001:db8::9"), ip("ff02::fb"), Blob(8), {.protocol = 17}))});
   // A group that we are in, but not for ICMPv6.
   expect_drop(DropReason::Multicast,
-              {.bytes = outside_frame(make_ip(ip("2001:db8::9"), ip("ff02::1"), Blob(8), {.protocol = 17}))});
+              {.bytes = outside_frame(
+                   make_ip(ip("2001:db8::9"), ip("ff02::1"), Blob(8), {.protocol = 17}))});
   // Somebody else's solicited-node group, and a target that does not belong to the group.
   expect_drop(DropReason::Multicast, {.bytes = solicitation("2001:db8::77", "ff02::1:ff00:77")});
   expect_drop(DropReason::Multicast, {.bytes = solicitation("2001:db8::1", "ff02::1:ff00:2")});
@@ -211,7 +219,8 @@ TEST_F(Parse, UdpInvalid) {
   put16(short_length, 14 + 24, 7);
   expect_drop(DropReason::UdpInvalid, {.bytes = short_length});
   expect_drop(DropReason::UdpInvalid,
-              {.bytes = outside_frame(make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(7), {.protocol = 17}))});
+              {.bytes = outside_frame(
+                   make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(7), {.protocol = 17}))});
   Blob bad_sum = outside_frame(own_udp(Blob(32)));
   bad_sum.back() ^= 1;
   expect_drop(DropReason::UdpInvalid, {.bytes = bad_sum});
@@ -234,13 +243,16 @@ TEST_F(Parse, AnIpv4DatagramWithoutChecksumIsTaken) {
 TEST_F(Parse, LocalUnwanted) {
   expect_drop(DropReason::LocalUnwanted, {.bytes = outside_frame(own_udp(Blob(32), 53))});
   expect_drop(DropReason::LocalUnwanted,
-              {.bytes = outside_frame(make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(20), {.protocol = 6}))});
+              {.bytes = outside_frame(
+                   make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(20), {.protocol = 6}))});
   // The port of a tunnel listens on its outside alone.
-  expect_drop(DropReason::LocalUnwanted,
-              {.bytes = pair.from_host_a(make_udp(ip("10.0.0.2"), ip("10.0.0.1"), 1, 51820, Blob(32)))}, 1);
+  expect_drop(
+      DropReason::LocalUnwanted,
+      {.bytes = pair.from_host_a(make_udp(ip("10.0.0.2"), ip("10.0.0.1"), 1, 51820, Blob(32)))}, 1);
   // ICMPv6 in IPv4 is nothing.
   expect_drop(DropReason::LocalUnwanted,
-              {.bytes = outside_frame(make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(20), {.protocol = 58}))});
+              {.bytes = outside_frame(
+                   make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(20), {.protocol = 58}))});
 }
 
 TEST_F(Parse, ArpGoesToTheSessionThread) {
@@ -255,11 +267,11 @@ TEST_F(Parse, ArpGoesToTheSessionThread) {
 TEST_F(Parse, IcmpForOwnAddressesGoesToTheSessionThread) {
   expect_punt(PuntKind::PortIcmp,
               outside_frame(make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(8), {.protocol = 1})));
-  expect_punt(PuntKind::PortIcmp,
-              outside_frame(make_ip(ip("2001:db8::9"), ip("2001:db8::1"), Blob(8), {.protocol = 58})));
+  expect_punt(PuntKind::PortIcmp, outside_frame(make_ip(ip("2001:db8::9"), ip("2001:db8::1"),
+                                                        Blob(8), {.protocol = 58})));
   // The link-local address of the MAC 02:00:00:00:00:a0.
-  expect_punt(PuntKind::PortIcmp,
-              outside_frame(make_ip(ip("fe80::9"), ip("fe80::ff:fe00:a0"), Blob(8), {.protocol = 58})));
+  expect_punt(PuntKind::PortIcmp, outside_frame(make_ip(ip("fe80::9"), ip("fe80::ff:fe00:a0"),
+                                                        Blob(8), {.protocol = 58})));
   expect_punt(PuntKind::PortIcmp,
               outside_frame(make_ip(ip("fe80::9"), ip("ff02::1"), Blob(8), {.protocol = 58})));
 }
@@ -317,7 +329,8 @@ TEST_F(Parse, AFloodOfOneKindLeavesRoomInTheRingForWhatMattersMore) {
   Blob message(148, 0);
   message[0] = 1;
   const Blob handshake = outside_frame(own_udp(message));
-  const Blob ping = outside_frame(make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(16), {.protocol = 1}));
+  const Blob ping =
+      outside_frame(make_ip(ip("192.0.2.9"), ip("192.0.2.1"), Blob(16), {.protocol = 1}));
   const auto flood = [&](const Blob& frame) {
     uint64_t taken = 0;
     for (uint32_t i = 0; i < publish::kPuntSlots; ++i) taken += punted_and_left(frame) ? 1 : 0;
@@ -349,7 +362,8 @@ TEST_F(Parse, PuntRingFull) {
     pair.a.workers[0]->pipeline.receive(pair.a.snapshot, pair.a.now, 0, {&packet, 1}, output);
     EXPECT_EQ(output.done_count, 1u);
   }
-  full = pair.a.workers[0]->door.counters.drops[static_cast<size_t>(DropReason::PuntRingFull)].value();
+  full =
+      pair.a.workers[0]->door.counters.drops[static_cast<size_t>(DropReason::PuntRingFull)].value();
   EXPECT_GT(full, 0u);
   EXPECT_EQ(ring.waiting() + full, publish::kPuntSlots);
 }

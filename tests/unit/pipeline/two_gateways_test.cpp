@@ -39,7 +39,8 @@ TEST_P(AnyFamilies, TheOuterHeadersAreRight) {
   const Blob frame = pair.sealed_by_a(pair.a_to_b(inner, 100 - header));
   const size_t message = 32 + 112;  // padded to 16
   ASSERT_EQ(frame.size(), 14 + outer_header + 8 + message);
-  EXPECT_EQ(Blob(frame.begin(), frame.begin() + 6), Blob(kOutsideB.bytes.begin(), kOutsideB.bytes.end()));
+  EXPECT_EQ(Blob(frame.begin(), frame.begin() + 6),
+            Blob(kOutsideB.bytes.begin(), kOutsideB.bytes.end()));
   EXPECT_EQ(Blob(frame.begin() + 6, frame.begin() + 12),
             Blob(kOutsideA.bytes.begin(), kOutsideA.bytes.end()));
   const Blob packet = without_ethernet(frame);
@@ -114,8 +115,7 @@ TEST_P(AnyFamilies, EcnIsCarriedBothWaysAndDscpStaysInside) {
   // RFC 6040, 4.1 and 4.2: what the path makes of the outer field on the way, and what comes out.
   constexpr int kDropped = -1;
   // [inner][outer as it arrives], in the order not-ECT, ECT(1), ECT(0), CE.
-  constexpr int kResult[4][4] = {
-      {0, 0, 0, kDropped}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3}};
+  constexpr int kResult[4][4] = {{0, 0, 0, kDropped}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3}};
   for (unsigned sent = 0; sent < 4; ++sent) {
     for (unsigned arrives = 0; arrives < 4; ++arrives) {
       const auto tos = static_cast<uint8_t>(0xb8 | sent);
@@ -138,8 +138,9 @@ TEST_P(AnyFamilies, EcnIsCarriedBothWaysAndDscpStaysInside) {
       }
       ASSERT_EQ(in.sent.size(), 1u);
       const auto result = static_cast<uint8_t>(0xb8 | kResult[sent][arrives]);
-      EXPECT_EQ(in.sent[0].frame, make_frame(kHostB, kInsideB,
-                                             after_hop(after_hop(pair.a_to_b(inner, 64, {.tos = result})))));
+      EXPECT_EQ(in.sent[0].frame,
+                make_frame(kHostB, kInsideB,
+                           after_hop(after_hop(pair.a_to_b(inner, 64, {.tos = result})))));
     }
   }
 }
@@ -186,7 +187,8 @@ TEST(TwoGateways, CountersAndTimesAreKept) {
   EXPECT_EQ(receiver.unacknowledged_since.load(), 0u);
   // An answer settles what was unanswered.
   pair.b.now = kStart + 1s;
-  EXPECT_EQ(pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))}).sent.size(), 1u);
+  EXPECT_EQ(pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))}).sent.size(),
+            1u);
   EXPECT_EQ(receiver.unanswered_since.load(), 0u);
   EXPECT_EQ(receiver.unacknowledged_since.load(), (kStart + 1s).nanoseconds);
 

@@ -98,8 +98,10 @@ TEST_P(RacingReaders, NeverSeeACellThatWasFreed) {
   const auto read = [&](EpochReader& reader) {
     uint64_t turns = 0;
     while (!done.load(std::memory_order_relaxed) || turns == 0) {
-      if (sleepy) reader.online();
-      else reader.begin();
+      if (sleepy)
+        reader.online();
+      else
+        reader.begin();
       const uint64_t* cell = published.load(std::memory_order_acquire);
       for (int i = 0; i < 8; ++i) ASSERT_EQ(*static_cast<const volatile uint64_t*>(cell), kLive);
       if (sleepy) reader.offline();

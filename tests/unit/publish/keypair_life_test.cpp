@@ -255,8 +255,10 @@ TEST(Nonces, SeveralWorkersNearTheLimitNeverShareOneAndNeverPassIt) {
         const auto wanted = static_cast<uint32_t>(1 + random.below(kBurstMax));
         const NonceRange range = reserve_nonces(*keypair, wanted);
         ASSERT_LE(range.count, wanted);
-        if (range.count == 0) ++refused;
-        else taken[number].push_back(range);
+        if (range.count == 0)
+          ++refused;
+        else
+          taken[number].push_back(range);
       }
     };
     sim::run_together([&] { worker(0); }, [&] { worker(1); }, [&] { worker(2); },

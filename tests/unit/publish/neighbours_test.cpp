@@ -41,7 +41,8 @@ TEST(NeighbourTable, MacIsUnknownUntilItIsSetAndAfterItIsCleared) {
   MacAddress mac;
   EXPECT_FALSE(table[index].mac(mac));
   const MacAddress all_zero{};  // a MAC of zeros is still "known"
-  for (const MacAddress& set : {mac_of(0x1234'5678), all_zero, MacAddress{{255, 255, 255, 255, 255, 254}}}) {
+  for (const MacAddress& set :
+       {mac_of(0x1234'5678), all_zero, MacAddress{{255, 255, 255, 255, 255, 254}}}) {
     table.set_mac(index, set);
     ASSERT_TRUE(table[index].mac(mac));
     EXPECT_EQ(mac, set);
@@ -138,8 +139,10 @@ TEST(NeighbourTable, ReaderFindsWhoStaysAndNeverAStrangersMac) {
       const NeighbourIndex index = table.find(0, IpAddress::v4(address));
       if (index == kNoNeighbour) {
         const NeighbourIndex fresh = table.insert(0, IpAddress::v4(address));
-        if (fresh == kNoNeighbour) std::this_thread::yield();  // all wait for the reader
-        else table.set_mac(fresh, mac_of(address));
+        if (fresh == kNoNeighbour)
+          std::this_thread::yield();  // all wait for the reader
+        else
+          table.set_mac(fresh, mac_of(address));
       } else {
         table.remove(index);
       }

@@ -14,7 +14,8 @@ PeerEndpoint endpoint_of(uint32_t n) {
   PeerEndpoint endpoint;
   const auto fill = [n](IpAddress& address, uint32_t salt) {
     address.family = Family::V6;
-    for (uint32_t i = 0; i < 4; ++i) store_be32(&address.bytes[4 * i], (n + salt) * 2'654'435'761u + i);
+    for (uint32_t i = 0; i < 4; ++i)
+      store_be32(&address.bytes[4 * i], (n + salt) * 2'654'435'761u + i);
   };
   fill(endpoint.remote.address, 1);
   fill(endpoint.local, 2);
@@ -33,7 +34,8 @@ TEST(PeerSend, EndpointComesBackAsItWasSet) {
     send->set_endpoint(endpoint_of(n));
     EXPECT_TRUE(send->endpoint() == endpoint_of(n));
   }
-  PeerEndpoint v4{.remote = {IpAddress::v4(0xc000'0201), 51'820}, .local = IpAddress::v4(0xc000'0202),
+  PeerEndpoint v4{.remote = {IpAddress::v4(0xc000'0201), 51'820},
+                  .local = IpAddress::v4(0xc000'0202),
                   .first_hop = kNoNeighbour};
   send->set_endpoint(v4);
   EXPECT_TRUE(send->endpoint() == v4);
@@ -78,8 +80,10 @@ TEST(PeerSend, ReadersNeverSeeAMixtureOfTwoEndpoints) {
       const PeerEndpoint seen = send->endpoint();
       EXPECT_TRUE(seen == endpoint_of(seen.first_hop));
       EXPECT_GE(seen.first_hop, last);  // and never goes back
-      if (seen.first_hop == last) std::this_thread::yield();
-      else ++changes;
+      if (seen.first_hop == last)
+        std::this_thread::yield();
+      else
+        ++changes;
       last = seen.first_hop;
     }
     --reading;

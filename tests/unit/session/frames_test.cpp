@@ -52,8 +52,9 @@ TEST(MakeUdpPacket, CarriesTheTrafficClassInIpv6Too) {
 }
 
 TEST(ParseIpPacket, RefusesWhatIsShortFragmentedOrFalse) {
-  const Packet good = make_udp_packet(
-      {.source = *parse_ip("10.0.0.1"), .destination = *parse_ip("10.0.0.2")}, 1, 2, from_hex("00"));
+  const Packet good =
+      make_udp_packet({.source = *parse_ip("10.0.0.1"), .destination = *parse_ip("10.0.0.2")}, 1, 2,
+                      from_hex("00"));
   ASSERT_TRUE(parse_ip_packet(good));
   for (size_t length = 0; length < good.size(); ++length) {
     EXPECT_FALSE(parse_ip_packet(Bytes(good).first(length))) << length;
@@ -93,7 +94,10 @@ TEST(EchoReply, IsByteExactForBothFamilies) {
   const auto reply = make_echo_reply(*parse_ip_packet(request));
   ASSERT_TRUE(reply);
   EXPECT_EQ(base::to_hex(Bytes(*reply)),
-            "45000020000000004001" "66db" "0a0000020a000001" "000029041234000161626364");
+            "45000020000000004001"
+            "66db"
+            "0a0000020a000001"
+            "000029041234000161626364");
 
   Packet v6 = make_ip_packet({.source = *parse_ip("2001:db8::1"),
                               .destination = *parse_ip("2001:db8::2"),
@@ -135,15 +139,17 @@ TEST(Parsers, AreQuietAboutArbitraryBytes) {
   const uint64_t seed = 20'261'122;
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   std::mt19937_64 random(seed);
-  const Packet solicitation = write_neighbour_message({.source = *parse_ip("fe80::1"),
-                                                       .destination = *parse_ip("ff02::1:ff00:2"),
-                                                       .target = *parse_ip("fe80::2"),
-                                                       .link_layer = MacAddress{{2, 0, 0, 0, 0, 1}}});
+  const Packet solicitation =
+      write_neighbour_message({.source = *parse_ip("fe80::1"),
+                               .destination = *parse_ip("ff02::1:ff00:2"),
+                               .target = *parse_ip("fe80::2"),
+                               .link_layer = MacAddress{{2, 0, 0, 0, 0, 1}}});
   ASSERT_TRUE(parse_neighbour_message(*parse_ip_packet(solicitation)));
   size_t accepted = 0;
   for (int round = 0; round < 200'000; ++round) {
     Packet packet = solicitation;
-    for (uint64_t n = random() % 4; n-- > 0;) packet[random() % packet.size()] = static_cast<uint8_t>(random());
+    for (uint64_t n = random() % 4; n-- > 0;)
+      packet[random() % packet.size()] = static_cast<uint8_t>(random());
     if (random() % 4 == 0) packet.resize(random() % (packet.size() + 20));
     // An exact copy on the heap, so that a sanitizer sees the first byte too many.
     const Packet exact(packet.begin(), packet.end());
@@ -174,11 +180,11 @@ TEST(ParseNeighbourMessage, ChecksAllThatSection71AsksFor) {
   };
   const auto nothing = [](Packet&) {};
   EXPECT_TRUE(parsed(good, nothing));
-  EXPECT_FALSE(parsed(good, [](Packet& p) { p[7] = 254; }));       // was forwarded
-  EXPECT_FALSE(parsed(good, [](Packet& p) { p[41] = 1; }));        // code
-  EXPECT_FALSE(parsed(good, [](Packet& p) { p[65] = 0; }));        // an option without length
-  EXPECT_FALSE(parsed(good, [](Packet& p) { p[65] = 2; }));        // an option beyond the end
-  EXPECT_FALSE(parsed(good, [](Packet& p) { p[48] = 0xff; }));     // a multicast target
+  EXPECT_FALSE(parsed(good, [](Packet& p) { p[7] = 254; }));  // was forwarded
+  EXPECT_FALSE(parsed(good, [](Packet& p) { p[41] = 1; }));  // code
+  EXPECT_FALSE(parsed(good, [](Packet& p) { p[65] = 0; }));  // an option without length
+  EXPECT_FALSE(parsed(good, [](Packet& p) { p[65] = 2; }));  // an option beyond the end
+  EXPECT_FALSE(parsed(good, [](Packet& p) { p[48] = 0xff; }));  // a multicast target
   Packet wrong_sum = write_neighbour_message(good);
   wrong_sum[42] ^= 1;
   EXPECT_FALSE(parse_neighbour_message(*parse_ip_packet(wrong_sum)));

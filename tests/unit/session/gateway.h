@@ -93,8 +93,8 @@ class Gateway {
     snapshot.ports[kOutside].mac = outside_mac;
     snapshot.ports[kInside].mac = inside_mac;
     snapshot.tunnel_count = 1;
-    snapshot.tunnels[0] = {.outside = kOutside, .inside = kInside, .listen_port = 51'820,
-                           .active = true};
+    snapshot.tunnels[0] = {
+        .outside = kOutside, .inside = kInside, .listen_port = 51'820, .active = true};
   }
 
   // Once the routes are there.

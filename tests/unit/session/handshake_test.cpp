@@ -200,7 +200,8 @@ TEST(Retry, HasItsIntervalAndJitterAndGivesUpAfterNinetySeconds) {
   bool jitter = false;
   for (size_t i = 1; i < sent.size(); ++i) {
     EXPECT_GE(sent[i] - sent[i - 1], wireguard::kRekeyTimeout - 20ms);
-    EXPECT_LE(sent[i] - sent[i - 1], wireguard::kRekeyTimeout + wireguard::kRekeyTimeoutJitterMax + 40ms);
+    EXPECT_LE(sent[i] - sent[i - 1],
+              wireguard::kRekeyTimeout + wireguard::kRekeyTimeoutJitterMax + 40ms);
     jitter = jitter || sent[i] - sent[i - 1] > wireguard::kRekeyTimeout + 50ms;
   }
   EXPECT_TRUE(jitter);
@@ -216,7 +217,9 @@ TEST(Retry, HasItsIntervalAndJitterAndGivesUpAfterNinetySeconds) {
 TEST(HeldPackets, ComeOutInOrderAndTheOldestGiveWay) {
   World world(10);
   bool lose = true;
-  world.filter = [&](bool, const EthernetView& e) { return !lose || e.ether_type == kEtherTypeArp; };
+  world.filter = [&](bool, const EthernetView& e) {
+    return !lose || e.ether_type == kEtherTypeArp;
+  };
   for (int i = 0; i < 200; ++i) world.send(world.a, std::to_string(i));
   world.settle();
   EXPECT_EQ(world.a.session->held_packets(), kMaxHeldPerPeer);
@@ -352,8 +355,8 @@ TEST(RemovedPeer, GivesEverythingBackOnceEveryReaderHasPassed) {
   EXPECT_FALSE(world.a.session->status(0));
   // What was under way for the old incarnation is dropped and counted.
   world.a.needs_handshake(World::kPeer, Packet{1});
-  world.a.punt({.kind = publish::PuntKind::PeerRoamed, .peer = World::kPeer,
-                .remote = world.b_endpoint});
+  world.a.punt(
+      {.kind = publish::PuntKind::PeerRoamed, .peer = World::kPeer, .remote = world.b_endpoint});
   world.settle();
   EXPECT_EQ(world.a.drops(DropReason::StalePeer), 2u);
   // The slot serves another incarnation as new.
@@ -374,8 +377,12 @@ TEST(Roaming, MovesTheEndpointByEventAndByHandshake) {
   world.send(world.a, "x");
   world.settle();
   const Endpoint moved{ip("192.0.2.77"), 1'234};
-  world.b.punt({.kind = publish::PuntKind::PeerRoamed, .port = kOutside, .tunnel = 0,
-                .peer = World::kPeer, .remote = moved, .local = world.b_endpoint.address});
+  world.b.punt({.kind = publish::PuntKind::PeerRoamed,
+                .port = kOutside,
+                .tunnel = 0,
+                .peer = World::kPeer,
+                .remote = moved,
+                .local = world.b_endpoint.address});
   world.settle();
   EXPECT_EQ(world.b.slots[0].send.endpoint().remote, moved);
   EXPECT_EQ(world.b.session->status(0)->endpoint, moved);
@@ -398,8 +405,11 @@ TEST(HandshakeMessages, ThatAreNotAuthenticGetNoAnswerAndChangeNothing) {
   world.settle();
   ASSERT_EQ(initiation.size(), wireguard::kInitiationBytes);
   const auto feed = [&](Bytes datagram) {
-    world.b.punt({.kind = publish::PuntKind::Handshake, .port = kOutside, .tunnel = 0,
-                  .remote = {ip("192.0.2.66"), 5}, .local = world.b_endpoint.address},
+    world.b.punt({.kind = publish::PuntKind::Handshake,
+                  .port = kOutside,
+                  .tunnel = 0,
+                  .remote = {ip("192.0.2.66"), 5},
+                  .local = world.b_endpoint.address},
                  datagram);
     world.settle();
   };

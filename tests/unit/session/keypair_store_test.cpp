@@ -141,7 +141,8 @@ TEST_F(Store, NeverLetsAWorkerSeeAFreedKeypair) {
           CHECK(current->peer == kPeer);
           CHECK(wireguard::reserve_nonces(*current, 1).count == 1);
         }
-        const uint32_t index = recent[own.next_u32() % recent.size()].load(std::memory_order_relaxed);
+        const uint32_t index =
+            recent[own.next_u32() % recent.size()].load(std::memory_order_relaxed);
         Keypair* found = receivers.find(index);
         if (found == nullptr || found->local_index != index) continue;
         confirm(found);

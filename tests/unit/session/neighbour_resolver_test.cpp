@@ -66,8 +66,11 @@ class Neighbours : public ::testing::Test {
     turn();
   }
   ArpMessage arp_reply(std::string_view from) const {
-    return {.operation = ArpOperation::Reply, .sender_mac = kHostMac, .sender = ip(from),
-            .target_mac = gateway.outside_mac, .target = ip("192.0.2.1")};
+    return {.operation = ArpOperation::Reply,
+            .sender_mac = kHostMac,
+            .sender = ip(from),
+            .target_mac = gateway.outside_mac,
+            .target = ip("192.0.2.1")};
   }
   bool known(std::string_view address, MacAddress* mac = nullptr) {
     const auto index = gateway.neighbours.find(kOutside, ip(address));
@@ -233,14 +236,15 @@ TEST_F(Neighbours, ThatMovedAreFoundAgainAndWhatIsUnusedIsForgotten) {
 }
 
 TEST_F(Neighbours, GetArpRepliesForOurAddressesOnlyByteExact) {
-  ArpMessage request{.operation = ArpOperation::Request, .sender_mac = kHostMac,
-                     .sender = ip("192.0.2.9"), .target = ip("192.0.2.1")};
+  ArpMessage request{.operation = ArpOperation::Request,
+                     .sender_mac = kHostMac,
+                     .sender = ip("192.0.2.9"),
+                     .target = ip("192.0.2.1")};
   arp(request, kBroadcastMac);
   auto sent = frames();
   ASSERT_EQ(sent.size(), 1u);
-  const Packet expected = {2,    0,    0,    0,    9, 9, 2, 0, 0, 0,   0, 1, 8,   6,
-                           0,    1,    8,    0,    6, 4, 0, 2, 2, 0,   0, 0, 0,   1,
-                           192,  0,    2,    1,    2, 0, 0, 0, 9, 9,   192, 0, 2, 9};
+  const Packet expected = {2, 0, 0, 0, 9, 9, 2, 0,   0, 0, 0, 1, 8, 6, 0, 1, 8, 0,   6, 4, 0,
+                           2, 2, 0, 0, 0, 0, 1, 192, 0, 2, 1, 2, 0, 0, 0, 9, 9, 192, 0, 2, 9};
   EXPECT_EQ(sent[0], expected);
   EXPECT_TRUE(known("192.0.2.9"));
 
@@ -337,9 +341,12 @@ TEST_F(Neighbours, ScannedOnesLeaveRoomForThoseThatExist) {
     (void)frames();
   }
   EXPECT_LE(gateway.neighbours.size(), kMaxUnresolved);
-  EXPECT_EQ(gateway.drops(DropReason::NeighbourTableFull), publish::kMaxNeighbours - kMaxUnresolved);
+  EXPECT_EQ(gateway.drops(DropReason::NeighbourTableFull),
+            publish::kMaxNeighbours - kMaxUnresolved);
   // One that asks for us is learnt in spite of that, and pings are answered.
-  arp({.operation = ArpOperation::Request, .sender_mac = kHostMac, .sender = ip("192.0.2.9"),
+  arp({.operation = ArpOperation::Request,
+       .sender_mac = kHostMac,
+       .sender = ip("192.0.2.9"),
        .target = ip("192.0.2.1")},
       kBroadcastMac);
   (void)frames();
@@ -348,13 +355,15 @@ TEST_F(Neighbours, ScannedOnesLeaveRoomForThoseThatExist) {
 }
 
 TEST_F(Neighbours, PingUsOnPortsAndThroughTunnels) {
-  arp({.operation = ArpOperation::Request, .sender_mac = kHostMac, .sender = ip("192.0.2.9"),
+  arp({.operation = ArpOperation::Request,
+       .sender_mac = kHostMac,
+       .sender = ip("192.0.2.9"),
        .target = ip("192.0.2.1")},
       kBroadcastMac);
   (void)frames();
   const auto echo = [](std::string_view from, std::string_view to) {
-    Packet packet = make_ip_packet(
-        {.source = ip(from), .destination = ip(to), .protocol = kProtocolIcmp}, 16);
+    Packet packet =
+        make_ip_packet({.source = ip(from), .destination = ip(to), .protocol = kProtocolIcmp}, 16);
     packet[20] = 8;
     packet[35] = 7;
     store_be16(&packet[22], internet_checksum(Bytes(packet).subspan(20)));
@@ -392,7 +401,8 @@ TEST_F(Neighbours, PingUsOnPortsAndThroughTunnels) {
   EXPECT_EQ(parse_ip_packet(injected[0].bytes)->destination, ip("10.8.0.2"));
 
   size_t answered = 0;
-  for (uint32_t i = 0; i < 2 * kEchoBurst; ++i) answered += ping(echo("192.0.2.9", "192.0.2.1")).size();
+  for (uint32_t i = 0; i < 2 * kEchoBurst; ++i)
+    answered += ping(echo("192.0.2.9", "192.0.2.1")).size();
   EXPECT_LE(answered, kEchoBurst);
   EXPECT_GE(gateway.drops(DropReason::IcmpRateLimited), kEchoBurst);
 }
@@ -401,9 +411,9 @@ TEST_F(Neighbours, NeverAnswerGarbage) {
   const uint64_t seed = 7;
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   std::mt19937_64 random(seed);
-  const Packet request = frame(kBroadcastMac, kHostMac, kEtherTypeArp,
-                               write_arp({.sender_mac = kHostMac, .sender = ip("192.0.2.9"),
-                                          .target = ip("192.0.2.1")}));
+  const Packet request = frame(
+      kBroadcastMac, kHostMac, kEtherTypeArp,
+      write_arp({.sender_mac = kHostMac, .sender = ip("192.0.2.9"), .target = ip("192.0.2.1")}));
   for (int round = 0; round < 20'000; ++round) {
     Packet bytes = request;
     // Never the right header of an Ethernet ARP message.

@@ -58,7 +58,9 @@ TEST(SessionThread, AnswersWhatAWorkerPuntsAndHoldsUpNoRetirement) {
   const PrivateKey key = crypto::generate_private_key(running.gateway.random);
   running.thread->post([&](Session& session) {
     session.set_tunnel(0, key);
-    session.add_peer({.ref = {3, 1}, .tunnel = 0, .public_key = running.gateway.public_key,
+    session.add_peer({.ref = {3, 1},
+                      .tunnel = 0,
+                      .public_key = running.gateway.public_key,
                       .endpoint = Endpoint{ip("192.0.2.9"), 1}});
   });
   ASSERT_TRUE(running.thread->flush(60s));

@@ -81,8 +81,8 @@ TEST(TimingWheel, KeepsWhatIsAboveItsBudgetForTheNextCall) {
   EXPECT_EQ(all.size(), 30u);
   EXPECT_LE(wheel.next_deadline().nanoseconds, kTick * 3);
   // One that waits for its turn can still be taken back.
-  const uint32_t waiting = *std::ranges::find_if(
-      std::views::iota(0u, 100u), [&](uint32_t id) { return wheel.armed(id); });
+  const uint32_t waiting = *std::ranges::find_if(std::views::iota(0u, 100u),
+                                                 [&](uint32_t id) { return wheel.armed(id); });
   wheel.cancel(waiting);
   for (const uint32_t id : expire(wheel, {kTick * 3})) all.push_back(id);
   EXPECT_EQ(all.size(), 99u);

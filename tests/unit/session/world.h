@@ -35,13 +35,17 @@ class World {
   }
 
   [[nodiscard]] PeerSettings settings_for_a() const {
-    PeerSettings settings{.ref = kPeer, .tunnel = 0, .public_key = b.public_key,
+    PeerSettings settings{.ref = kPeer,
+                          .tunnel = 0,
+                          .public_key = b.public_key,
                           .persistent_keepalive_seconds = options_.a_keepalive};
     if (options_.a_knows_b) settings.endpoint = b_endpoint;
     return settings;
   }
   [[nodiscard]] PeerSettings settings_for_b() const {
-    PeerSettings settings{.ref = kPeer, .tunnel = 0, .public_key = a.public_key,
+    PeerSettings settings{.ref = kPeer,
+                          .tunnel = 0,
+                          .public_key = a.public_key,
                           .persistent_keepalive_seconds = options_.b_keepalive};
     if (options_.b_knows_a) settings.endpoint = a_endpoint;
     return settings;
@@ -58,7 +62,9 @@ class World {
     if (!packet.empty() && keypair->role == wireguard::Role::Initiator &&
         clock.now.instant - keypair->created_at >= wireguard::kRekeyAfterTime &&
         !keypair->rekey_requested.exchange(true)) {
-      from.punt({.kind = publish::PuntKind::KeyAged, .tunnel = 0, .peer = ref,
+      from.punt({.kind = publish::PuntKind::KeyAged,
+                 .tunnel = 0,
+                 .peer = ref,
                  .local_index = keypair->local_index});
     }
     if (!data_lost) deliver(from, keypair->remote_index, packet);
@@ -87,9 +93,9 @@ class World {
   Clock clock;
   Gateway a, b;
   Endpoint a_endpoint, b_endpoint;
-  std::vector<std::string> at_a, at_b;    // inner packets that arrived; keepalives are empty
+  std::vector<std::string> at_a, at_b;  // inner packets that arrived; keepalives are empty
   std::vector<std::pair<bool, uint8_t>> handshakes;  // (from a, type) of each message on the link
-  OutsideFilter filter;                   // false: the frame is lost
+  OutsideFilter filter;  // false: the frame is lost
   bool data_lost = false;
 
  private:

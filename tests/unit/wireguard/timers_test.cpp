@@ -7,9 +7,7 @@
 namespace turnpike::wireguard {
 namespace {
 
-constexpr Instant at(Duration since_start) {
-  return Instant{1'000'000'000'000} + since_start;
-}
+constexpr Instant at(Duration since_start) { return Instant{1'000'000'000'000} + since_start; }
 
 // A peer with a session made at 0 s, all quiet.
 TimerInput with_session() {
