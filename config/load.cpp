@@ -25,7 +25,7 @@ class SecretText {
   SecretText() = default;
   SecretText(const SecretText&) = delete;
   SecretText& operator=(const SecretText&) = delete;
-  ~SecretText() { wipe(bytes_.get(), capacity_); }
+  ~SecretText() { forget(); }
 
   [[nodiscard]] std::string_view view() const { return {bytes_.get(), size_}; }
 
@@ -48,9 +48,12 @@ class SecretText {
   void grow(size_t capacity) {
     auto larger = std::make_unique_for_overwrite<char[]>(capacity);
     std::copy_n(bytes_.get(), size_, larger.get());
-    wipe(bytes_.get(), capacity_);
+    forget();
     bytes_ = std::move(larger);
     capacity_ = capacity;
+  }
+  void forget() {
+    if (bytes_ != nullptr) wipe(bytes_.get(), capacity_);  // explicit_bzero takes no null, also for nothing
   }
 
   std::unique_ptr<char[]> bytes_;
