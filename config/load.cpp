@@ -53,7 +53,8 @@ class SecretText {
     capacity_ = capacity;
   }
   void forget() {
-    if (bytes_ != nullptr) wipe(bytes_.get(), capacity_);  // explicit_bzero takes no null, also for nothing
+    if (bytes_ != nullptr)
+      wipe(bytes_.get(), capacity_);  // explicit_bzero takes no null, also for nothing
   }
 
   std::unique_ptr<char[]> bytes_;
