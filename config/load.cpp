@@ -52,10 +52,7 @@ class SecretText {
     bytes_ = std::move(larger);
     capacity_ = capacity;
   }
-  void forget() {
-    if (bytes_ != nullptr)
-      wipe(bytes_.get(), capacity_);  // explicit_bzero takes no null, also for nothing
-  }
+  void forget() { wipe(bytes_.get(), capacity_); }
 
   std::unique_ptr<char[]> bytes_;
   size_t size_ = 0;

@@ -193,7 +193,6 @@ void Session::sync(Peer& peer) {
 void Session::session_is_up(Peer& peer) {
   publish::PeerSlot& slot = slot_of(peer);
   slot.activity.last_handshake_wall.store(now_.wall.nanoseconds, std::memory_order_relaxed);
-  slot.send.handshake_requested.store(false, std::memory_order_relaxed);
   peer.progress.in_flight = false;
   peer.wants_handshake = false;
   release_held(peer);

@@ -27,7 +27,6 @@ PeerHandshake make_handshake(const std::optional<StaticIdentity>& identity, cons
 
 void reset(publish::PeerSlot& slot) noexcept {
   slot.send.current.store(nullptr, std::memory_order_release);
-  slot.send.handshake_requested.store(false, std::memory_order_relaxed);
   slot.send.set_endpoint({});
   publish::PeerActivity& activity = slot.activity;
   for (std::atomic<uint64_t>* value :

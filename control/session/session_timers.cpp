@@ -82,7 +82,6 @@ void Session::act(Peer& peer, const TimerDecision& decision) {
     abandon_initiation(peer);
     peer.wants_handshake = false;
     slot.activity.unacknowledged_since.store(0, std::memory_order_relaxed);
-    slot.send.handshake_requested.store(false, std::memory_order_relaxed);
     drop(DropReason::HeldExpired, held_.take(peer.ref.index).size());
   }
   if (decision.retry_handshake || decision.start_handshake) {

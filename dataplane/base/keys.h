@@ -15,8 +15,10 @@ namespace turnpike {
 
 inline constexpr size_t kKeyBytes = 32;
 
-// The compiler may not remove it.
-inline void wipe(void* memory, size_t bytes) noexcept { explicit_bzero(memory, bytes); }
+// The compiler may not remove it. Nothing at no address is fine, too.
+inline void wipe(void* memory, size_t bytes) noexcept {
+  if (bytes != 0) explicit_bzero(memory, bytes);
+}
 
 // In time that depends on the length alone.
 [[nodiscard]] inline bool equal_constant_time(std::span<const uint8_t> a,

@@ -29,7 +29,7 @@ bool chacha20poly1305_open(AeadKey key, const Nonce& nonce, Bytes sealed, Bytes 
                                                 nonce.data(), key.data()) == 0) {
     return true;
   }
-  if (!out.empty()) wipe(out.data(), out.size());
+  wipe(out.data(), out.size());
   return false;
 }
 

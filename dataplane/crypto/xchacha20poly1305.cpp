@@ -28,7 +28,7 @@ bool xchacha20poly1305_open(std::span<const uint8_t, kKeyBytes> key, XNonce nonc
           associated.size(), nonce.data(), key.data()) == 0) {
     return true;
   }
-  if (!out.empty()) wipe(out.data(), out.size());
+  wipe(out.data(), out.size());
   return false;
 }
 

@@ -47,9 +47,6 @@ class alignas(kCacheLine) PeerSend {
  public:
   std::atomic<wireguard::Keypair*> current{nullptr};  // session thread: stores · workers: load, CAS
   std::atomic<Incarnation> incarnation{0};  // session thread: writes · all: read
-  // Set by the worker that asks for a handshake, cleared by the session thread: asked once, not once for
-  // each packet. Packets themselves are punted as long as there is no key.
-  std::atomic<bool> handshake_requested{false};
 
   // Session thread: its word is the last one. Waits for a worker that is just writing.
   void set_endpoint(const PeerEndpoint& endpoint) noexcept {

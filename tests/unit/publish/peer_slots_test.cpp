@@ -56,7 +56,6 @@ TEST(PeerSlots, ZeroedMemoryIsAPeerWithoutKeyEndpointOrNeighbour) {
     const PeerSlot& slot = slots[index];
     EXPECT_EQ(slot.send.current.load(), nullptr);
     EXPECT_EQ(slot.send.incarnation.load(), 0u);
-    EXPECT_FALSE(slot.send.handshake_requested.load());
     EXPECT_TRUE(slot.send.endpoint().remote.is_none());
     EXPECT_EQ(slot.send.endpoint().first_hop, kNoNeighbour);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(&slot) % kCacheLine, 0u);
