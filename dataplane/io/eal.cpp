@@ -4,6 +4,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
+#include <rte_pdump.h>
 #include <sched.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -101,8 +102,8 @@ Result<void, std::string> start_eal(const EalOptions& options) {
     return fail(
         "DPDK did not start (" + reason + ")" + (details.empty() ? "" : ": " + details) +
         (options.hugepages
-             ? "; reserve hugepages (for example 512 of 2 MiB in /proc/sys/vm/nr_hugepages) "
-               "or set dataplane.hugepages to false"
+             ? "; reserve hugepages (for example 512 of 2 MiB in /proc/sys/vm/nr_hugepages), mount "
+               "them (mount -t hugetlbfs none /dev/hugepages) or set dataplane.hugepages to false"
              : "; see dataplane.memory (" + std::to_string(options.memory_mib) +
                    " MiB) and dataplane.eal"));
   }
@@ -110,12 +111,18 @@ Result<void, std::string> start_eal(const EalOptions& options) {
     return fail("dataplane.file_prefix: another process uses '" + options.file_prefix +
                 "'; give this one a file_prefix of its own");
   }
+  if (options.hugepages && rte_pdump_init() != 0) {
+    // A capture is for diagnosis: a gateway without one is better than none.
+    rte_log(RTE_LOG_WARNING, RTE_LOGTYPE_USER1, "dpdk-dumpcap will not work: %s\n",
+            rte_strerror(rte_errno));
+  }
   return {};
 }
 
 void stop_eal() {
   // The EAL leaves its directory behind; it is ours alone by the file prefix.
   const std::filesystem::path directory = rte_eal_get_runtime_dir();
+  rte_pdump_uninit();
   rte_eal_cleanup();
   if (runtime_lock < 0) return;  // another process's directory
   std::error_code ignored;

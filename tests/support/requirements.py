@@ -12,6 +12,8 @@ import unittest
 PACKAGES = {
     "buildah": "buildah",
     "debootstrap": "debootstrap",
+    "dpdk-dumpcap": "dpdk",
+    "dpdk-telemetry.py": "dpdk",
     "ethtool": "ethtool",
     "ip": "iproute2",
     "iperf3": "iperf3",
