@@ -1,7 +1,9 @@
 #include "control/gateway/file_transaction.h"
 
+#include <algorithm>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "dataplane/crypto/x25519.h"
@@ -50,19 +52,23 @@ state::PeerPatch patch_between(const config::Peer* before, const config::Peer& a
 class TunnelDifference {
  public:
   TunnelDifference(const config::Tunnel* before, const config::Tunnel& after, FileTransaction& out)
-      : after_(after), out_(out) {
-    if (before != nullptr) {
-      for (const config::Peer& peer : before->peers) old_peers_.emplace(peer.public_key, &peer);
-    }
+      : before_(before), after_(after), out_(out) {
+    new_peers_.reserve(after.peers.size());
     for (const config::Peer& peer : after.peers) new_peers_.emplace(peer.public_key, &peer);
+    if (before == nullptr) return;
+    old_peers_.reserve(before->peers.size());
+    for (const config::Peer& peer : before->peers) old_peers_.emplace(peer.public_key, &peer);
   }
 
   void emit() {
-    for (const auto& [key, peer] : old_peers_) {
-      if (new_peers_.contains(key)) {
-        note_released(*peer, *new_peers_.at(key));
-      } else {
-        add(Op::PeerRemove, key, Location{});
+    if (before_ != nullptr) {
+      for (const config::Peer& peer : before_->peers) {
+        const auto stays = new_peers_.find(peer.public_key);
+        if (stays == new_peers_.end()) {
+          add(Op::PeerRemove, peer.public_key, Location{});
+        } else {
+          note_released(peer, *stays->second);
+        }
       }
     }
     for (const config::Peer& peer : after_.peers) {
@@ -70,43 +76,84 @@ class TunnelDifference {
       emit_peer(old == old_peers_.end() ? nullptr : old->second, peer);
     }
     // What nobody takes in this file.
-    for (const auto& [prefix, owner] : released_) {
-      add(Op::Release, owner, Location{}).prefixes = {prefix};
+    for (const Released& released : released_) {
+      if (!released.taken) add(Op::Release, released.by, Location{}).prefixes = {released.prefix};
     }
   }
 
  private:
+  // By a peer that stays. A disabled peer may list what another one has: both may let it go.
+  struct Released {
+    Prefix prefix;
+    PublicKey by;
+    bool owned = false;  // it was enabled
+    bool taken = false;
+  };
+
   Edit& add(Op op, const PublicKey& peer, Location at) {
     Edit edit;
     edit.op = op;
     edit.origin = state::Origin::File;
     edit.tunnel = after_.name;
     edit.peer = peer;
-    out_.transaction.edits.push_back(std::move(edit));
-    out_.at.push_back(at);
+    out_.add(std::move(edit), at);
     return out_.transaction.edits.back();
   }
 
+  static bool lists(const config::Peer& peer, const Prefix& prefix) {
+    return std::ranges::any_of(peer.allowed_ips,
+                               [&](const config::AllowedIp& ip) { return ip.prefix == prefix; });
+  }
+
+  // Whether a peer lists a prefix; for long lists by a set of them.
+  class List {
+   public:
+    explicit List(const config::Peer* peer) : peer_(peer) {
+      if (peer == nullptr || peer->allowed_ips.size() <= kShort) return;
+      for (const config::AllowedIp& ip : peer->allowed_ips) set_.insert(ip.prefix);
+    }
+    [[nodiscard]] bool has(const Prefix& prefix) const {
+      if (peer_ == nullptr) return false;
+      return set_.empty() ? lists(*peer_, prefix) : set_.contains(prefix);
+    }
+
+   private:
+    static constexpr size_t kShort = 16;
+    const config::Peer* peer_;
+    std::unordered_set<Prefix> set_;
+  };
+
   void note_released(const config::Peer& before, const config::Peer& after) {
-    std::unordered_map<Prefix, bool> kept;
-    for (const config::AllowedIp& ip : after.allowed_ips) kept.emplace(ip.prefix, true);
+    const List kept(&after);
     for (const config::AllowedIp& ip : before.allowed_ips) {
-      if (!kept.contains(ip.prefix)) released_.emplace(ip.prefix, before.public_key);
+      if (kept.has(ip.prefix)) continue;
+      by_prefix_.emplace(ip.prefix, released_.size());
+      released_.push_back({.prefix = ip.prefix, .by = before.public_key, .owned = before.enabled});
     }
   }
 
-  void emit_peer(const config::Peer* before, const config::Peer& after) {
-    std::unordered_map<Prefix, bool> had;
-    if (before != nullptr) {
-      for (const config::AllowedIp& ip : before->allowed_ips) had.emplace(ip.prefix, true);
+  // Who hands `prefix` over: of those that let it go, the one that owned it.
+  Released* giver_of(const Prefix& prefix) {
+    const auto [first, last] = by_prefix_.equal_range(prefix);
+    for (auto at = first; at != last; ++at) {
+      Released& released = released_[at->second];
+      if (released.owned && !released.taken) return &released;
     }
+    return nullptr;
+  }
+
+  void emit_peer(const config::Peer* before, const config::Peer& after) {
+    const List had(before);
     std::vector<Prefix> claimed;
     Location first_claim = after.at;
-    std::vector<const config::AllowedIp*> moved;
+    std::vector<std::pair<const config::AllowedIp*, PublicKey>> moved;
     for (const config::AllowedIp& ip : after.allowed_ips) {
-      if (had.contains(ip.prefix)) continue;
-      if (released_.contains(ip.prefix)) {
-        moved.push_back(&ip);
+      if (had.has(ip.prefix)) continue;
+      // A disabled peer notes a prefix and takes it from nobody.
+      Released* giver = after.enabled ? giver_of(ip.prefix) : nullptr;
+      if (giver != nullptr) {
+        giver->taken = true;
+        moved.emplace_back(&ip, giver->by);
       } else {
         if (claimed.empty()) first_claim = ip.at;
         claimed.push_back(ip.prefix);
@@ -125,19 +172,19 @@ class TunnelDifference {
       }
     }
     // A prefix that one peer of the file lost and another got is a hand-over: one edit, one snapshot.
-    for (const config::AllowedIp* ip : moved) {
-      const auto giver = released_.find(ip->prefix);
-      Edit& edit = add(Op::Move, giver->second, ip->at);
+    for (const auto& [ip, giver] : moved) {
+      Edit& edit = add(Op::Move, giver, ip->at);
       edit.to = after.public_key;
       edit.prefixes = {ip->prefix};
-      released_.erase(giver);
     }
   }
 
+  const config::Tunnel* before_;
   const config::Tunnel& after_;
   FileTransaction& out_;
   std::unordered_map<PublicKey, const config::Peer*> old_peers_, new_peers_;
-  std::unordered_map<Prefix, PublicKey> released_;  // by a peer that stays
+  std::vector<Released> released_;
+  std::unordered_multimap<Prefix, size_t> by_prefix_;  // into released_
 };
 
 const config::Tunnel* find(const config::Config& config, const std::string& name) {
@@ -158,8 +205,7 @@ FileTransaction difference(const config::Config& before, const config::Config& a
     edit.origin = state::Origin::File;
     edit.tunnel = tunnel.name;
     if (op != Op::TunnelRemove) edit.new_tunnel = tunnel_of(tunnel);
-    out.transaction.edits.push_back(std::move(edit));
-    out.at.push_back(at);
+    out.add(std::move(edit), at);
   };
   for (const config::Tunnel& tunnel : before.tunnels) {
     if (find(after, tunnel.name) == nullptr) add(Op::TunnelRemove, tunnel, Location{});
@@ -169,7 +215,8 @@ FileTransaction difference(const config::Config& before, const config::Config& a
     const Location at = tunnel.places.of("name");
     if (old == nullptr) {
       add(Op::TunnelAdd, tunnel, at);
-    } else if (!(*tunnel_of(*old) == *tunnel_of(tunnel))) {
+    } else if (auto was = tunnel_of(*old); *was != *tunnel_of(tunnel)) {
+      out.tunnels_before.emplace(tunnel.name, std::move(was));
       add(Op::TunnelSet, tunnel, at);
     }
     TunnelDifference(old, tunnel, out).emit();

@@ -3,7 +3,10 @@
 // to an empty file.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/config.h"
@@ -14,9 +17,16 @@ namespace turnpike::gateway {
 
 struct FileTransaction {
   state::Transaction transaction;
-  std::vector<config::Location>
-      at;  // where each edit stands in the new file; line 0: in the old one only
+  // Of each edit: where it stands in the new file; line 0: in the old one only.
+  std::vector<config::Location> at;
   std::string file;
+  // Tunnels that are set, as the old file has them: what it did not say may have been set at run time.
+  std::map<std::string, std::shared_ptr<const state::Tunnel>> tunnels_before;
+
+  void add(state::Edit edit, config::Location where) {
+    transaction.edits.push_back(std::move(edit));
+    at.push_back(where);
+  }
 };
 
 // Of tunnels, peers and prefixes; ports, routes and addresses are the topology's.

@@ -1,5 +1,7 @@
 #include "control/gateway/gateway.h"
 
+#include <algorithm>
+
 #include "dataplane/base/check.h"
 
 namespace turnpike::gateway {
@@ -19,6 +21,8 @@ struct Gateway::Prepared {
   std::vector<PeerId> added, removed;
   std::vector<state::TunnelChange> tunnels;
   std::vector<TunnelIndex> touched_v4, touched_v6;
+  std::optional<Topology> topology;  // that comes with the commit
+  std::shared_ptr<const TopologyRoutes> routes;
 };
 
 struct Gateway::Commit {
@@ -30,6 +34,7 @@ struct Gateway::Commit {
   Instant published_at;
   std::vector<SessionCommand> after;
   std::vector<PeerIndex> recycle;
+  std::vector<TunnelIndex> tunnels_gone;
   Acknowledge acknowledge;
 };
 
@@ -81,6 +86,14 @@ bool Gateway::set_topology(Topology topology) {
   return true;
 }
 
+bool Gateway::stage_topology(Topology topology) {
+  CHECK(prepared_ != nullptr);
+  prepared_->routes = build_routes(topology, parts_.pages);
+  if (prepared_->routes == nullptr) return false;
+  prepared_->topology = std::move(topology);
+  return true;
+}
+
 Gateway::TunnelTables& Gateway::tables_of(TunnelIndex tunnel) {
   if (tunnel >= tables_.size()) tables_.resize(size_t{tunnel} + 1);
   if (tables_[tunnel] == nullptr) tables_[tunnel] = std::make_unique<TunnelTables>(parts_.pages);
@@ -94,6 +107,11 @@ Result<void, std::string> Gateway::prepare(const state::Change& change) {
   // A tunnel comes before its peers and goes after them.
   for (const state::TunnelChange& tunnel : change.tunnels) {
     if (tunnel.after.index == kNoTunnel) continue;
+    if (std::ranges::find(retiring_tunnels_, tunnel.after.index) != retiring_tunnels_.end()) {
+      abort();
+      return fail("a tunnel that was removed just before " + tunnel.after.name +
+                  " was to be added is still in retirement; nothing was changed, try again");
+    }
     prepared_->before.push_back(
         SetTunnel{.tunnel = tunnel.after.index, .private_key = tunnel.after.private_key});
   }
@@ -178,8 +196,14 @@ void Gateway::abort() {
 void Gateway::commit(Generation generation, Instant now, Acknowledge acknowledge) {
   CHECK(prepared_ != nullptr && routes_ != nullptr);
   Commit commit;
+  if (prepared_->topology) {
+    topology_ = std::move(*prepared_->topology);
+    routes_ = std::move(prepared_->routes);
+  }
   for (const state::TunnelChange& tunnel : prepared_->tunnels) {
     if (tunnel.after.index == kNoTunnel) {
+      commit.tunnels_gone.push_back(tunnel.before.index);
+      retiring_tunnels_.push_back(tunnel.before.index);
       // Its prefixes went with its peers, in this very change; the tables go when nobody reads them.
       commit.reclaim.push_back(
           [tables = std::shared_ptr<TunnelTables>(std::move(tables_[tunnel.before.index]))] {});
@@ -293,6 +317,7 @@ bool Gateway::advance(Commit& commit, Instant now) {
   }
   if (!parts_.epoch.passed(commit.tag)) return false;
   for (const PeerIndex index : commit.recycle) peers_.recycle(index);
+  for (const TunnelIndex tunnel : commit.tunnels_gone) std::erase(retiring_tunnels_, tunnel);
   return true;
 }
 

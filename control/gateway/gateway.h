@@ -51,8 +51,11 @@ class Gateway {
 
   // Ports, routes and the tunnels' settings from the next commit on; false when memory is short.
   [[nodiscard]] bool set_topology(Topology topology);
+  // The same for the commit that was just prepared; abort() forgets it.
+  [[nodiscard]] bool stage_topology(Topology topology);
 
-  // Works out what `change` means here; the error is one line. Then commit() or abort(), before the next
+  // Works out what `change` means here; the error is one line (no memory, no peer slot, or the number of a
+  // tunnel that was removed so shortly before that it is still in retirement). Then commit() or abort(), before the next
   // prepare().
   [[nodiscard]] Result<void, std::string> prepare(const state::Change& change);
   // Publishes it as `generation`, as soon as the session thread knows new peers. `acknowledge` is called
@@ -105,6 +108,7 @@ class Gateway {
       tables_;  // by TunnelIndex; empty where there is no tunnel
   std::unique_ptr<Prepared> prepared_;
   std::deque<Commit> commits_;  // oldest first
+  std::vector<TunnelIndex> retiring_tunnels_;  // removed, and not yet forgotten by every thread
   std::unique_ptr<Published> published_owned_;  // what the workers have
   const Published* newest_;  // what the last commit made
   publish::Retirement<Retired> retired_;

@@ -14,6 +14,7 @@ namespace turnpike::gateway {
 struct Route {
   Prefix to;
   IpAddress via;
+  friend bool operator==(const Route&, const Route&) = default;
 };
 
 struct PortTopology {
@@ -22,6 +23,7 @@ struct PortTopology {
   uint16_t mtu_bytes = 1500;
   std::vector<InterfaceAddress> addresses;
   std::vector<Route> routes;
+  friend bool operator==(const PortTopology&, const PortTopology&) = default;
 };
 
 struct TunnelTopology {
@@ -31,11 +33,13 @@ struct TunnelTopology {
   uint16_t mtu_bytes = 1420;
   bool peer_to_peer = true;
   std::vector<InterfaceAddress> addresses;
+  friend bool operator==(const TunnelTopology&, const TunnelTopology&) = default;
 };
 
 struct Topology {
   std::vector<PortTopology> ports;  // by PortIndex, the order of the configuration
   std::vector<TunnelTopology> tunnels;  // found by name: a TunnelIndex is the state's to give
+  friend bool operator==(const Topology&, const Topology&) = default;
 };
 
 // `macs` by PortIndex, as the ports that were opened have them.

@@ -71,11 +71,14 @@ struct Change {
   std::vector<PrefixChange> prefixes;  // each (tunnel, prefix) once
   std::vector<DormantChange> dormant;
   std::vector<OriginChange> origins;
+  // Routes, addresses or MTUs are others: they are not state, but a new snapshot needs a generation.
+  bool topology = false;
 
   // The transaction asked for what is so already: nothing to publish, the generation stays.
   [[nodiscard]] bool empty() const noexcept {
     return tunnels.empty() && peers_added.empty() && peers_removed.empty() &&
-           peers_changed.empty() && prefixes.empty() && dormant.empty() && origins.empty();
+           peers_changed.empty() && prefixes.empty() && dormant.empty() && origins.empty() &&
+           !topology;
   }
 };
 

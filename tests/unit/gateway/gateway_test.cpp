@@ -286,5 +286,47 @@ TEST_F(GatewayTest, PeersOfOneFileSwapTheirPrefixesByMoves) {
   EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.3"), index_of("alice"));
 }
 
+TEST_F(GatewayTest, AStagedTopologyComesWithItsCommitAndIsForgottenWithAnAbort) {
+  config::Config moved = two_peers();
+  moved.ports[1].addresses = {{.value = *parse_interface_address("10.1.0.1/24"), .at = {}}};
+  moved.tunnels[0].mtu = 1280;
+  const Topology before = gateway->topology();
+  const Topology after = topology_of(moved, std::vector<MacAddress>(2));
+  EXPECT_NE(before, after);
+  state::Change change{
+      .base = state.generation(), .next_peer_id = state.next_peer_id(), .topology = true};
+  ASSERT_TRUE(gateway->prepare(change));
+  ASSERT_TRUE(gateway->stage_topology(after));
+  gateway->abort();
+  EXPECT_EQ(gateway->topology(), before);
+  ASSERT_TRUE(gateway->prepare(change));
+  ASSERT_TRUE(gateway->stage_topology(after));
+  const Generation generation = state.apply(change);
+  gateway->commit(generation, now, {});
+  settle();
+  const publish::Snapshot& snapshot = doors[0]->begin_burst();
+  EXPECT_EQ(snapshot.generation, generation);
+  EXPECT_EQ(snapshot.tunnels[0].mtu_bytes, 1280);
+  EXPECT_EQ(owner(snapshot, "10.8.0.2"), index_of("alice"));
+}
+
+TEST_F(GatewayTest, TheNumberOfARemovedTunnelIsNotGivenAwayBeforeEveryThreadForgotIt) {
+  config::Config none = two_peers();
+  none.tunnels.clear();
+  apply(two_peers(), none);
+  const auto change = state::plan(state, difference(none, two_peers()).transaction);
+  ASSERT_TRUE(change);
+  const auto refused = gateway->prepare(*change);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().find("still in retirement"), std::string::npos);
+  for (int round = 0; round < 3; ++round) {  // workers, then the session thread, then all again
+    for (const auto& door : doors) (void)door->begin_burst();
+    session.done_ticket = session.last_ticket;
+    settle();
+  }
+  EXPECT_TRUE(gateway->prepare(*change));
+  gateway->abort();
+}
+
 }  // namespace
 }  // namespace turnpike::gateway
