@@ -54,11 +54,12 @@ int run(const std::string& file) {
   auto daemon = Daemon::start(io, *config);
   if (!daemon) return fail_with(daemon.error());
   auto http = api::HttpServer::start(io, **daemon, config->control.socket, *rule);
-  if (!http) return fail_with({http.error()});
+  if (!http) return fail_with({"control.socket: " + http.error()});
   api::WgServer wg(io, **daemon, config->control.wg_socket_dir);
   if (!config->control.wg_socket_dir.empty()) {
     for (const config::Tunnel& tunnel : config->tunnels) {
-      if (auto added = wg.add(tunnel.name); !added) return fail_with({added.error()});
+      if (auto added = wg.add(tunnel.name); !added)
+        return fail_with({"control.wg_socket_dir: " + added.error()});
     }
   }
 

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <optional>
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/limits.h"
@@ -44,6 +46,26 @@ std::string check_cores(const EalOptions& options) {
             " workers are more than the " + std::to_string(kMaxWorkers) + " that are supported";
   }
   return error;
+}
+
+// What the kernel could give without swapping, or nothing where it does not say.
+std::optional<uint64_t> available_mib() {
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string key, rest; meminfo >> key; std::getline(meminfo, rest)) {
+    uint64_t kib = 0;
+    if (key == "MemAvailable:" && meminfo >> kib) return kib / 1024;
+  }
+  return std::nullopt;
+}
+
+// Empty when it is there. DPDK itself would look for it for a minute and then speak of service arrays; too few
+// hugepages it tells at once and clearly.
+std::string check_memory(const EalOptions& options) {
+  if (options.hugepages) return {};
+  const std::optional<uint64_t> available = available_mib();
+  if (!available || options.memory_mib <= *available) return {};
+  return "dataplane.memory: " + std::to_string(options.memory_mib) + " MiB are more than the " +
+         std::to_string(*available) + " MiB that this machine has available";
 }
 
 std::vector<std::string> arguments_of(const EalOptions& options) {
@@ -92,6 +114,7 @@ bool lock_runtime_directory() {
 
 Result<void, std::string> start_eal(const EalOptions& options) {
   if (std::string error = check_cores(options); !error.empty()) return fail(std::move(error));
+  if (std::string error = check_memory(options); !error.empty()) return fail(std::move(error));
   std::vector<std::string> arguments = arguments_of(options);
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());

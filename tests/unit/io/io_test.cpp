@@ -51,6 +51,16 @@ TEST(StartEal, NamesACpuThatDoesNotExistAndThoseThatDo) {
   EXPECT_NE(started.error().find("there are 0"), std::string::npos) << started.error();
 }
 
+TEST(StartEal, NamesMemoryThatTheMachineDoesNotHave) {
+  EalOptions options = eal_options();
+  options.memory_mib = 1u << 30;
+  const auto started = start_eal(options);
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().find("dataplane.memory: 1073741824 MiB are more than the "),
+            std::string::npos)
+      << started.error();
+}
+
 TEST(IsPciAddress, TellsPciFromVirtualDevices) {
   EXPECT_TRUE(is_pci_address("0000:03:00.0"));
   EXPECT_TRUE(is_pci_address("03:00.1,some=option"));
