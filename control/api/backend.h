@@ -1,7 +1,7 @@
 // What the API needs of the daemon. The daemon implements it, tests fake it over a state of their own.
 //   Threads: control thread only, both ways.
-//   Cost:    every function but commit() is called between two slices of an answer, so each takes
-//            microseconds; the *_status() of one object take constant time.
+//   Cost:    every function is called between two slices of an answer, so each takes microseconds; the
+//            *_status() of one object take constant time.
 #pragma once
 
 #include <sys/types.h>
@@ -95,9 +95,21 @@ class Backend {
   [[nodiscard]] virtual std::vector<WorkerStatus> workers() const = 0;
   [[nodiscard]] virtual std::vector<DropCount> drops() const = 0;
 
-  // Judges at once, against state() as it is; `answer` is called once, at once or later, from the control
-  // thread. A dry run changes nothing and warns of nested prefixes.
+  // False while a large transaction is made true on another thread. Then nothing above may be asked; who
+  // begins something, or goes on with it, does so by when_ready().
+  [[nodiscard]] virtual bool ready() const = 0;
+  // At once if ready(), else as soon as it is so again.
+  virtual void when_ready(std::function<void()> run) = 0;
+
+  // Judged when its turn comes, one after the other, against state() as it is then. `answer` is called once,
+  // at once or later, from the control thread, when ready(). A dry run changes nothing and warns of nested
+  // prefixes.
   virtual void commit(state::Transaction transaction, CommitOptions options,
+                      std::function<void(CommitAnswer)> answer) = 0;
+  // The same for a transaction that depends on the state: `make` is called when its turn comes, maybe on
+  // another thread; `large` says that it takes long.
+  using MakeTransaction = std::function<state::Transaction(const state::State&)>;
+  virtual void commit(MakeTransaction make, bool large, CommitOptions options,
                       std::function<void(CommitAnswer)> answer) = 0;
   // The public key of a private one (X25519 is the data plane's): for wg(8), which sets private keys.
   [[nodiscard]] virtual PublicKey public_key(const PrivateKey& key) const = 0;

@@ -22,10 +22,11 @@ using Error = boost::system::error_code;
 }  // namespace
 
 struct HttpServer::Shared {
-  Shared(asio::io_context& context, Backend& backend, HttpTimeouts limits)
+  Shared(asio::io_context& context, Backend& behind, HttpTimeouts limits)
       : io(context),
+        backend(behind),
         timeouts(limits),
-        routes(backend, [this](std::function<void()> work, std::function<void()> done) {
+        routes(behind, [this](std::function<void()> work, std::function<void()> done) {
           asio::post(helper, [this, work = std::move(work), done = std::move(done),
                               guard = asio::make_work_guard(io)]() mutable {
             work();
@@ -34,6 +35,7 @@ struct HttpServer::Shared {
         }) {}
 
   asio::io_context& io;
+  Backend& backend;
   HttpTimeouts timeouts;
   asio::thread_pool helper{1};
   Routes routes;
@@ -162,6 +164,10 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
   }
 
   void write_slice() {
+    if (!shared_->backend.ready()) {
+      return shared_->backend.when_ready(
+          [self = this->shared_from_this()] { self->write_slice(); });
+    }
     const bool more = source_->next(slice_);
     stream_.expires_after(shared_->timeouts.write);
     const auto written = [self = this->shared_from_this(), more](Error error, size_t) {

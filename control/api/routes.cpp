@@ -61,6 +61,12 @@ std::span<const Routes::Route> Routes::table() {
 }
 
 void Routes::handle(Request request, Respond respond) {
+  if (!backend_.ready()) {
+    auto waiting = std::make_shared<Request>(std::move(request));
+    return backend_.when_ready([this, waiting, respond = std::move(respond)]() mutable {
+      handle(std::move(*waiting), std::move(respond));
+    });
+  }
   std::string methods;
   for (const Route& route : table()) {
     if (route.path != request.path) continue;

@@ -36,6 +36,8 @@ struct WgPeer {
 struct WgRequest {
   bool set = false;  // or get
   std::optional<PrivateKey> private_key;
+  PublicKey
+      public_key;  // of the private one; whoever has X25519 fills it in before wg_transaction()
   std::optional<uint16_t> listen_port;
   std::optional<uint32_t> fwmark;
   bool replace_peers = false;
@@ -50,6 +52,7 @@ class WgParser {
   // 0, or the errno value of the first mistake.
   [[nodiscard]] int error() const noexcept { return error_; }
   [[nodiscard]] WgRequest& request() noexcept { return request_; }
+  [[nodiscard]] size_t bytes() const noexcept { return bytes_; }
 
  private:
   [[nodiscard]] int set_key(std::string_view key, std::string_view value);
@@ -66,7 +69,9 @@ class WgParser {
 // a peer with the tunnel's own key is left out. Peers that the request does not change are in no edit;
 // a peer that replace_peers removes and a later block adds again stays the same peer. Disabled peers do not
 // exist for wg(8), and a block for one enables it.
-[[nodiscard]] state::Transaction wg_transaction(const Backend& backend, TunnelIndex tunnel,
+// A tunnel that is not there (any more) is the transaction's conflict.
+[[nodiscard]] state::Transaction wg_transaction(const state::State& state,
+                                                const std::string& tunnel,
                                                 const WgRequest& request);
 
 // The answer to a get, without its errno line, in slices.

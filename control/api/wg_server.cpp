@@ -21,6 +21,10 @@ using Stream = boost::beast::basic_stream<asio::local::stream_protocol, asio::an
 
 // A read at a time is also the most that is parsed in one go.
 constexpr size_t kReadBytes = 16 * 1024;
+// A set of more than this, and a set that speaks of all peers where there are more than this, is not worked
+// out on the control thread.
+constexpr size_t kSmallSetBytes = 4 * 1024;
+constexpr size_t kFewPeers = 64;
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
@@ -61,8 +65,11 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void run() {
-    WgParser parser = std::exchange(parser_, {});
     stream_.expires_never();
+    if (!backend_.ready()) {
+      return backend_.when_ready([self = shared_from_this()] { self->run(); });
+    }
+    WgParser parser = std::exchange(parser_, {});
     const state::Tunnel* tunnel = backend_.state().find_tunnel(tunnel_name_);
     const bool set = parser.request().set;
     int error = parser.error();
@@ -78,12 +85,22 @@ class Session : public std::enable_shared_from_this<Session> {
       source_ = make_wg_get(backend_, tunnel->index);
       return write_slice();
     }
-    backend_.commit(wg_transaction(backend_, tunnel->index, parser.request()), {.caller = caller_},
-                    [self = shared_from_this()](const CommitAnswer& answer) {
-                      WgAnswer out = wg_answer(self->backend_.state(), answer);
-                      self->reply_ = std::move(out.lines);
-                      self->finish(out.error, false);
-                    });
+    const auto request = std::make_shared<WgRequest>(std::move(parser.request()));
+    if (request->private_key && !request->private_key->is_zero()) {
+      request->public_key = backend_.public_key(*request->private_key);
+    }
+    const bool large = parser.bytes() > kSmallSetBytes ||
+                       (request->replace_peers && backend_.state().peer_slots_end() > kFewPeers);
+    backend_.commit(
+        [request, name = tunnel_name_](const state::State& state) {
+          return wg_transaction(state, name, *request);
+        },
+        large, {.caller = caller_},
+        [self = shared_from_this()](const CommitAnswer& answer) {
+          WgAnswer out = wg_answer(self->backend_.state(), answer);
+          self->reply_ = std::move(out.lines);
+          self->finish(out.error, false);
+        });
   }
 
   // Two tunnels may have the same port only on different outside ports.
@@ -101,6 +118,9 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void write_slice() {
+    if (!backend_.ready()) {
+      return backend_.when_ready([self = shared_from_this()] { self->write_slice(); });
+    }
     // The tunnel may have gone between two slices, and its index be another's.
     const state::Tunnel* tunnel = backend_.state().find_tunnel(tunnel_name_);
     if (tunnel == nullptr) return;

@@ -29,11 +29,8 @@ struct Wanted {
 
 class Translator {
  public:
-  Translator(const Backend& backend, TunnelIndex tunnel, const WgRequest& request)
-      : backend_(backend),
-        state_(backend.state()),
-        tunnel_(state_.tunnel(tunnel)),
-        request_(request) {}
+  Translator(const State& state, const state::Tunnel& tunnel, const WgRequest& request)
+      : state_(state), tunnel_(tunnel), request_(request) {}
 
   Transaction run() {
     transaction_.follow_policy = true;
@@ -54,8 +51,7 @@ class Translator {
     state::Tunnel next = tunnel_;
     if (request_.private_key) {
       next.private_key = *request_.private_key;
-      next.public_key =
-          next.private_key.is_zero() ? PublicKey{} : backend_.public_key(next.private_key);
+      next.public_key = request_.public_key;
     }
     // 0 lets us pick, and what we have is as good as any.
     if (request_.listen_port && *request_.listen_port != 0)
@@ -169,7 +165,6 @@ class Translator {
     push(Op::PeerSet, w.key).patch = std::move(patch);
   }
 
-  const Backend& backend_;
   const State& state_;
   const state::Tunnel& tunnel_;
   const WgRequest& request_;
@@ -180,8 +175,14 @@ class Translator {
 
 }  // namespace
 
-Transaction wg_transaction(const Backend& backend, TunnelIndex tunnel, const WgRequest& request) {
-  return Translator(backend, tunnel, request).run();
+Transaction wg_transaction(const State& state, const std::string& tunnel,
+                           const WgRequest& request) {
+  if (const state::Tunnel* found = state.find_tunnel(tunnel)) {
+    return Translator(state, *found, request).run();
+  }
+  Transaction unknown;
+  unknown.edits.push_back({.op = Op::TunnelSet, .tunnel = tunnel});
+  return unknown;
 }
 
 }  // namespace turnpike::api

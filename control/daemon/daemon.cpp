@@ -1,13 +1,15 @@
 #include "control/daemon/daemon.h"
 
+#include <sys/resource.h>
 #include <time.h>
 
 #include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
 #include <thread>
 
 #include "control/daemon/log.h"
 #include "control/gateway/file_transaction.h"
-#include "control/state/nested.h"
 #include "control/state/plan.h"
 #include "dataplane/crypto/x25519.h"
 
@@ -17,7 +19,8 @@ namespace {
 // While a commit waits for other threads; they come round within some tens of microseconds.
 constexpr std::chrono::microseconds kPollEvery{50};
 constexpr std::chrono::seconds kSampleEvery{1};
-constexpr size_t kNestedShownMax = 100;
+// Of the helper thread: it may share a core with threads that packets wait for.
+constexpr int kHelperNice = 10;
 
 // A comment is a stranger's text: one line of the log stays one line.
 std::string printable(std::string text) {
@@ -25,6 +28,30 @@ std::string printable(std::string text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }
   return text;
+}
+
+using gateway::Committer;
+
+void log_commit(const Committer::Done& done, const api::Caller& caller) {
+  spdlog::info("generation {}: committed by uid {} pid {}{}", done.generation, caller.uid,
+               caller.pid, done.comment.empty() ? "" : ": " + printable(done.comment));
+}
+
+api::CommitAnswer answer_of(Committer::Outcome outcome) {
+  if (auto* refusal = std::get_if<state::Refusal>(&outcome)) return std::move(*refusal);
+  if (auto* failure = std::get_if<Committer::Failure>(&outcome)) {
+    return api::CommitFailure{.what = std::move(failure->what)};
+  }
+  auto& done = std::get<Committer::Done>(outcome);
+  api::Committed committed{.generation = done.generation,
+                           .changed = done.changed,
+                           .visible = done.seen.visible,
+                           .late_lcores = {},
+                           .warnings = std::move(done.warnings)};
+  for (const WorkerIndex worker : done.seen.late_workers) {
+    committed.late_lcores.push_back(io::lcore_of_worker(worker));
+  }
+  return committed;
 }
 
 Instant monotonic_now() { return session::SessionThread::read_clocks().instant; }
@@ -36,7 +63,8 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
     : poll_timer_(io),
       load_timer_(io),
       host_(std::move(host)),
-      loads_(config.dataplane.workers.size()) {
+      loads_(config.dataplane.workers.size()),
+      io_(io) {
   for (const auto& door : host_->doors) doors_.push_back(door.get());
   session_ = std::make_unique<session::SessionThread>(
       session::SessionParts{.peers = host_->peers,
@@ -50,6 +78,10 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
   link_ = std::make_unique<ThreadSessionLink>(*session_);
   gateway_ = std::make_unique<gateway::Gateway>(gateway::Gateway::Parts{
       .pages = host_->pages, .epoch = host_->epoch, .doors = doors_, .session = *link_});
+  committer_ = std::make_unique<gateway::Committer>(
+      state_, *gateway_,
+      [this](auto work, auto done) { offload(std::move(work), std::move(done)); }, monotonic_now);
+  boost::asio::post(helper_, [] { setpriority(PRIO_PROCESS, 0, kHelperNice); });  // this thread's
 }
 
 Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
@@ -75,6 +107,7 @@ Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
 Daemon::~Daemon() {
   // Workers first: nothing is forwarded by a session thread that has gone.
   host_->stop_workers();
+  helper_.join();
   session_->stop();
 }
 
@@ -94,13 +127,29 @@ std::vector<std::string> Daemon::apply_file(const config::Config& config) {
   }
   if (auto prepared = gateway_->prepare(*change); !prepared) return {prepared.error()};
   const Generation generation = state_.apply(*change);
-  gateway_->commit(generation, monotonic_now(), {});
+  gateway_->seal(generation);
+  gateway_->commit(monotonic_now(), {});
   while (gateway_->poll(monotonic_now())) std::this_thread::sleep_for(kPollEvery);
   return {};
 }
 
+void Daemon::offload(std::function<void()> work, std::function<void()> done) {
+  boost::asio::post(helper_, [this, work = std::move(work), done = std::move(done),
+                              guard = boost::asio::make_work_guard(io_)]() mutable {
+    work();
+    boost::asio::post(io_, [this, done = std::move(done)] {
+      done();
+      start_polling();
+    });
+  });
+}
+
+void Daemon::start_polling() {
+  if (!polling_) poll_gateway();
+}
+
 void Daemon::poll_gateway() {
-  if (!gateway_->poll(monotonic_now())) {
+  if (!committer_->poll(monotonic_now())) {
     polling_ = false;
     return;
   }
@@ -181,39 +230,30 @@ std::vector<api::DropCount> Daemon::drops() const {
 
 void Daemon::commit(state::Transaction transaction, api::CommitOptions options,
                     std::function<void(api::CommitAnswer)> answer) {
+  commit([transaction = std::move(transaction)](
+             const state::State&) mutable { return std::move(transaction); },
+         false, std::move(options), std::move(answer));
+}
+
+void Daemon::commit(MakeTransaction make, bool large, api::CommitOptions options,
+                    std::function<void(api::CommitAnswer)> answer) {
   if (options.confirm) {
     // Better refused than accepted and never undone.
     return answer(api::CommitFailure{
         .what =
             "--confirm needs the history, which this version does not keep; nothing was changed"});
   }
-  auto change = state::plan(state_, transaction);
-  if (!change) return answer(std::move(change.error()));
-  api::Committed committed{.generation = state_.generation(), .changed = !change->empty()};
-  if (options.dry_run) {
-    for (const state::Nested& nested : state::nested_prefixes(state_, *change, kNestedShownMax)) {
-      committed.warnings.push_back(state::describe(nested));
-    }
-    return answer(std::move(committed));
-  }
-  if (change->empty()) return answer(std::move(committed));
-  if (auto prepared = gateway_->prepare(*change); !prepared) {
-    return answer(api::CommitFailure{.what = std::move(prepared.error())});
-  }
-  committed.generation = state_.apply(*change);
-  spdlog::info("generation {}: committed by uid {} pid {}{}", committed.generation,
-               options.caller.uid, options.caller.pid,
-               transaction.comment.empty() ? "" : ": " + printable(transaction.comment));
-  gateway_->commit(committed.generation, monotonic_now(),
-                   [committed, answer = std::move(answer)](const gateway::Acknowledgement& seen) {
-                     api::Committed done = committed;
-                     done.visible = seen.visible;
-                     for (const WorkerIndex worker : seen.late_workers) {
-                       done.late_lcores.push_back(io::lcore_of_worker(worker));
-                     }
-                     answer(std::move(done));
-                   });
-  if (!polling_) poll_gateway();
+  committer_->submit({.make = std::move(make),
+                      .large = large,
+                      .dry_run = options.dry_run,
+                      .answer = [caller = options.caller, dry_run = options.dry_run,
+                                 answer = std::move(answer)](Committer::Outcome outcome) {
+                        if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
+                          if (done->changed && !dry_run) log_commit(*done, caller);
+                        }
+                        answer(answer_of(std::move(outcome)));
+                      }});
+  start_polling();
 }
 
 PublicKey Daemon::public_key(const PrivateKey& key) const { return crypto::public_key(key); }

@@ -4,6 +4,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "control/daemon/host.h"
 #include "control/daemon/thread_session_link.h"
 #include "control/daemon/worker_load.h"
+#include "control/gateway/committer.h"
 #include "control/gateway/gateway.h"
 #include "control/session/session_thread.h"
 #include "control/state/state.h"
@@ -35,13 +37,19 @@ class Daemon final : public api::Backend {
   [[nodiscard]] std::vector<api::PortStatus> ports() const override;
   [[nodiscard]] std::vector<api::WorkerStatus> workers() const override;
   [[nodiscard]] std::vector<api::DropCount> drops() const override;
+  [[nodiscard]] bool ready() const override { return committer_->ready(); }
+  void when_ready(std::function<void()> run) override { committer_->when_ready(std::move(run)); }
   void commit(state::Transaction transaction, api::CommitOptions options,
+              std::function<void(api::CommitAnswer)> answer) override;
+  void commit(MakeTransaction make, bool large, api::CommitOptions options,
               std::function<void(api::CommitAnswer)> answer) override;
   [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
 
  private:
   Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host, const config::Config& config);
   [[nodiscard]] std::vector<std::string> apply_file(const config::Config& config);
+  void offload(std::function<void()> work, std::function<void()> done);
+  void start_polling();
   void poll_gateway();
   void sample_load();
 
@@ -55,7 +63,10 @@ class Daemon final : public api::Backend {
   std::unique_ptr<ThreadSessionLink> link_;
   std::unique_ptr<gateway::Gateway> gateway_;
   state::State state_;
+  std::unique_ptr<gateway::Committer> committer_;
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
+  boost::asio::io_context& io_;
+  boost::asio::thread_pool helper_{1};  // last: it ends before what it works on
 };
 
 }  // namespace turnpike::daemon

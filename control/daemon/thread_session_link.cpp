@@ -1,11 +1,12 @@
 #include "control/daemon/thread_session_link.h"
 
 #include <algorithm>
+#include <memory>
 
 namespace turnpike::daemon {
 namespace {
 
-// Adding a peer costs the session thread one X25519 operation; between two chunks it looks after handshakes.
+// Between two steps the session thread looks after packets.
 constexpr size_t kCommandsAtOnce = 16;
 
 std::optional<Endpoint> endpoint_or_none(const Endpoint& endpoint) {
@@ -39,17 +40,17 @@ struct CarryOut {
 }  // namespace
 
 uint64_t ThreadSessionLink::post(std::vector<gateway::SessionCommand> commands) {
-  uint64_t ticket = 0;
-  for (size_t from = 0; from < commands.size(); from += kCommandsAtOnce) {
-    const size_t to = std::min(from + kCommandsAtOnce, commands.size());
-    std::vector<gateway::SessionCommand> chunk(
-        std::make_move_iterator(commands.begin() + static_cast<std::ptrdiff_t>(from)),
-        std::make_move_iterator(commands.begin() + static_cast<std::ptrdiff_t>(to)));
-    ticket = thread_.post([chunk = std::move(chunk)](session::Session& session) {
-      for (const gateway::SessionCommand& command : chunk) std::visit(CarryOut{session}, command);
-    });
-  }
-  return ticket;
+  auto all = std::make_shared<const std::vector<gateway::SessionCommand>>(std::move(commands));
+  return thread_.post_steps([all, next = size_t{0}](session::Session& session) mutable {
+    const size_t end = std::min(next + kCommandsAtOnce, all->size());
+    for (; next < end; ++next) std::visit(CarryOut{session}, (*all)[next]);
+    return next == all->size();
+  });
+}
+
+bool ThreadSessionLink::done(uint64_t ticket) {
+  thread_.pump();
+  return thread_.completed() >= ticket;
 }
 
 }  // namespace turnpike::daemon

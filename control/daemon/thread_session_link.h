@@ -11,7 +11,7 @@ class ThreadSessionLink final : public gateway::SessionLink {
  public:
   explicit ThreadSessionLink(session::SessionThread& thread) : thread_(thread) {}
   [[nodiscard]] uint64_t post(std::vector<gateway::SessionCommand> commands) override;
-  [[nodiscard]] bool done(uint64_t ticket) const override { return thread_.completed() >= ticket; }
+  [[nodiscard]] bool done(uint64_t ticket) override;
   void publish(const publish::Snapshot* snapshot) override { thread_.publish(snapshot); }
 
  private:

@@ -29,6 +29,7 @@ struct Gateway::Commit {
   Stage stage = Stage::AwaitingSession;
   std::unique_ptr<Published> next;
   std::vector<std::function<void()>> reclaim;  // what the snapshot before it used
+  std::vector<SessionCommand> before;          // the workers see it
   uint64_t ticket = 0;                         // of the session thread
   uint64_t tag = 0;                            // of the epoch
   Instant published_at;
@@ -101,7 +102,7 @@ Gateway::TunnelTables& Gateway::tables_of(TunnelIndex tunnel) {
 }
 
 Result<void, std::string> Gateway::prepare(const state::Change& change) {
-  CHECK(prepared_ == nullptr);
+  CHECK(prepared_ == nullptr && sealed_ == nullptr);
   prepared_ = std::make_unique<Prepared>();
   prepared_->tunnels = change.tunnels;
   // A tunnel comes before its peers and goes after them.
@@ -193,9 +194,10 @@ void Gateway::abort() {
   prepared_ = nullptr;
 }
 
-void Gateway::commit(Generation generation, Instant now, Acknowledge acknowledge) {
-  CHECK(prepared_ != nullptr && routes_ != nullptr);
-  Commit commit;
+void Gateway::seal(Generation generation) {
+  CHECK(prepared_ != nullptr && routes_ != nullptr && sealed_ == nullptr);
+  sealed_ = std::make_unique<Commit>();
+  Commit& commit = *sealed_;
   if (prepared_->topology) {
     topology_ = std::move(*prepared_->topology);
     routes_ = std::move(prepared_->routes);
@@ -230,11 +232,18 @@ void Gateway::commit(Generation generation, Instant now, Acknowledge acknowledge
   fill_ports(commit.next->snapshot, *routes_);
   fill_tunnels(commit.next->snapshot, *routes_);
   newest_ = commit.next.get();
-  if (!prepared_->before.empty()) commit.ticket = parts_.session.post(std::move(prepared_->before));
+  commit.before = std::move(prepared_->before);
   commit.after = std::move(prepared_->after);
-  commit.acknowledge = std::move(acknowledge);
   prepared_ = nullptr;
-  commits_.push_back(std::move(commit));
+}
+
+void Gateway::commit(Instant now, Acknowledge acknowledge) {
+  CHECK(sealed_ != nullptr);
+  commits_.push_back(std::move(*sealed_));
+  sealed_ = nullptr;
+  Commit& commit = commits_.back();
+  commit.acknowledge = std::move(acknowledge);
+  if (!commit.before.empty()) commit.ticket = parts_.session.post(std::move(commit.before));
   poll(now);
 }
 
@@ -322,6 +331,9 @@ bool Gateway::advance(Commit& commit, Instant now) {
 }
 
 bool Gateway::poll(Instant now) {
+  // The loop below comes to whatever an acknowledgement has begun.
+  if (polling_) return true;
+  polling_ = true;
   for (size_t i = 0; i < commits_.size();) {
     // Published strictly in order: a commit waits for the one before it to be published.
     if (i > 0 && commits_[i - 1].stage == Stage::AwaitingSession) break;
@@ -334,6 +346,7 @@ bool Gateway::poll(Instant now) {
   const size_t waiting = retired_.collect([](Retired retired) {
     for (const auto& reclaim : retired.reclaim) reclaim();
   });
+  polling_ = false;
   return waiting != 0 || !commits_.empty();
 }
 

@@ -55,15 +55,18 @@ class Gateway {
   [[nodiscard]] bool stage_topology(Topology topology);
 
   // Works out what `change` means here; the error is one line (no memory, no peer slot, or the number of a
-  // tunnel that was removed so shortly before that it is still in retirement). Then commit() or abort(), before the next
-  // prepare().
+  // tunnel that was removed so shortly before that it is still in retirement). Then seal() and commit(), or
+  // abort(), before the next prepare(). prepare() and seal() cost what changes and may run on another thread
+  // than control's, as long as control leaves the gateway alone meanwhile; commit() costs little.
   [[nodiscard]] Result<void, std::string> prepare(const state::Change& change);
-  // Publishes it as `generation`, as soon as the session thread knows new peers. `acknowledge` is called
-  // from poll(), once.
-  void commit(Generation generation, Instant now, Acknowledge acknowledge);
+  // From here on it stands, as `generation`.
+  void seal(Generation generation);
+  // Publishes it, as soon as the session thread knows new peers. `acknowledge` is called from poll(), once.
+  void commit(Instant now, Acknowledge acknowledge);
   void abort();
 
   // Advances what waits. Returns whether anything still does, so that the caller knows how soon to ask again.
+  // An acknowledgement may begin the next commit.
   bool poll(Instant now);
 
   [[nodiscard]] const PeerIndices& peers() const noexcept { return peers_; }
@@ -107,11 +110,13 @@ class Gateway {
   std::vector<std::unique_ptr<TunnelTables>>
       tables_;  // by TunnelIndex; empty where there is no tunnel
   std::unique_ptr<Prepared> prepared_;
+  std::unique_ptr<Commit> sealed_;
   std::deque<Commit> commits_;  // oldest first
   std::vector<TunnelIndex> retiring_tunnels_;  // removed, and not yet forgotten by every thread
   std::unique_ptr<Published> published_owned_;  // what the workers have
   const Published* newest_;  // what the last commit made
   publish::Retirement<Retired> retired_;
+  bool polling_ = false;
 };
 
 }  // namespace turnpike::gateway

@@ -49,9 +49,10 @@ using SessionCommand = std::variant<SetTunnel, RemoveTunnel, AddPeer, SetPeer, R
 class SessionLink {
  public:
   virtual ~SessionLink() = default;
-  // Carried out as a whole and in order, soon. Returns a ticket for done().
+  // Carried out in order, soon, however many there are; the caller never waits. Returns a ticket for done().
   [[nodiscard]] virtual uint64_t post(std::vector<SessionCommand> commands) = 0;
-  [[nodiscard]] virtual bool done(uint64_t ticket) const = 0;
+  // All of it.
+  [[nodiscard]] virtual bool done(uint64_t ticket) = 0;
   // The snapshot that the next turn uses. The caller retires the old one.
   virtual void publish(const publish::Snapshot* snapshot) = 0;
 };

@@ -122,7 +122,7 @@ class Session {
   void abandon_initiation(Peer& peer);
   void release_held(Peer& peer);
   [[nodiscard]] bool can_send(const Peer& peer) const noexcept;
-  [[nodiscard]] bool can_initiate(const Peer& peer) const noexcept;
+  [[nodiscard]] bool can_initiate(Peer& peer) noexcept;
 
   // session_endpoints.cpp
   void set_endpoint(Peer& peer, const Endpoint& remote, const IpAddress& local);

@@ -66,6 +66,7 @@ void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, B
   const auto found = tunnel.peers.find(opened->remote_static);
   if (found == tunnel.peers.end()) return drop(DropReason::HandshakePeerUnknown);
   Peer& peer = *peers_[found->second];
+  peer.handshake.derive(*tunnel.identity);
   const auto accepted = wireguard::accept_initiation(*opened, peer.handshake, now_.instant);
   if (!accepted) return drop(reason_of(accepted.error()));
   sync(peer);
@@ -136,8 +137,10 @@ void Session::request_handshake(Peer& peer) {
   }
 }
 
-bool Session::can_initiate(const Peer& peer) const noexcept {
-  return peer.handshake.usable && !peer.remote.is_none();
+// Without an identity the peer is known, but nothing can be done with it.
+bool Session::can_initiate(Peer& peer) noexcept {
+  const Tunnel& tunnel = tunnels_[peer.tunnel];
+  return !peer.remote.is_none() && tunnel.identity && peer.handshake.derive(*tunnel.identity);
 }
 
 // One more attempt. Where it fails on our side it counts as sent and lost, and is repeated like one.

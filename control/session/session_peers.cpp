@@ -15,16 +15,6 @@ using wireguard::StaticIdentity;
 
 namespace {
 
-// Without an identity the peer is known, but nothing can be done with it.
-PeerHandshake make_handshake(const std::optional<StaticIdentity>& identity, const PublicKey& remote,
-                             const PresharedKey& preshared_key) {
-  if (identity) return PeerHandshake::of(*identity, remote, preshared_key);
-  PeerHandshake handshake;
-  handshake.remote_static = remote;
-  handshake.preshared_key = preshared_key;
-  return handshake;
-}
-
 void reset(publish::PeerSlot& slot) noexcept {
   slot.send.current.store(nullptr, std::memory_order_release);
   slot.send.set_endpoint({});
@@ -50,8 +40,7 @@ void Session::set_tunnel(TunnelIndex index, const PrivateKey& key) {
     const WallTime last_sent = peer.handshake.last_sent;
     const wireguard::Tai64n latest_received = peer.handshake.latest_received;
     renew(peer);
-    peer.handshake =
-        make_handshake(tunnel.identity, peer.handshake.remote_static, peer.handshake.preshared_key);
+    peer.handshake = PeerHandshake::of(peer.handshake.remote_static, peer.handshake.preshared_key);
     peer.handshake.last_sent = last_sent;
     peer.handshake.latest_received = latest_received;
   }
@@ -74,7 +63,7 @@ void Session::add_peer(const PeerSettings& settings) {
   peer->ref = settings.ref;
   peer->tunnel = settings.tunnel;
   peer->persistent_keepalive_seconds = settings.persistent_keepalive_seconds;
-  peer->handshake = make_handshake(tunnel.identity, settings.public_key, settings.preshared_key);
+  peer->handshake = PeerHandshake::of(settings.public_key, settings.preshared_key);
   peer->handshake.last_sent = settings.last_sent;
   peer->handshake.latest_received = settings.latest_received;
   const auto [owner, fresh] = tunnel.peers.try_emplace(settings.public_key, index);

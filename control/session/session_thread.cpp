@@ -12,9 +12,8 @@
 namespace turnpike::session {
 namespace {
 
-// In one go. Few, because one command may make as many peers as it likes, each at the cost of a handshake, and
-// packets wait meanwhile.
-constexpr size_t kCommandsPerTurn = 4;
+// Steps in one go. Few, because one step may make some peers, and packets wait meanwhile.
+constexpr size_t kStepsPerTurn = 4;
 
 uint64_t read_clock(clockid_t clock) noexcept {
   timespec at;
@@ -30,9 +29,9 @@ void pause_for(Duration time) noexcept {
 }  // namespace
 
 struct SessionThread::Queue {
-  boost::lockfree::spsc_queue<Command*, boost::lockfree::capacity<kCommandSlots>> slots;
+  boost::lockfree::spsc_queue<Steps*, boost::lockfree::capacity<kCommandSlots>> slots;
   ~Queue() {
-    slots.consume_all([](Command* command) { delete command; });
+    slots.consume_all([](Steps* command) { delete command; });
   }
 };
 
@@ -63,23 +62,34 @@ void SessionThread::start() {
 
 void SessionThread::stop() {
   if (!thread_.joinable()) return;
+  for (pump(); !overflow_.empty(); pump()) pause_for(kSleepMin);
   stopping_.store(true, std::memory_order_release);  // pairs with the acquire in run()
   thread_.join();
 }
 
 uint64_t SessionThread::post(Command command) {
-  auto owned = std::make_unique<Command>(std::move(command));
-  while (!commands_->slots.push(owned.get())) {
-    CHECK(thread_.joinable());  // nobody would ever take one
-    pause_for(kSleepMin);
-  }
-  (void)owned.release();  // the queue's, then the thread's
+  return post_steps([command = std::move(command)](Session& session) {
+    command(session);
+    return true;
+  });
+}
+
+uint64_t SessionThread::post_steps(Steps steps) {
+  overflow_.push_back(std::make_unique<Steps>(std::move(steps)));
+  pump();
   return ++posted_;
 }
 
-bool SessionThread::wait_for(uint64_t number, Duration limit) const {
+void SessionThread::pump() {
+  while (!overflow_.empty() && commands_->slots.push(overflow_.front().get())) {
+    (void)overflow_.front().release();  // the queue's, then the thread's
+    overflow_.pop_front();
+  }
+}
+
+bool SessionThread::wait_for(uint64_t number, Duration limit) {
   const Instant end = read_clocks().instant + limit;
-  while (completed() < number) {
+  for (pump(); completed() < number; pump()) {
     if (read_clocks().instant >= end) return false;
     pause_for(kSleepMin);
   }
@@ -87,15 +97,18 @@ bool SessionThread::wait_for(uint64_t number, Duration limit) const {
 }
 
 size_t SessionThread::run_commands() {
-  size_t done = 0;
-  Command* next = nullptr;
-  while (done < kCommandsPerTurn && commands_->slots.pop(next)) {
-    const std::unique_ptr<Command> command(next);
-    (*command)(session_);
-    ++done;
+  size_t steps = 0;
+  for (; steps < kStepsPerTurn; ++steps) {
+    if (current_ == nullptr) {
+      Steps* next = nullptr;
+      if (!commands_->slots.pop(next)) break;
+      current_.reset(next);
+    }
+    if (!(*current_)(session_)) continue;
+    current_.reset();
+    ++taken_;
   }
-  taken_ += done;
-  return done;
+  return steps;
 }
 
 void SessionThread::run() {

@@ -1,14 +1,16 @@
 // The thread around a Session: its clock, its place in the epoch, its snapshot, and the queue through which
 // control speaks to it.
-//   Threads:   start(), post(), publish(), wait_for(), stop() on the control thread only; completed() on any.
+//   Threads:   start(), post(), pump(), publish(), wait_for(), stop() on the control thread only; completed() on
+//              any.
 //   Ownership: the Session belongs to the thread between start() and stop(); a command runs on it.
-//   Bounds:    kCommandSlots commands wait; post() beyond that waits for room (the thread takes them many at
-//              a time). Idle, the thread sleeps kSleepMin, doubling up to kSleepMax; asleep it is offline, so
+//   Bounds:    kCommandSlots commands are on their way; more wait on control's side, and post() never does.
+//              A command may come in steps, so that it holds up no handshake however long it is. Idle, the thread sleeps kSleepMin, doubling up to kSleepMax; asleep it is offline, so
 //              that it holds up no retirement.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -27,6 +29,8 @@ inline constexpr Duration kSleepMax = 1ms;
 class SessionThread {
  public:
   using Command = std::function<void(Session&)>;
+  // One step; true when it was the last.
+  using Steps = std::function<bool(Session&)>;
 
   // `epoch` is the one of `parts`. `cpu`: where the thread runs; none: anywhere.
   SessionThread(const SessionParts& parts, std::optional<unsigned> cpu);
@@ -45,16 +49,20 @@ class SessionThread {
 
   // Runs `command` on the thread, in the order of posting, never in the middle of a turn. Returns its number.
   uint64_t post(Command command);
+  // The same; between two steps packets and timers have their turn, other commands have not.
+  uint64_t post_steps(Steps steps);
+  // Hands over what found no room when it was posted. To be called now and then while something is awaited.
+  void pump();
   // How many commands have run, each with the turn after it.
   [[nodiscard]] uint64_t completed() const noexcept {
     return completed_.load(std::memory_order_acquire);  // pairs with the release after the turn
   }
   // False when command `number` has not run within `limit`.
-  [[nodiscard]] bool wait_for(uint64_t number, Duration limit) const;
+  [[nodiscard]] bool wait_for(uint64_t number, Duration limit);
   // Whether `cpu` was granted; known after start().
   [[nodiscard]] bool pinned() const noexcept { return pinned_; }
   // All that was posted.
-  [[nodiscard]] bool flush(Duration limit) const { return wait_for(posted_, limit); }
+  [[nodiscard]] bool flush(Duration limit) { return wait_for(posted_, limit); }
 
   // Sums of drops may be read at any time; all else only before start(), after stop() or in a command.
   [[nodiscard]] Session& session() noexcept { return session_; }
@@ -74,6 +82,8 @@ class SessionThread {
   std::optional<unsigned> cpu_;
   publish::EpochReader& reader_;
   std::unique_ptr<Queue> commands_;
+  std::deque<std::unique_ptr<Steps>> overflow_;  // control's
+  std::unique_ptr<Steps> current_;  // the thread's: has begun
   uint64_t posted_ = 0;  // control's
   uint64_t taken_ = 0;  // the thread's
   bool pinned_ = false;

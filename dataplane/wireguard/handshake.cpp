@@ -32,14 +32,28 @@ StaticIdentity StaticIdentity::of(const PrivateKey& key) noexcept {
   return identity;
 }
 
-PeerHandshake PeerHandshake::of(const StaticIdentity& identity, const PublicKey& remote,
+PeerHandshake PeerHandshake::of(const PublicKey& remote,
                                 const PresharedKey& preshared_key) noexcept {
   PeerHandshake peer;
   peer.remote_static = remote;
   peer.preshared_key = preshared_key;
-  peer.usable = crypto::shared_secret(identity.private_key, remote, peer.static_static);
   peer.cookies = CookieJar(derive_mac_keys(remote));
   return peer;
+}
+
+PeerHandshake PeerHandshake::of(const StaticIdentity& identity, const PublicKey& remote,
+                                const PresharedKey& preshared_key) noexcept {
+  PeerHandshake peer = of(remote, preshared_key);
+  peer.derive(identity);
+  return peer;
+}
+
+bool PeerHandshake::derive(const StaticIdentity& identity) noexcept {
+  if (!derived) {
+    usable = crypto::shared_secret(identity.private_key, remote_static, static_static);
+    derived = true;
+  }
+  return usable;
 }
 
 void PeerHandshake::abandon() noexcept { in_flight = InFlight{}; }

@@ -30,13 +30,14 @@ struct StaticIdentity {
 };
 
 // All that the handshake with one peer remembers. When the tunnel's private key changes, it is
-// built anew by of(); `last_sent` and `latest_received` are carried over.
+// built anew; `last_sent` and `latest_received` are carried over.
 struct PeerHandshake {
   PublicKey remote_static;
   PresharedKey preshared_key;  // all zero: none; may be changed at any time
-  // Half the cost of an initiation, hence computed once. Nothing may be done with a peer whose key
-  // is of low order: `usable` is false, and every function below refuses.
+  // Half the cost of an initiation, hence computed once, by derive(). Nothing may be done with a peer
+  // before that, or whose key is of low order: `usable` is false, and every function below refuses.
   SharedSecret static_static;
+  bool derived = false;
   bool usable = false;
   CookieJar cookies;
 
@@ -52,8 +53,14 @@ struct PeerHandshake {
     NoiseState noise;
   } in_flight;
 
+  // Without what needs X25519, so that a peer that never speaks costs none: many are added at once.
+  [[nodiscard]] static PeerHandshake of(const PublicKey& remote,
+                                        const PresharedKey& preshared_key) noexcept;
+  // Derived already.
   [[nodiscard]] static PeerHandshake of(const StaticIdentity& identity, const PublicKey& remote,
                                         const PresharedKey& preshared_key) noexcept;
+  // Once for each identity; returns `usable`.
+  bool derive(const StaticIdentity& identity) noexcept;
   // Forgets the initiation in flight, its secrets wiped.
   void abandon() noexcept;
 };

@@ -183,7 +183,8 @@ void World::commit(const state::Transaction& transaction) {
   }
   const Generation generation = state_.apply(*change);
   ++committed_;
-  gateway_->commit(generation, now(), [this](const gateway::Acknowledgement& answer) {
+  gateway_->seal(generation);
+  gateway_->commit(now(), [this](const gateway::Acknowledgement& answer) {
     // A worker that is late by a second is counted as if it had come: its time is in the figures.
     (void)answer;
     ++acknowledged_;

@@ -20,7 +20,7 @@ namespace turnpike::bench {
 class PromptSession final : public gateway::SessionLink {
  public:
   uint64_t post(std::vector<gateway::SessionCommand>) override { return ++posted_; }
-  bool done(uint64_t) const override { return true; }
+  bool done(uint64_t) override { return true; }
   void publish(const publish::Snapshot*) override {}
 
  private:

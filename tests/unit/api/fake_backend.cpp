@@ -81,6 +81,21 @@ void FakeBackend::commit(state::Transaction transaction, CommitOptions options,
   }
 }
 
+void FakeBackend::commit(MakeTransaction make, bool, CommitOptions options,
+                         std::function<void(CommitAnswer)> answer) {
+  commit(make(state_), std::move(options), std::move(answer));
+}
+
+void FakeBackend::when_ready(std::function<void()> run) {
+  if (!busy) return run();
+  waiting_.push_back(std::move(run));
+}
+
+void FakeBackend::rest() {
+  busy = false;
+  for (auto& run : std::exchange(waiting_, {})) run();
+}
+
 void FakeBackend::release() {
   for (auto& tell : std::exchange(held_, {})) tell();
 }

@@ -15,7 +15,11 @@ class FakeBackend final : public Backend {
   [[nodiscard]] std::vector<PortStatus> ports() const override;
   [[nodiscard]] std::vector<WorkerStatus> workers() const override;
   [[nodiscard]] std::vector<DropCount> drops() const override;
+  [[nodiscard]] bool ready() const override { return !busy; }
+  void when_ready(std::function<void()> run) override;
   void commit(state::Transaction transaction, CommitOptions options,
+              std::function<void(CommitAnswer)> answer) override;
+  void commit(MakeTransaction make, bool large, CommitOptions options,
               std::function<void(CommitAnswer)> answer) override;
   [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
 
@@ -29,10 +33,14 @@ class FakeBackend final : public Backend {
   // Answers wait until release() if set, as they do for a disk.
   bool hold_answers = false;
   void release();
+  // Nothing may be read until rest().
+  bool busy = false;
+  void rest();
 
  private:
   state::State state_;
   std::vector<std::function<void()>> held_;
+  std::vector<std::function<void()>> waiting_;
 };
 
 // Three peers in wg0: alice (10.8.0.2/32, fd00:8::2/128), bob (10.8.0.3/32), and one without a name.

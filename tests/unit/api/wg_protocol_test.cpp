@@ -92,7 +92,11 @@ class WgSet : public testing::Test {
     WgParser parser;
     if (parse("set=1\n" + lines + "\n", parser) != 0) return "not parsed";
     std::string outcome;
-    backend_.commit(wg_transaction(backend_, 0, parser.request()), {},
+    WgRequest& request = parser.request();
+    if (request.private_key && !request.private_key->is_zero()) {
+      request.public_key = backend_.public_key(*request.private_key);
+    }
+    backend_.commit(wg_transaction(backend_.state(), "wg0", request), {},
                     [&](const CommitAnswer& answer) {
                       const WgAnswer wg = wg_answer(backend_.state(), answer);
                       const auto* committed = std::get_if<Committed>(&answer);
