@@ -2,6 +2,7 @@
 // on SIGTERM or SIGINT.
 #include <CLI/CLI.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <csignal>
 #include <filesystem>
 #include <iostream>
 
@@ -42,6 +43,9 @@ int run(const std::string& file) {
   const auto lock = InstanceLock::take(config->control);
   if (!lock) return fail_with({lock.error()});
 
+  // Sockets break while we write to them: clients of the API, and the other ends of vhost-user and memif ports,
+  // to which DPDK's drivers write without MSG_NOSIGNAL.
+  std::signal(SIGPIPE, SIG_IGN);
   boost::asio::io_context io(1);
   // From here on a signal waits until start-up is over, so that nothing is left behind half made.
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);

@@ -41,7 +41,7 @@ inline void keep(const T& value) noexcept {
 
 struct Options {
   std::string json;  // file to write figures to; empty: none
-  std::string filter;  // only figures whose name contains it
+  std::string filter;  // only figures whose name contains it, or is it, after a '='
   bool quick = false;  // tiny inputs: a test that the benchmark still runs
 };
 
@@ -81,7 +81,9 @@ class Report {
 
   [[nodiscard]] const Options& options() const noexcept { return options_; }
   [[nodiscard]] bool wants(std::string_view name) const noexcept {
-    return options_.filter.empty() || name.find(options_.filter) != std::string_view::npos;
+    const std::string_view filter = options_.filter;
+    if (filter.starts_with('=')) return name == filter.substr(1);
+    return name.find(filter) != std::string_view::npos;
   }
 
   // Prints the figure at once and keeps it for the JSON file.

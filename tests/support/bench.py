@@ -20,6 +20,8 @@ import plots
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("lookup", "pipeline", "loopback", "handshake", "control", "compare")
+# Programs of tests/bench that a benchmark in Python runs.
+USED_BY = {"loopback": ("tests/bench/bench-loopback-generator", "tests/bench/bench-pipeline")}
 
 Arguments = argparse.Namespace
 Figure = plots.Figure
@@ -60,7 +62,7 @@ def build(names: list[str]) -> bool:
     for name in names:
         source = source_of(name)
         assert source is not None
-        targets += (["control/daemon/turnpiked", "control/cli/turnpike"] if source.suffix == ".py"
+        targets += (["control/daemon/turnpiked", "control/cli/turnpike", *USED_BY.get(name, ())] if source.suffix == ".py"
                     else [f"tests/bench/bench-{name}"])
     command = [str(ROOT / "scripts/build"), "--no-install", *dict.fromkeys(targets)]
     return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0

@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""turnpiked between two virtio cables, with a generator of our own at their other ends, each on a CPU of its own.
+
+Throughput as the gateway takes packets, interleaved with the `pipeline` benchmark of the same case; the highest rate
+without loss by RFC 2544's binary search (trials of a second, not a minute); latency at shares of that rate. Every packet
+is accounted for: what was sent and did not come out must be in the gateway's drops, or the benchmark fails.
+
+The control and session threads share the generator's CPU. A trial in which the generator or the worker was kept off its
+CPU for longer than MAX_AWAY_US is repeated, and those are counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import requirements
+from figures import Report
+from lab import Failed, Lab
+from turnpiked import BUILD, Gateway
+from wireguard import KeyPair, write_secret
+
+MAX_AWAY_US = 300
+MAX_REPEATS = 12
+SHARES = (10, 50, 90)  # per cent of the highest rate without loss
+# Memory of the messages sealed beforehand.
+STOCK_BYTES = 500_000_000
+VIRTIO = "queues=1,queue_size=1024,server=1,packed_vq=1,mrg_rxbuf=0,in_order=1,vectorized=1"
+
+Answer = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    rounds: int
+    seconds: float
+    stock_packets: int
+    resolution: float  # of the binary search, as a share of the highest rate
+    repeats: bool  # of trials that somebody disturbed
+
+
+FULL = Effort(rounds=5, seconds=0.7, stock_packets=4_000_000, resolution=0.02, repeats=True)
+# Shows that it runs; on a machine where other tests run beside it no trial would ever count.
+QUICK = Effort(rounds=1, seconds=0.05, stock_packets=20_000, resolution=0.4, repeats=False)
+
+
+class Loopback:
+    """A gateway and its generator, for so many peers."""
+
+    def __init__(self, lab: Lab, peers: int) -> None:
+        self.lab = lab
+        self.peers = peers
+        self.space = lab.namespace(f"p{peers}")
+        self.dir = lab.dir / f"p{peers}"
+        self.dir.mkdir(mode=0o700)
+        self.cpu = min(os.sched_getaffinity(0))
+        keys = KeyPair.make()
+        self._generator = subprocess.Popen(
+            self.space.command(self._program(), str(self.cpu), str(self.dir), f"{lab.tag}g", keys.public, str(peers)),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.gateway = self._make_gateway(keys)
+        self.gateway.start()
+        if not self.ask("up")["ok"]:
+            raise Failed("the generator sees no gateway at the other ends")
+        self._worker = self._find_worker()
+        self.handshake()
+        for flow in ("outbound", "inbound"):  # after which both ends know their neighbours
+            self.ask(f"stock {flow} 64 1000")
+            self.ask("trial 10000 0.1")
+
+    @staticmethod
+    def _program() -> str:
+        return str(BUILD / "tests/bench/bench-loopback-generator")
+
+    def _make_gateway(self, keys: KeyPair) -> Gateway:
+        public = subprocess.run([self._program(), "keys", str(self.peers)], capture_output=True, text=True,
+                                check=True).stdout.split()
+        key = write_secret(self.dir / "gateway.key", keys.private)
+
+        def device(number: int, name: str) -> str:
+            return f"net_virtio_user{number},path={self.dir}/{name}.sock,mac=02:00:00:00:00:0{number + 1},{VIRTIO}"
+
+        peers = [{"name": f"p{i}", "public_key": k, "allowed_ips": [f"100.{64 + (i >> 16)}.{i >> 8 & 255}.{i & 255}/32"]}
+                 for i, k in enumerate(public)]
+        return Gateway(
+            self.lab, self.space, idle="poll",
+            ports=[{"name": "outside", "device": device(0, "outside"), "addresses": ["192.0.2.1/24"], "mtu": 1500,
+                    "routes": [{"to": "0.0.0.0/0", "via": "192.0.2.254"}]},
+                   {"name": "inside", "device": device(1, "inside"), "addresses": ["10.0.0.1/24"], "mtu": 1500}],
+            tunnels=[{"name": "wg0", "private_key_file": str(key), "listen_port": 51820, "outside": "outside",
+                      "inside": "inside", "mtu": 1420, "peers": peers}])
+
+    def ask(self, line: str) -> Answer:
+        assert self._generator.stdin is not None and self._generator.stdout is not None
+        self._generator.stdin.write(line + "\n")
+        self._generator.stdin.flush()
+        text = self._generator.stdout.readline()
+        if not text:
+            raise Failed(f"the generator ended at '{line}' with {self._generator.wait(10)}\n{self.lab.logs()}")
+        return json.loads(text)
+
+    def close(self) -> None:
+        assert self._generator.stdin is not None
+        self._generator.stdin.close()
+        try:
+            self._generator.wait(20)
+        finally:
+            status = self.gateway.stop()
+        if status != 0:
+            raise Failed(f"turnpiked ended with {status}\n{self.lab.logs()}")
+
+    def _find_worker(self) -> Path:
+        assert self.gateway.process is not None
+        for task in Path(f"/proc/{self.gateway.process.pid}/task").iterdir():
+            if (task / "comm").read_text().startswith(("rte-worker", "lcore-worker")):
+                return task / "schedstat"
+        raise Failed("turnpiked has no thread of a DPDK worker")
+
+    def _worker_waited_us(self) -> float:
+        """How long the worker was ready to run and did not, so far."""
+        return int(self._worker.read_text().split()[1]) / 1000
+
+    def _drops(self) -> dict[str, int]:
+        shown = self.gateway.show()
+        ports = {f"{port['name']}-{key}": port[key] for port in shown["ports"] for key in ("missed", "no_mbuf")}
+        return {**shown["drops"], **ports}
+
+    def handshake(self) -> None:
+        if not self.ask("handshake")["ok"]:
+            raise Failed(f"not every peer got a session\n{self.lab.logs()}")
+
+    def trial(self, flow: str, size: int, rate: float, effort: Effort) -> Answer:
+        # An inner packet of 64 bytes makes a frame of 138; an outbound stock may go round.
+        count = min(effort.stock_packets, STOCK_BYTES // (size + 74)) if flow == "inbound" else max(1024, self.peers)
+        if not self.ask(f"stock {flow} {size} {count}")["ok"]:
+            raise Failed(f"the generator cannot make packets of {size} bytes")
+        before, waited = self._drops(), self._worker_waited_us()
+        answer = self.ask(f"trial {rate:.0f} {effort.seconds}")
+        answer["worker_away_us"] = self._worker_waited_us() - waited
+        after = self._drops()
+        answer["drops"] = {k: n - before.get(k, 0) for k, n in after.items() if n != before.get(k, 0)}
+        answer["lost"] = answer["offered"] - answer["refused"] - answer["received"]
+        if not answer["ok"] or answer["wrong"] != 0:
+            raise Failed(f"{answer['wrong']} packets came out wrong: {answer}")
+        if answer["lost"] != sum(answer["drops"].values()):
+            raise Failed(f"{answer['lost']} packets did not come out, but the gateway names other drops: {answer}")
+        return answer
+
+
+class Case:
+    """All figures of one flow, size and number of peers."""
+
+    def __init__(self, loopback: Loopback, report: Report, flow: str, size: int, effort: Effort) -> None:
+        peers = "1-peer" if loopback.peers == 1 else f"{loopback.peers}-peers"
+        self.suffix = f"{flow}/{size}/{peers}"
+        self.name = f"loopback/{self.suffix}"
+        self.loopback, self.report, self.effort = loopback, report, effort
+        self.flow, self.size = flow, size
+        self.rejected = 0
+        loopback.handshake()
+
+    def trial(self, rate: float) -> Answer:
+        best: Answer | None = None
+        for _ in range(MAX_REPEATS):
+            answer = self.loopback.trial(self.flow, self.size, rate, self.effort)
+            away = max(answer["worst_gap_us"], answer["worker_away_us"])
+            if best is None or away < best["away"]:
+                best = {**answer, "away": away}
+            if not self.effort.repeats or away <= MAX_AWAY_US:
+                return best
+            self.rejected += 1
+        assert best is not None
+        return best
+
+    def pipeline_mpps(self) -> float:
+        """The same case over packets in memory, on the generator's CPU, which is idle now."""
+        with tempfile.TemporaryDirectory(prefix="turnpike-loopback-") as scratch:
+            path = Path(scratch) / "figures.json"
+            command = [str(BUILD / "tests/bench/bench-pipeline"), "--json", str(path),
+                       "--filter", f"=pipeline/{self.suffix}"]
+            if self.effort is QUICK:
+                command.append("--quick")
+            subprocess.run(["taskset", "-c", str(self.loopback.cpu), *command], check=True, stdout=subprocess.DEVNULL)
+            return json.loads(path.read_text())[0]["value"]
+
+    def throughput(self) -> float:
+        rates, baselines = [], []
+        for _ in range(self.effort.rounds):
+            answer = self.trial(0)
+            rates.append(answer["received"] / answer["seconds"] / 1e6)
+            baselines.append(self.pipeline_mpps())
+        self.report.add(self.name, statistics.median(rates), "Mpps", rates, f"pipeline/{self.suffix}",
+                        statistics.median(baselines), statistics.median(r / b for r, b in zip(rates, baselines)))
+        return statistics.median(rates)
+
+    def without_loss(self, highest: float) -> float:
+        """In Mpps; 0 when even the lowest rate that is worth a trial lost something."""
+        low, high = 0.0, highest * 1.05
+        while high - low > self.effort.resolution * highest:
+            rate = (low + high) / 2
+            answer = self.trial(rate * 1e6)
+            # Lost is also what the ring in front of the gateway had no room for.
+            passed = answer["lost"] == 0 and answer["refused"] == 0
+            low, high = (rate, high) if passed else (low, rate)
+        self.report.add(f"{self.name}/no-loss", low, "Mpps", [low])
+        return low
+
+    def latency(self, rate: float) -> None:
+        for share in SHARES:
+            answer = self.trial(rate * 1e6 * share / 100)
+            for key in ("p50", "p99", "p999"):
+                value = answer[f"{key}_us"]
+                self.report.add(f"{self.name}/latency-{key}/{share}-percent", value, "us", [value])
+
+    def run(self, search: bool) -> None:
+        highest = self.throughput()
+        if search:
+            rate = self.without_loss(highest)
+            # Where nothing gets through without loss there is still a latency to see.
+            self.latency(rate or highest / 2)
+        self.report.add(f"{self.name}/repeated-trials", self.rejected, "trials", [self.rejected])
+
+
+def run(report: Report, quick: bool) -> None:
+    effort = QUICK if quick else FULL
+    for peers in (1,) if quick else (1, 1000):
+        sizes = (64, 1420) if quick else (64, 512, 1420)
+        cases = [(flow, size) for flow in ("outbound", "inbound") for size in sizes
+                 if report.wants(f"loopback/{flow}/{size}/{peers}-peer")]
+        if not cases:
+            continue
+        with Lab("loopback") as lab:
+            loopback = Loopback(lab, peers)
+            for flow, size in cases:
+                Case(loopback, report, flow, size, effort).run(search=peers == 1 and size != 512)
+            loopback.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    parser.add_argument("--filter", metavar="TEXT", default="")
+    arguments = parser.parse_args()
+    requirements.need(("ip", "wg", "taskset"))
+    if len(os.sched_getaffinity(0)) < 2:
+        raise requirements.Missing("two CPUs are needed: one for the generator, one for the gateway's worker")
+    report = Report(arguments.filter)
+    run(report, arguments.quick)
+    report.write(arguments.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
