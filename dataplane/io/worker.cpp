@@ -117,15 +117,14 @@ class Loop {
  private:
   size_t receive(const publish::Snapshot& snapshot, Instant now, PortIndex port) noexcept {
     rte_mbuf* mbufs[kRxBurst];
-    Packet burst[kRxBurst];
     const uint16_t count =
         rte_eth_rx_burst(options_.ports[port].dpdk_id(), options_.index, mbufs, kRxBurst);
     if (count == 0) return 0;
     for (uint16_t i = 0; i < count; ++i) {
-      burst[i] = packet_of(mbufs[i]);
-      prefetch(burst[i].data);
+      packets_[i] = packet_of(mbufs[i]);
+      prefetch(packets_[i].data);
     }
-    pipeline_.receive(snapshot, now, port, {burst, count}, output_);
+    pipeline_.receive(snapshot, now, port, {packets_.data(), count}, output_);
     flush();
     return count;
   }
@@ -134,16 +133,15 @@ class Loop {
     const size_t wanted = pipeline_.injections_waiting();
     if (wanted == 0) return 0;
     rte_mbuf* mbufs[kBurstMax];
-    Packet blanks[kBurstMax];
     // Without buffers what waits in the ring stays there until some come back.
     if (rte_pktmbuf_alloc_bulk(options_.buffers, mbufs, static_cast<unsigned>(wanted)) != 0)
       return 0;
     for (size_t i = 0; i < wanted; ++i) {
       // Twice the usual room in front: an inner packet gets all outer headers here.
       mbufs[i]->data_off = RTE_PKTMBUF_HEADROOM + kHeadroomBytes;
-      blanks[i] = packet_of(mbufs[i]);
+      packets_[i] = packet_of(mbufs[i]);
     }
-    pipeline_.inject(snapshot, now, {blanks, wanted}, output_);
+    pipeline_.inject(snapshot, now, {packets_.data(), wanted}, output_);
     flush();
     return wanted;
   }
@@ -184,6 +182,9 @@ class Loop {
   publish::Door& door_;
   pipeline::Pipeline pipeline_;
   pipeline::Output output_;
+  // Of the burst at work. Here, because an array of packets on the stack is cleared in every turn, also in one
+  // that finds nothing.
+  std::array<Packet, kBurstMax> packets_;
 };
 
 int worker_main(void* argument) {
