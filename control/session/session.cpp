@@ -28,6 +28,7 @@ Session::Session(const SessionParts& parts, Instant now)
       resolver_(parts.neighbours, outbox_, counters_, parts.random, now),
       wheel_(now),
       echo_bucket_(kEchoesPerSecond, kEchoBurst),
+      admission_(parts.random),
       ipv4_identification_(static_cast<uint16_t>(parts.random.next_u32())) {
   for (publish::Door* door : parts.doors) punts_.push_back(&door->punt);
   outside_seen_.fill(kNoPort);
@@ -85,6 +86,7 @@ Peer* Session::find(PeerRef ref) noexcept {
 }
 
 size_t Session::drain(WorkerIndex worker, publish::PuntRing& ring) {
+  admission_.note_backlog(ring.waiting(), ring.slots(), now_.instant);
   size_t taken = 0;
   while (taken < kPuntsPerTurn) {
     const PuntSlot* slot = ring.front();

@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "control/session/admission.h"
 #include "control/session/held_packets.h"
 #include "control/session/icmp.h"
 #include "control/session/keypair_store.h"
@@ -85,6 +86,7 @@ class Session {
 
   struct Tunnel {
     std::optional<wireguard::StaticIdentity> identity;
+    std::optional<wireguard::CookieChecker> cookies;  // of the identity
     std::unordered_map<PublicKey, PeerIndex> peers;
   };
 
@@ -110,13 +112,15 @@ class Session {
   void receive_initiation(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
   void receive_response(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
   void receive_cookie_reply(Bytes datagram);
-  [[nodiscard]] bool admit(const wireguard::StaticIdentity& identity,
-                           const publish::PuntHeader& header, Bytes datagram);
+  [[nodiscard]] bool admit(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
+  void send_cookie(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
   void note_authentic(Peer& peer, WorkerIndex worker, const publish::PuntHeader& header,
                       size_t bytes);
   void request_handshake(Peer& peer);
   void initiate(Peer& peer);
   bool send_datagram(Peer& peer, Bytes datagram);
+  void send_handshake_udp(WorkerIndex worker, TunnelIndex tunnel, const Endpoint& remote,
+                          const IpAddress& source, const IpAddress& neighbour, Bytes datagram);
   void sync(Peer& peer);
   void session_is_up(Peer& peer);
   void abandon_initiation(Peer& peer);
@@ -152,6 +156,7 @@ class Session {
   HeldPackets held_;
   TimingWheel wheel_;  // one timer for each peer
   TokenBucket echo_bucket_;
+  Admission admission_;
 
   std::array<Tunnel, kMaxTunnels> tunnels_;
   std::vector<std::unique_ptr<Peer>> peers_;  // by PeerIndex

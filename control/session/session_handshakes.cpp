@@ -40,12 +40,37 @@ void Session::receive_handshake(WorkerIndex worker, const PuntHeader& header, By
   drop(DropReason::MessageInvalid);
 }
 
-// Before anything is computed for a stranger. Under load, a valid mac2 and a rate limit for each source are
-// to be asked for here, and a cookie sent without one.
-bool Session::admit(const wireguard::StaticIdentity& identity, const PuntHeader&, Bytes datagram) {
-  if (wireguard::check_mac1(identity.mac_keys, datagram)) return true;
-  drop(DropReason::Mac1Invalid);
+// Before anything is computed for a stranger.
+bool Session::admit(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
+  const Tunnel& tunnel = tunnels_[header.tunnel];
+  if (!wireguard::check_mac1(tunnel.identity->mac_keys, datagram)) {
+    drop(DropReason::Mac1Invalid);
+    return false;
+  }
+  if (!admission_.under_load(now_.instant)) return true;
+  const bool proven = tunnel.cookies->check_mac2(datagram, header.remote, now_.instant);
+  switch (admission_.judge(proven, header.remote.address, now_.instant)) {
+    case Admission::Verdict::Work:
+      return true;
+    case Admission::Verdict::RateLimited:
+      drop(DropReason::SourceRateLimited);
+      return false;
+    case Admission::Verdict::SendCookie:
+      drop(DropReason::Mac2Missing);
+      send_cookie(worker, header, datagram);
+      return false;
+  }
   return false;
+}
+
+// Shorter than what it answers, and to where that came from: nothing is amplified.
+void Session::send_cookie(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
+  const PortIndex outside = snapshot_->tunnels[header.tunnel].outside;
+  const Hop hop = route(*snapshot_, outside, header.remote.address);
+  if (!hop.reachable() || header.local.is_none()) return drop(DropReason::NoRoute);
+  const wireguard::CookieReplyBytes reply =
+      tunnels_[header.tunnel].cookies->make_reply(datagram, header.remote, now_.instant, random_);
+  send_handshake_udp(worker, header.tunnel, header.remote, header.local, hop.neighbour, reply);
 }
 
 void Session::note_authentic(Peer& peer, WorkerIndex worker, const PuntHeader& header,
@@ -59,8 +84,8 @@ void Session::note_authentic(Peer& peer, WorkerIndex worker, const PuntHeader& h
 }
 
 void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
+  if (!admit(worker, header, datagram)) return;
   Tunnel& tunnel = tunnels_[header.tunnel];
-  if (!admit(*tunnel.identity, header, datagram)) return;
   const auto opened = wireguard::open_initiation(*tunnel.identity, datagram);
   if (!opened) return drop(reason_of(opened.error()));
   const auto found = tunnel.peers.find(opened->remote_static);
@@ -91,8 +116,8 @@ void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, B
 }
 
 void Session::receive_response(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
-  Tunnel& tunnel = tunnels_[header.tunnel];
-  if (!admit(*tunnel.identity, header, datagram)) return;
+  if (!admit(worker, header, datagram)) return;
+  const Tunnel& tunnel = tunnels_[header.tunnel];
   const PeerIndex owner = keypairs_.peer_of(load_le32(&datagram[8]));
   if (owner == kNoPeer || peers_[owner] == nullptr || peers_[owner]->tunnel != header.tunnel) {
     return drop(DropReason::HandshakeInvalid);
@@ -175,17 +200,24 @@ bool Session::send_datagram(Peer& peer, Bytes datagram) {
     drop(peer.remote.is_none() ? DropReason::NoEndpoint : DropReason::NoRoute);
     return false;
   }
-  const Packet packet = make_udp_packet({.source = peer.source,
-                                         .destination = peer.remote.address,
-                                         .traffic_class = kHandshakeTrafficClass,
-                                         .identification = ++ipv4_identification_},
-                                        tunnel.listen_port, peer.remote.port, datagram);
   publish::PeerActivity& activity = slot_of(peer).activity;
   activity.tx_bytes.fetch_add(datagram.size(), std::memory_order_relaxed);
   activity.last_sent.store(now_.instant.nanoseconds, std::memory_order_relaxed);
   activity.unanswered_since.store(0, std::memory_order_relaxed);
-  resolver_.send(*snapshot_, now_.instant, peer.worker, tunnel.outside, hop.neighbour, packet);
+  send_handshake_udp(peer.worker, peer.tunnel, peer.remote, peer.source, hop.neighbour, datagram);
   return true;
+}
+
+void Session::send_handshake_udp(WorkerIndex worker, TunnelIndex index, const Endpoint& remote,
+                                 const IpAddress& source, const IpAddress& neighbour,
+                                 Bytes datagram) {
+  const publish::TunnelView& tunnel = snapshot_->tunnels[index];
+  const Packet packet = make_udp_packet({.source = source,
+                                         .destination = remote.address,
+                                         .traffic_class = kHandshakeTrafficClass,
+                                         .identification = ++ipv4_identification_},
+                                        tunnel.listen_port, remote.port, datagram);
+  resolver_.send(*snapshot_, now_.instant, worker, tunnel.outside, neighbour, packet);
 }
 
 // Before anything is judged by the peer's keypairs: a worker may have confirmed one.

@@ -34,7 +34,11 @@ void Session::set_tunnel(TunnelIndex index, const PrivateKey& key) {
   Tunnel& tunnel = tunnels_[index];
   if (tunnel.identity && tunnel.identity->private_key == key) return;
   tunnel.identity.reset();
-  if (!key.is_zero()) tunnel.identity = StaticIdentity::of(key);
+  tunnel.cookies.reset();
+  if (!key.is_zero()) {
+    tunnel.identity = StaticIdentity::of(key);
+    tunnel.cookies.emplace(tunnel.identity->mac_keys);
+  }
   for (const auto& [public_key, peer_index] : tunnel.peers) {
     Peer& peer = *peers_[peer_index];
     const WallTime last_sent = peer.handshake.last_sent;
@@ -49,6 +53,7 @@ void Session::set_tunnel(TunnelIndex index, const PrivateKey& key) {
 void Session::remove_tunnel(TunnelIndex index) {
   CHECK(index < kMaxTunnels && tunnels_[index].peers.empty());
   tunnels_[index].identity.reset();
+  tunnels_[index].cookies.reset();
 }
 
 void Session::add_peer(const PeerSettings& settings) {

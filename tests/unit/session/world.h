@@ -14,6 +14,7 @@ struct Options {
   bool b_knows_a = false;
   uint16_t a_keepalive = 0;
   uint16_t b_keepalive = 0;
+  bool b_routes_all_by_a = false;  // IPv4
 };
 
 class World {
@@ -28,6 +29,11 @@ class World {
     b_endpoint = {ip(v6 ? "2001:db8::b" : "192.0.2.2"), 51'820};
     a.outside.add_interface(v6 ? "2001:db8::a/64" : "192.0.2.1/24");
     b.outside.add_interface(v6 ? "2001:db8::b/64" : "192.0.2.2/24");
+    if (options.b_routes_all_by_a) {
+      b.outside.add("0.0.0.0/0", {.kind = publish::NextHopKind::Via,
+                                  .via = a_endpoint.address,
+                                  .source = b_endpoint.address});
+    }
     a.start(clock.now);
     b.start(clock.now);
     a.session->add_peer(settings_for_a());

@@ -1,0 +1,186 @@
+// More handshakes than can be worked on: who is asked for a cookie, who is served, and when that ends.
+#include <gtest/gtest.h>
+
+#include "world.h"
+
+namespace turnpike::session {
+namespace {
+
+using namespace testing;
+using publish::PuntKind;
+
+class UnderLoad : public ::testing::Test {
+ protected:
+  UnderLoad()
+      : world(11, {.b_routes_all_by_a = true}),
+        mac_keys(wireguard::derive_mac_keys(world.b.public_key)) {
+    // What is on the link is known before anything is counted.
+    world.send(world.a, "before");
+    world.settle();
+  }
+
+  // What costs b two multiplications to find out about: a valid mac1 and nothing else that is right.
+  wireguard::InitiationBytes forged() {
+    wireguard::Initiation message;
+    world.a.random.fill(message.ephemeral.bytes);
+    message.sender_index = world.a.random.next_u32();
+    wireguard::InitiationBytes datagram = wireguard::write_initiation(message);
+    wireguard::CookieJar(mac_keys).write_macs(datagram, world.clock.now.instant);
+    return datagram;
+  }
+  void punt(Bytes datagram, const Endpoint& from) {
+    world.b.punt({.kind = PuntKind::Handshake,
+                  .port = kOutside,
+                  .tunnel = 0,
+                  .remote = from,
+                  .local = world.b_endpoint.address},
+                 datagram);
+  }
+  // As many as make a load, from as many addresses.
+  void flood(size_t count = 300) {
+    for (size_t i = 0; i < count; ++i) {
+      punt(forged(), {IpAddress::v4(0xc633'6400 + static_cast<uint32_t>(i % 200)), 1'024});
+    }
+  }
+  void turn_b() {
+    while (world.b.session->turn(world.b.snapshot, world.clock.now) != 0) {
+    }
+  }
+  uint64_t dropped(DropReason reason) { return world.b.drops(reason); }
+  // How many messages of `type` the world's link has seen from b.
+  size_t sent_by_b(wireguard::MessageType type) {
+    return static_cast<size_t>(std::ranges::count(
+        world.handshakes, std::pair(false, static_cast<uint8_t>(static_cast<uint32_t>(type)))));
+  }
+
+  World world;
+  wireguard::PublicMacKeys mac_keys;
+};
+
+TEST_F(UnderLoad, MessagesWithoutACookieCostOneCommonShareAndNotMore) {
+  flood();
+  turn_b();
+  // All came at once; the share of strangers is what was worked on, and found out to be nothing.
+  EXPECT_EQ(dropped(DropReason::HandshakeInvalid), Admission::kStrangersBurst);
+  EXPECT_EQ(dropped(DropReason::Mac2Missing), 300 - Admission::kStrangersBurst);
+}
+
+TEST_F(UnderLoad, TheFloodOfOneAddressLeavesTheShareToOthers) {
+  for (int i = 0; i < 400; ++i) punt(forged(), {ip("198.51.100.1"), static_cast<uint16_t>(i + 1)});
+  turn_b();
+  EXPECT_EQ(dropped(DropReason::HandshakeInvalid), 5u);
+  // The peer's own first message is answered at once, not with a cookie.
+  world.clock.advance(6s);
+  for (int i = 0; i < 400; ++i) punt(forged(), {ip("198.51.100.1"), static_cast<uint16_t>(i + 1)});
+  const size_t before = sent_by_b(wireguard::MessageType::Response);
+  world.a.session->remove_peer(World::kPeer);
+  PeerSettings again = world.settings_for_a();
+  again.ref.incarnation = 2;
+  world.a.session->add_peer(again);
+  world.send(world.a, "during");
+  world.settle();
+  EXPECT_EQ(sent_by_b(wireguard::MessageType::Response), before + 1);
+  EXPECT_EQ(world.at_b.back(), "during");
+}
+
+// One that did not send the message cannot read the cookie; one that did repeats itself with a valid mac2.
+TEST_F(UnderLoad, APeerThatIsSentACookieComesThroughWithItsNextMessage) {
+  world.clock.advance(6s);
+  flood();
+  turn_b();  // the strangers' share is used up
+  world.a.session->remove_peer(World::kPeer);
+  PeerSettings again = world.settings_for_a();
+  again.ref.incarnation = 2;
+  world.a.session->add_peer(again);
+  const size_t responses = sent_by_b(wireguard::MessageType::Response);
+  int cookies_to_a = 0;  // those to strangers go by the same link
+  world.filter = [&](bool from_a, const EthernetView& ethernet) {
+    const auto packet = parse_ip_packet(ethernet.payload);
+    const bool cookie = !from_a && packet && packet->protocol == kProtocolUdp &&
+                        wireguard::parse_cookie_reply(packet->payload.subspan(kUdpHeaderBytes));
+    cookies_to_a += cookie && packet->destination == world.a_endpoint.address;
+    return true;
+  };
+  world.send(world.a, "x");
+  world.settle();
+  EXPECT_EQ(sent_by_b(wireguard::MessageType::Response), responses);
+  EXPECT_EQ(cookies_to_a, 1);
+
+  // kRekeyTimeout later, the flood goes on.
+  for (int i = 0; i < 60; ++i) {
+    world.clock.advance(100ms);
+    flood();
+    world.settle();
+  }
+  EXPECT_EQ(sent_by_b(wireguard::MessageType::Response), responses + 1);
+  ASSERT_FALSE(world.at_b.empty());
+  EXPECT_EQ(world.at_b.back(), "x");
+}
+
+TEST_F(UnderLoad, ACookieIsGoodForItsAddressAndPortOnly) {
+  flood();
+  turn_b();
+  wireguard::CookieChecker checker(mac_keys);
+  wireguard::CookieJar jar(mac_keys);
+  const Endpoint here{ip("203.0.113.1"), 1'000};
+  // A stranger that really is at `here` gets a cookie and reads it.
+  wireguard::Initiation message{.sender_index = 7};
+  wireguard::InitiationBytes datagram = wireguard::write_initiation(message);
+  jar.write_macs(datagram, world.clock.now.instant);
+  world.filter = [&](bool from_a, const EthernetView& ethernet) {
+    const auto packet = parse_ip_packet(ethernet.payload);
+    if (!from_a && packet && packet->protocol == kProtocolUdp) {
+      const auto reply = wireguard::parse_cookie_reply(packet->payload.subspan(kUdpHeaderBytes));
+      if (reply && reply->receiver_index == 7) {
+        EXPECT_EQ(packet->destination, here.address);
+        EXPECT_TRUE(jar.consume(*reply, world.clock.now.instant));
+      }
+    }
+    return true;
+  };
+  punt(datagram, here);
+  world.settle();
+  ASSERT_TRUE(jar.has_cookie(world.clock.now.instant)) << "no cookie came";
+  jar.write_macs(datagram, world.clock.now.instant);
+  const uint64_t missing = dropped(DropReason::Mac2Missing);
+  const uint64_t worked_on = dropped(DropReason::HandshakeInvalid);
+  punt(datagram, {here.address, 1'001});
+  punt(datagram, {ip("203.0.113.2"), 1'000});
+  turn_b();
+  EXPECT_EQ(dropped(DropReason::Mac2Missing), missing + 2);
+  EXPECT_EQ(dropped(DropReason::HandshakeInvalid), worked_on);
+  for (int i = 0; i < 9; ++i) punt(datagram, here);
+  turn_b();
+  EXPECT_EQ(dropped(DropReason::HandshakeInvalid), worked_on + 5)
+      << "and then its own share is used up";
+  EXPECT_EQ(dropped(DropReason::SourceRateLimited), 4u);
+}
+
+TEST_F(UnderLoad, ItEndsASecondAfterTheLastBacklog) {
+  flood();
+  turn_b();
+  const uint64_t missing = dropped(DropReason::Mac2Missing);
+  world.clock.advance(999ms);
+  for (int i = 0; i < 60; ++i) punt(forged(), {ip("198.51.100.77"), 1});
+  turn_b();
+  EXPECT_EQ(dropped(DropReason::Mac2Missing), missing + 55);
+  world.clock.advance(2ms);
+  for (int i = 0; i < 60; ++i) punt(forged(), {ip("198.51.100.78"), 1});
+  turn_b();
+  EXPECT_EQ(dropped(DropReason::Mac2Missing), missing + 55);
+}
+
+TEST_F(UnderLoad, AMessageWithoutAValidMac1IsNeverAnswered) {
+  for (int i = 0; i < 400; ++i) {
+    wireguard::InitiationBytes datagram = forged();
+    datagram[120] ^= 1;
+    punt(datagram, {ip("198.51.100.1"), 1});
+  }
+  const size_t before = world.handshakes.size();
+  world.settle();
+  EXPECT_EQ(dropped(DropReason::Mac1Invalid), 400u);
+  EXPECT_EQ(world.handshakes.size(), before);
+}
+
+}  // namespace
+}  // namespace turnpike::session
