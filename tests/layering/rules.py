@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"dataplane/base"},
     # State and transactions are pure: values in, values out.
     "control/state": {"dataplane/base"},
-    "control/store": {"dataplane/base", "control/state"},
+    "control/store": {"dataplane/base", "config", "control/state"},
     # The session thread speaks the protocol and knows headers (ARP, ND, ICMP), but starts no port.
     "control/session": _PURE_DATAPLANE,
     # Turns changes of the state into snapshots.

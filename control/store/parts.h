@@ -1,0 +1,77 @@
+// What the functions of Store share: the database and its statements, prepared once.
+#pragma once
+
+#include <deque>
+#include <string>
+
+#include "control/store/database.h"
+#include "control/store/schema.h"
+#include "control/store/store.h"
+
+namespace turnpike::store {
+
+struct Store::Parts {
+  explicit Parts(std::string file);
+
+  void write(const Record& record);
+  void write(const Confirmed& confirmed);
+  void write(const Handshakes& handshakes);
+  void write_change(const state::Change& change);
+  void write_peer(const state::PeerAdded& peer);
+  void write_file(const FileRows& rows);
+  void write_history(const Record& record);
+  // Reads which commits there are.
+  void load_history();
+  [[nodiscard]] std::string describe(const SqlError& error) const;
+
+  std::string path;
+  bool keep_state = true;  // false: history only
+  bool broken = false;  // a sync failed: nobody knows what is on the disk
+  Database database;
+  // The statements below are prepared for tables that exist.
+  Result<void, std::string> made = bring_up_to_date(database);
+
+  struct Kept {
+    Generation generation;
+    uint64_t bytes;
+  };
+  std::deque<Kept> kept;  // of the history, oldest first; what is committed
+  uint64_t kept_bytes = 0;
+
+  Statement begin{database, "BEGIN IMMEDIATE"};
+  Statement commit{database, "COMMIT"};
+  Statement set_meta{database, "UPDATE meta SET generation = ?, next_peer_id = ? WHERE id = 1"};
+  Statement put_tunnel{database, "INSERT OR REPLACE INTO tunnel VALUES (?, ?, ?, ?, ?, ?, ?)"};
+  Statement erase_tunnel{database, "DELETE FROM tunnel WHERE tunnel = ?"};
+  Statement put_peer{database, "INSERT OR REPLACE INTO peer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"};
+  Statement erase_peer{database, "DELETE FROM peer WHERE id = ?"};
+  Statement put_claim{database, "INSERT OR REPLACE INTO claim VALUES (?, ?, ?, ?)"};
+  Statement erase_claim{database, "DELETE FROM claim WHERE tunnel = ? AND prefix = ?"};
+  Statement put_dormant{database, "INSERT OR REPLACE INTO dormant VALUES (?, ?, ?)"};
+  Statement erase_dormant{database, "DELETE FROM dormant WHERE peer = ? AND prefix = ?"};
+  Statement erase_dormants{database, "DELETE FROM dormant WHERE peer = ?"};
+  Statement set_claim_origin{
+      database,
+      "UPDATE claim SET origin = ?1 WHERE tunnel = (SELECT tunnel FROM peer WHERE id = ?2) AND "
+      "prefix = ?3 AND peer = ?2"};
+  Statement set_dormant_origin{database,
+                               "UPDATE dormant SET origin = ? WHERE peer = ? AND prefix = ?"};
+  Statement put_file_tunnel{database, "INSERT OR REPLACE INTO file_tunnel VALUES (?, ?)"};
+  Statement erase_file_tunnel{database, "DELETE FROM file_tunnel WHERE name = ?"};
+  Statement erase_file_peers{database, "DELETE FROM file_peer WHERE tunnel = ?"};
+  Statement put_file_peer{database, "INSERT OR REPLACE INTO file_peer VALUES (?, ?, ?)"};
+  Statement erase_file_peer{database, "DELETE FROM file_peer WHERE tunnel = ? AND public_key = ?"};
+  Statement put_history{database,
+                        "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"};
+  Statement erase_history{database, "DELETE FROM history WHERE generation = ?"};
+  Statement put_unconfirmed{database, "INSERT OR REPLACE INTO unconfirmed VALUES (?, ?, ?)"};
+  Statement erase_unconfirmed{database, "DELETE FROM unconfirmed WHERE generation = ?"};
+  // A stamp of a peer that went meanwhile is not kept.
+  Statement put_handshake{database,
+                          "INSERT OR REPLACE INTO handshake SELECT ?1, ?2 WHERE EXISTS (SELECT 1 "
+                          "FROM peer WHERE id = ?1)"};
+  Statement erase_handshake{database, "DELETE FROM handshake WHERE peer = ?"};
+  Statement set_clock{database, "UPDATE clock SET sent_mark = max(sent_mark, ?) WHERE id = 1"};
+};
+
+}  // namespace turnpike::store

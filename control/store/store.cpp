@@ -1,0 +1,324 @@
+#include "control/store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "control/store/parts.h"
+#include "control/store/schema.h"
+#include "dataplane/base/check.h"
+
+namespace turnpike::store {
+namespace {
+
+// The database is ours alone: the log's index stays in memory, and no -shm file lies about. Deleted rows may
+// have held keys.
+constexpr const char* kSettings =
+    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY;"
+    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 2000";
+
+// Made with its mode, before SQLite would make it with another; its log gets the same mode.
+Result<void, std::string> make_private(const std::string& path) {
+  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return fail(std::string("cannot be opened: ") + strerror(errno));
+  struct stat status{};
+  Result<void, std::string> outcome;
+  if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+    outcome = fail(std::string("is no regular file"));
+  } else if ((status.st_mode & 0777) != 0600 && fchmod(file, 0600) != 0) {
+    outcome = fail(std::string("must have mode 0600: ") + strerror(errno));
+  }
+  close(file);
+  return outcome;
+}
+
+uint32_t count(size_t number) {
+  return static_cast<uint32_t>(std::min<size_t>(number, UINT32_MAX));
+}
+
+}  // namespace
+
+std::string_view to_string(Cause cause) {
+  switch (cause) {
+    case Cause::Api:
+      return "api";
+    case Cause::File:
+      return "file";
+    case Cause::Rollback:
+      return "rollback";
+    case Cause::Unconfirmed:
+      return "unconfirmed";
+    case Cause::Withdrawn:
+      return "withdrawn";
+  }
+  return "";
+}
+
+Store::Parts::Parts(std::string file) : path(std::move(file)), database(path) {
+  CHECK(made.has_value());
+}
+
+Store::Store(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Store::Store(Store&&) noexcept = default;
+Store& Store::operator=(Store&&) noexcept = default;
+Store::~Store() = default;
+
+Result<Store, std::string> Store::open(const std::string& path) {
+  const auto about = [&](const std::string& what) {
+    return fail("control.state: " + path + " " + what);
+  };
+  if (auto made = make_private(path); !made) return about(made.error());
+  try {
+    {
+      Database database(path);
+      database.execute(kSettings);
+      if (database.text("PRAGMA journal_mode = WAL") != "wal") {
+        return about("is on a file system that cannot hold a write-ahead log");
+      }
+      database.execute("PRAGMA synchronous = FULL");
+      if (auto made = bring_up_to_date(database); !made) return about(made.error());
+    }
+    auto parts = std::make_unique<Parts>(path);
+    parts->database.execute(kSettings);
+    parts->database.execute("PRAGMA synchronous = FULL");
+    parts->load_history();
+    return Store(std::move(parts));
+  } catch (const SqlError& error) {
+    if (!error.is_corrupt()) return about(std::string("cannot be used: ") + error.what());
+    return about(
+        std::string("is damaged (") + error.what() +
+        "). Put a copy of it back, or move it away together with its -wal file: the gateway then "
+        "begins with what the configuration file says, and edits made at run time are lost");
+  }
+}
+
+Store Store::in_memory() {
+  auto parts = std::make_unique<Parts>(":memory:");
+  parts->keep_state = false;
+  return Store(std::move(parts));
+}
+
+std::string Store::Parts::describe(const SqlError& error) const {
+  return "the state cannot be written (" + path + ": " + error.what() + ")";
+}
+
+Result<void, std::string> Store::write(std::span<const Entry> entries) {
+  Parts& p = *parts_;
+  if (p.broken) {
+    return fail("the state cannot be written: syncing " + p.path +
+                " failed before; see to its disk, then restart");
+  }
+  const auto kept_before = p.kept;
+  const uint64_t bytes_before = p.kept_bytes;
+  try {
+    p.begin.run();
+    for (const Entry& entry : entries) {
+      std::visit([&](const auto& value) { p.write(value); }, entry);
+    }
+    p.commit.run();
+    return {};
+  } catch (const SqlError& error) {
+    p.database.roll_back();
+    p.kept = kept_before;
+    p.kept_bytes = bytes_before;
+    p.broken = error.is_sync_failure();
+    return fail(p.describe(error));
+  }
+}
+
+void Store::Parts::write(const Record& record) {
+  if (record.change != nullptr) {
+    if (keep_state) write_change(*record.change);
+    set_meta.run(record.entry.generation, static_cast<uint64_t>(record.change->next_peer_id));
+    write_history(record);
+  }
+  if (record.file != nullptr && keep_state) write_file(*record.file);
+  if (record.unconfirmed) {
+    put_unconfirmed.run(record.entry.generation, record.unconfirmed->until.nanoseconds,
+                        record.unconfirmed->within.count());
+  }
+  if (record.settled) erase_unconfirmed.run(*record.settled);
+}
+
+void Store::Parts::write(const Confirmed& confirmed) {
+  erase_unconfirmed.run(confirmed.generation);
+}
+
+void Store::Parts::write(const Handshakes& handshakes) {
+  if (!keep_state) return;
+  for (const auto& [peer, stamp] : handshakes.received) {
+    put_handshake.run(static_cast<uint64_t>(peer), Bytes(stamp));
+  }
+  set_clock.run(handshakes.sent_mark.nanoseconds);
+}
+
+void Store::Parts::write_peer(const state::PeerAdded& peer) {
+  const state::PeerAttributes& a = peer.attributes;
+  const Buffer endpoint = encode(a.endpoint);
+  put_peer.run(static_cast<uint64_t>(peer.id), peer.tunnel, Bytes(a.public_key.bytes),
+               Bytes(a.preshared_key.bytes()), Bytes(endpoint), a.persistent_keepalive,
+               a.enabled ? 1 : 0, static_cast<uint8_t>(a.origin), std::string_view(a.name),
+               std::string_view(a.description));
+}
+
+// What goes before what comes: a peer, a prefix or the number of a tunnel may do both in one change.
+void Store::Parts::write_change(const state::Change& change) {
+  for (const state::TunnelChange& tunnel : change.tunnels) {
+    if (tunnel.after.index == kNoTunnel) erase_tunnel.run(tunnel.before.index);
+  }
+  for (const state::PeerRemoved& peer : change.peers_removed) {
+    const auto id = static_cast<uint64_t>(peer.id);
+    erase_peer.run(id);
+    erase_dormants.run(id);
+    erase_handshake.run(id);
+  }
+  for (const state::TunnelChange& tunnel : change.tunnels) {
+    const state::Tunnel& t = tunnel.after;
+    if (t.index == kNoTunnel) continue;
+    put_tunnel.run(t.index, std::string_view(t.name), static_cast<uint8_t>(t.conflicts),
+                   t.listen_port, t.fwmark, Bytes(t.private_key.bytes()),
+                   Bytes(t.public_key.bytes));
+  }
+  for (const state::PeerAdded& peer : change.peers_added) write_peer(peer);
+  for (const state::PeerChanged& peer : change.peers_changed) {
+    write_peer({.id = peer.id, .tunnel = peer.tunnel, .attributes = peer.after});
+  }
+  for (const state::PrefixChange& p : change.prefixes) {
+    const Buffer prefix = encode(p.prefix);
+    if (p.new_owner == state::kNoPeerId) {
+      erase_claim.run(p.tunnel, Bytes(prefix));
+    } else {
+      put_claim.run(p.tunnel, Bytes(prefix), static_cast<uint64_t>(p.new_owner),
+                    static_cast<uint8_t>(p.new_origin));
+    }
+  }
+  for (const state::DormantChange& d : change.dormant) {
+    const Buffer prefix = encode(d.prefix);
+    if (d.noted) {
+      put_dormant.run(static_cast<uint64_t>(d.peer), Bytes(prefix), static_cast<uint8_t>(d.origin));
+    } else {
+      erase_dormant.run(static_cast<uint64_t>(d.peer), Bytes(prefix));
+    }
+  }
+  for (const state::OriginChange& o : change.origins) {
+    const Buffer prefix = encode(o.prefix);
+    const auto peer = static_cast<uint64_t>(o.peer);
+    const auto origin = static_cast<uint8_t>(o.after);
+    set_claim_origin.run(origin, peer, Bytes(prefix));
+    if (database.changed_rows() == 0) set_dormant_origin.run(origin, peer, Bytes(prefix));
+  }
+}
+
+void Store::Parts::write_file(const FileRows& rows) {
+  for (const FileRows::Tunnel& tunnel : rows.tunnels) {
+    if (tunnel.body.empty()) {
+      erase_file_tunnel.run(std::string_view(tunnel.name));
+      erase_file_peers.run(std::string_view(tunnel.name));
+    } else {
+      put_file_tunnel.run(std::string_view(tunnel.name), Bytes(tunnel.body));
+    }
+  }
+  for (const FileRows::Peer& peer : rows.peers) {
+    if (peer.body.empty()) {
+      erase_file_peer.run(std::string_view(peer.tunnel), Bytes(peer.public_key.bytes));
+    } else {
+      put_file_peer.run(std::string_view(peer.tunnel), Bytes(peer.public_key.bytes),
+                        Bytes(peer.body));
+    }
+  }
+}
+
+void Store::Parts::write_history(const Record& record) {
+  const state::Change& change = *record.change;
+  const HistoryEntry& entry = record.entry;
+  const Buffer undo = encode(record.undo);
+  put_history.run(
+      entry.generation, entry.at.nanoseconds, entry.uid, entry.pid,
+      static_cast<uint8_t>(entry.cause),
+      count(change.peers_added.size() + change.peers_removed.size() + change.peers_changed.size()),
+      count(change.prefixes.size()), std::string_view(entry.comment), Bytes(undo));
+  kept.push_back({entry.generation, undo.size()});
+  kept_bytes += undo.size();
+  while (kept.size() > kHistoryMax || (kept_bytes > kHistoryBytesMax && kept.size() > 1)) {
+    erase_history.run(kept.front().generation);
+    kept_bytes -= kept.front().bytes;
+    kept.pop_front();
+  }
+}
+
+void Store::Parts::load_history() {
+  Statement rows(database, "SELECT generation, length(undo) FROM history ORDER BY generation");
+  rows.begin();
+  while (rows.step()) {
+    kept.push_back(
+        {static_cast<Generation>(rows.integer(0)), static_cast<uint64_t>(rows.integer(1))});
+    kept_bytes += kept.back().bytes;
+  }
+}
+
+Result<std::vector<HistoryEntry>, std::string> Store::history() {
+  try {
+    Statement rows(parts_->database,
+                   "SELECT generation, at, uid, pid, cause, peers, prefixes, comment FROM history "
+                   "ORDER BY generation DESC");
+    std::vector<HistoryEntry> entries;
+    rows.begin();
+    while (rows.step()) {
+      entries.push_back({.generation = static_cast<Generation>(rows.integer(0)),
+                         .at = {static_cast<uint64_t>(rows.integer(1))},
+                         .uid = static_cast<uint32_t>(rows.integer(2)),
+                         .pid = static_cast<uint32_t>(rows.integer(3)),
+                         .cause = static_cast<Cause>(rows.integer(4)),
+                         .peers = static_cast<uint32_t>(rows.integer(5)),
+                         .prefixes = static_cast<uint32_t>(rows.integer(6)),
+                         .comment = std::string(rows.text(7))});
+    }
+    return entries;
+  } catch (const SqlError& error) {
+    return fail("the history cannot be read (" + parts_->path + ": " + error.what() + ")");
+  }
+}
+
+Result<std::vector<state::Transaction>, std::string> Store::ways_back_to(Generation generation) {
+  const auto& kept = parts_->kept;
+  // The commit that made `generation` need not be there, those after it must.
+  const bool known = !kept.empty() &&
+                     (std::ranges::find(kept, generation, &Parts::Kept::generation) != kept.end());
+  if (!known) {
+    return fail("the history has no generation " + std::to_string(generation) +
+                (kept.empty() ? std::string("; it is empty")
+                              : "; it reaches from " + std::to_string(kept.front().generation) +
+                                    " to " + std::to_string(kept.back().generation)));
+  }
+  std::vector<state::Transaction> ways;
+  for (auto at = kept.rbegin(); at != kept.rend() && at->generation > generation; ++at) {
+    auto way = way_back_from(at->generation);
+    if (!way) return fail(std::move(way.error()));
+    ways.push_back(std::move(*way));
+  }
+  return ways;
+}
+
+Result<state::Transaction, std::string> Store::way_back_from(Generation generation) {
+  try {
+    Statement rows(parts_->database, "SELECT undo FROM history WHERE generation = ?");
+    rows.begin(generation);
+    if (!rows.step()) {
+      return fail("the history has no generation " + std::to_string(generation));
+    }
+    auto transaction = decode_transaction(rows.blob(0));
+    if (!transaction) {
+      return fail("the way back from generation " + std::to_string(generation) + " is damaged (" +
+                  parts_->path + ")");
+    }
+    return std::move(*transaction);
+  } catch (const SqlError& error) {
+    return fail("the history cannot be read (" + parts_->path + ": " + error.what() + ")");
+  }
+}
+
+}  // namespace turnpike::store

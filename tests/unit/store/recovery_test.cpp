@@ -1,0 +1,158 @@
+// Files that are older, newer, somebody else's or damaged.
+#include "control/store/database.h"
+#include "control/store/schema.h"
+#include "tests/unit/store/store_fixture.h"
+
+namespace turnpike::store {
+namespace {
+
+using state::add;
+using state::add_tunnel;
+
+class Recovery : public StoreTest {
+ protected:
+  [[nodiscard]] std::string error_of_open() {
+    store_.reset();
+    const auto opened = Store::open(path_);
+    return opened ? "" : opened.error();
+  }
+  void edit(const std::string& sql) {
+    store_.reset();
+    Database(path_).execute(sql);
+  }
+  [[nodiscard]] std::string error_of_load() {
+    reopen();
+    const auto loaded = store_->load();
+    return loaded ? "" : loaded.error();
+  }
+};
+
+TEST_F(Recovery, AnOlderFileIsBroughtUpToDate) {
+  store_.reset();
+  std::filesystem::remove(path_);
+  {
+    Database old(path_);
+    old.execute(schema_step(1));
+    old.execute(
+        "PRAGMA application_id = " + std::to_string(kApplicationId) +
+        "; PRAGMA user_version = 1;"
+        "UPDATE meta SET generation = 5, next_peer_id = 9;"
+        "INSERT INTO tunnel VALUES (0, 'wg0', 0, 51820, 0, zeroblob(32), zeroblob(32));"
+        "INSERT INTO peer VALUES (3, 0, zeroblob(32), zeroblob(32), x'', 0, 1, 0, 'alice', '')");
+  }
+  const Loaded loaded = load();
+  EXPECT_EQ(loaded.generation, 5u);
+  ASSERT_EQ(loaded.content.peers_added.size(), 1u);
+  EXPECT_EQ(loaded.content.peers_added[0].attributes.name, "alice");
+  state_ = state_of(loaded);
+  commit({add("b", 2)}, "into tables that were not there");
+  EXPECT_EQ(load().generation, 6u);
+  EXPECT_EQ(store_->history()->size(), 1u);
+}
+
+TEST_F(Recovery, ANewerFileIsRefusedWithWhatToDo) {
+  edit("PRAGMA user_version = 99");
+  const std::string error = error_of_open();
+  EXPECT_NE(error.find("newer version (schema 99"), std::string::npos) << error;
+  EXPECT_NE(error.find("move the file away"), std::string::npos) << error;
+}
+
+TEST_F(Recovery, AnotherProgramsDatabaseIsLeftAlone) {
+  store_.reset();
+  std::filesystem::remove(path_);
+  Database(path_).execute("CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)");
+  EXPECT_NE(error_of_open().find("of another program"), std::string::npos);
+  EXPECT_EQ(Database(path_).number("SELECT count(*) FROM theirs"), 1);
+}
+
+TEST_F(Recovery, WhatIsNoDatabaseIsRefusedWithWhatToDo) {
+  store_.reset();
+  std::ofstream(path_, std::ios::trunc) << std::string(20'000, 'x');
+  const std::string error = error_of_open();
+  EXPECT_NE(error.find(path_ + " is damaged"), std::string::npos) << error;
+  EXPECT_NE(error.find("move it away together with its -wal file"), std::string::npos) << error;
+}
+
+TEST_F(Recovery, ADirectoryThatIsMissingIsNamed) {
+  path_ = (directory_ / "nowhere" / "state.db").string();
+  EXPECT_NE(error_of_open().find("No such file"), std::string::npos);
+}
+
+// Any page may go bad. What matters is that no damage is taken for a state, and that nothing crashes.
+TEST_F(Recovery, DamageIsFoundOrDoesNotMatter) {
+  commit({add_tunnel("wg0")});
+  std::vector<state::Edit> edits;
+  for (uint64_t i = 0; i < 2'000; ++i) {
+    edits.push_back(add("peer" + std::to_string(i), i + 1));
+    edits.back().prefixes = {
+        Prefix::masked(IpAddress::v4(static_cast<uint32_t>(0x0a000000 + i)), 32)};
+  }
+  commit(std::move(edits));
+  store_.reset();
+  std::ifstream in(path_, std::ios::binary);
+  const std::string good((std::istreambuf_iterator<char>(in)), {});
+  const std::string whole = dump(state_);
+  const size_t pages = good.size() / 4096;
+  ASSERT_GT(pages, 20u);
+  size_t found = 0, tried = 0;
+  for (size_t page = 0; page < pages; page += 3) {
+    ++tried;
+    std::string bad = good;
+    std::fill_n(bad.begin() + static_cast<std::ptrdiff_t>(page * 4096), 4096, '\x5a');
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << bad;
+    auto opened = Store::open(path_);
+    if (!opened) {
+      ++found;
+      continue;
+    }
+    const auto loaded = opened->load();
+    if (!loaded) {
+      ++found;
+      EXPECT_NE(loaded.error().find("is damaged"), std::string::npos) << loaded.error();
+    } else {
+      EXPECT_EQ(dump(state_of(*loaded)), whole) << "page " << page;
+    }
+  }
+  EXPECT_EQ(found, tried);
+}
+
+TEST_F(Recovery, ATruncatedFileIsFound) {
+  commit({add_tunnel("wg0"), add("a", 1)});
+  store_.reset();
+  std::filesystem::resize_file(path_, std::filesystem::file_size(path_) / 2);
+  const std::string at_open = error_of_open();
+  if (at_open.empty()) {
+    EXPECT_NE(error_of_load().find("is damaged"), std::string::npos);
+  } else {
+    EXPECT_NE(at_open.find("is damaged"), std::string::npos) << at_open;
+  }
+}
+
+TEST_F(Recovery, RowsThatContradictEachOtherAreFound) {
+  commit({add_tunnel("wg0"), add("a", 1, {"10.0.0.0/24"}), add("b", 2)});
+  const auto expect = [&](const std::string& sql, const std::string& what) {
+    store_.reset();
+    const std::string copy = path_ + ".copy";
+    std::filesystem::copy_file(path_, copy, std::filesystem::copy_options::overwrite_existing);
+    edit(sql);
+    const std::string error = error_of_load();
+    EXPECT_NE(error.find(what), std::string::npos) << sql << ": " << error;
+    store_.reset();
+    std::filesystem::copy_file(copy, path_, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::remove(path_ + "-wal");
+  };
+  expect("DELETE FROM peer WHERE id = 1", "peer 1, which there is not");
+  expect("UPDATE peer SET enabled = 0", "cannot own it");
+  expect("UPDATE peer SET public_key = (SELECT public_key FROM peer WHERE id = 1)", "one key");
+  expect("UPDATE peer SET name = 'a'", "one name");
+  expect("UPDATE claim SET prefix = x'040a00000121'", "a prefix is none");
+  expect("UPDATE claim SET prefix = x'040a00000118'", "a prefix is none");  // host bits
+  expect("UPDATE peer SET id = 77 WHERE id = 2", "never given out");
+  expect("DELETE FROM tunnel", "tunnel is missing");
+  expect("UPDATE peer SET endpoint = x'09'", "endpoint is none");
+  expect("UPDATE peer SET keepalive = 70000", "a keepalive is 70000");
+  expect("UPDATE meta SET generation = -1", "the generation is -1");
+}
+
+}  // namespace
+}  // namespace turnpike::store
