@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 
+#include "control/state/rollback.h"
 #include "tests/unit/state/state_fixture.h"
 
 namespace turnpike::state {
@@ -171,6 +172,8 @@ class World {
         state_.apply(*again);
         ASSERT_EQ(dump(state_), here);
       }
+      past_.push_back({.before = before, .back = back});
+      if (pick(8) == 0) roll_back(1 + pick(std::min<size_t>(past_.size(), 10)));
       ++committed_;
     } else {
       ASSERT_FALSE(change);
@@ -192,8 +195,28 @@ class World {
   int committed_ = 0;
   int conflicts_ = 0;
   int undone_ = 0;
+  int rolled_back_ = 0;
 
  private:
+  // Over several commits in one step, and forth again.
+  void roll_back(size_t commits) {
+    std::vector<Transaction> ways;
+    for (size_t i = 1; i <= commits; ++i) ways.push_back(past_[past_.size() - i].back);
+    const std::string here = dump(state_);
+    const auto transaction = rollback(state_, ways);
+    ASSERT_TRUE(transaction) << text(transaction.error());
+    const auto change = plan(state_, *transaction);
+    ASSERT_TRUE(change) << text(change.error());
+    const Transaction forth = undo(state_, *change);
+    state_.apply(*change);
+    ASSERT_EQ(dump(state_), past_[past_.size() - commits].before);
+    const auto again = plan(state_, forth);
+    ASSERT_TRUE(again) << text(again.error());
+    state_.apply(*again);
+    ASSERT_EQ(dump(state_), here);
+    ++rolled_back_;
+  }
+
   size_t pick(size_t below) { return random_() % below; }
   std::string peer() { return "p" + std::to_string(pick(kPeers)); }
 
@@ -262,13 +285,18 @@ class World {
   State state_;
   Model model_;
   std::array<Generation, 3> seen_{};
+  struct Past {
+    std::string before;
+    Transaction back;
+  };
+  std::vector<Past> past_;  // each commit
 };
 
 TEST(Transactions, DoWhatTheModelSaysAndNothingElse) {
   const char* only = std::getenv("TURNPIKE_SEED");
   const uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : 1;
   const uint64_t worlds = only != nullptr ? 1 : 100;
-  int committed = 0, conflicts = 0, undone = 0;
+  int committed = 0, conflicts = 0, undone = 0, rolled_back = 0;
   for (uint64_t seed = first; seed < first + worlds; ++seed) {
     SCOPED_TRACE(testing::Message() << "TURNPIKE_SEED=" << seed);
     World world(seed);
@@ -279,11 +307,13 @@ TEST(Transactions, DoWhatTheModelSaysAndNothingElse) {
     committed += world.committed_;
     conflicts += world.conflicts_;
     undone += world.undone_;
+    rolled_back += world.rolled_back_;
   }
   if (only == nullptr) {  // the walk reaches what it is about
     EXPECT_GT(committed, 3000);
     EXPECT_GT(conflicts, 500);
     EXPECT_GT(undone, 1000);
+    EXPECT_GT(rolled_back, 300);
   }
 }
 
