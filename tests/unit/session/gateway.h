@@ -73,10 +73,12 @@ inline constexpr size_t kSlotBytes = 2'048;
 
 class Gateway {
  public:
-  Gateway(uint64_t seed, uint8_t number, size_t workers = 1)
+  // `room`: for peers; a benchmark has many.
+  Gateway(uint64_t seed, uint8_t number, size_t workers = 1, uint32_t room = 1'024)
       : random(seed),
-        slots(pages, 1'024),
-        receivers(pages, 4'096),
+        slots(pages, room),
+        receivers(pages, 4 * room),
+        max_keypairs(room),
         neighbours(epoch, seed),
         outside(pages),
         inside(pages),
@@ -110,7 +112,7 @@ class Gateway {
                                  .key_pages = pages,
                                  .random = random,
                                  .doors = door_pointers,
-                                 .max_keypairs = 1'024},
+                                 .max_keypairs = max_keypairs},
                     now.instant);
     session->set_tunnel(0, key);
   }
@@ -190,6 +192,7 @@ class Gateway {
   SeededRandom random;
   publish::PeerSlots slots;
   lookup::ReceiverTable receivers;
+  uint32_t max_keypairs;
   publish::NeighbourTable neighbours;
   std::vector<std::unique_ptr<publish::Door>> doors;
   std::vector<publish::Door*> door_pointers;

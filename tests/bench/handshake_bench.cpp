@@ -1,0 +1,164 @@
+// Handshakes a second of one core, from the punt ring to the inject ring, in both roles, beside the bare X25519
+// operations that each needs: an ephemeral public key and three shared secrets (static-static is kept for each
+// peer).
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <numeric>
+
+#include "tests/bench/handshake_world.h"
+#include "tests/bench/paired.h"
+
+namespace turnpike::bench {
+namespace {
+
+// Below what a ring of punted datagrams takes for load.
+constexpr uint32_t kBatch = 64;
+// More than kRejectAfterTime: what one round made is of no use in the next.
+constexpr Duration kBetweenRounds = 200s;
+
+struct Sizes {
+  std::vector<uint32_t> peers;
+  uint32_t batches;  // in each round
+  size_t rounds;
+};
+
+struct Spent {
+  uint64_t session_ns = 0;
+  uint64_t bare_ns = 0;
+  uint64_t handshakes = 0;
+};
+
+// Four operations, on keys that differ each time.
+class Bare {
+ public:
+  explicit Bare(RandomSource& random) {
+    for (uint32_t i = 0; i < kKeys; ++i) {
+      ours_.push_back(crypto::generate_private_key(random));
+      theirs_.push_back(crypto::public_key(ours_.back()));
+    }
+  }
+  void run(uint32_t handshakes) {
+    for (uint32_t i = 0; i < handshakes; ++i, ++at_) {
+      const PrivateKey& ephemeral = ours_[at_ % kKeys];
+      keep(crypto::public_key(ephemeral).bytes[0]);
+      for (uint32_t k = 1; k <= 3; ++k) {
+        SharedSecret secret;
+        if (!crypto::shared_secret(ephemeral, theirs_[(at_ + k) % kKeys], secret)) std::abort();
+        keep(secret.bytes()[0]);
+      }
+    }
+  }
+
+ private:
+  static constexpr uint32_t kKeys = 256;
+  std::vector<PrivateKey> ours_;
+  std::vector<PublicKey> theirs_;
+  uint32_t at_ = 0;
+};
+
+template <typename Work>
+uint64_t timed(Work&& work) {
+  const uint64_t start = thread_cpu_ns();
+  work();
+  return thread_cpu_ns() - start;
+}
+
+uint32_t batch_of(const HandshakeWorld& world) { return std::min(kBatch, world.peers()); }
+
+// Peers begin; the gateway reads, answers and installs the keypair.
+Spent respond(HandshakeWorld& world, Bare& bare, uint32_t& next, uint32_t batches) {
+  Spent spent;
+  for (uint32_t i = 0; i < batches; ++i) {
+    for (uint32_t k = 0; k < batch_of(world); ++k) {
+      const uint32_t peer = next++ % world.peers();
+      const bool room = world.punt_datagram(
+          {.peer = peer, .bytes = world.far(peer).initiate(world.now(), world.random())});
+      if (!room) std::abort();
+    }
+    spent.session_ns += timed([&] { world.turns(); });
+    spent.handshakes += world.take_sent().size();
+    spent.bare_ns += timed([&] { bare.run(batch_of(world)); });
+  }
+  return spent;
+}
+
+// Packets wait for sessions that the gateway makes.
+Spent initiate(HandshakeWorld& world, Bare& bare, uint32_t& next, uint32_t batches) {
+  Spent spent;
+  for (uint32_t i = 0; i < batches; ++i) {
+    for (uint32_t k = 0; k < batch_of(world); ++k) {
+      world.punt_needs_handshake(next++ % world.peers());
+    }
+    spent.session_ns += timed([&] { world.turns(); });
+    for (const Datagram& sent : world.take_sent()) {
+      auto answer = world.far(sent.peer).receive(sent.bytes, world.now(), world.random());
+      if (!world.punt_datagram({.peer = sent.peer, .bytes = std::move(answer)})) std::abort();
+    }
+    const uint64_t released = world.data_sent();
+    spent.session_ns += timed([&] { world.turns(); });
+    (void)world.take_sent();
+    // A packet that waited has gone: its session is there.
+    spent.handshakes += world.data_sent() - released;
+    spent.bare_ns += timed([&] { bare.run(batch_of(world)); });
+  }
+  return spent;
+}
+
+template <typename Role>
+bool measure(Report& report, const std::string& name, HandshakeWorld& world, const Sizes& sizes,
+             Role&& role) {
+  if (!report.wants(name)) return true;
+  Bare bare(world.random());
+  uint32_t next = 0;
+  std::vector<double> rates, bare_rates, ratios;
+  for (size_t round = 0; round <= sizes.rounds; ++round) {
+    const Spent spent = role(world, bare, next, sizes.batches);
+    world.advance(kBetweenRounds);
+    world.turns();  // timers, and the router's address
+    (void)world.take_sent();
+    world.turns();
+    const uint64_t wanted = uint64_t{sizes.batches} * batch_of(world);
+    if (spent.handshakes != wanted) {
+      std::fprintf(stderr, "%s: %llu of %llu handshakes were made\n", name.c_str(),
+                   static_cast<unsigned long long>(spent.handshakes),
+                   static_cast<unsigned long long>(wanted));
+      return false;
+    }
+    if (round == 0) continue;  // warm-up
+    const auto done = static_cast<double>(spent.handshakes) * 1e9;
+    rates.push_back(done / static_cast<double>(spent.session_ns));
+    bare_rates.push_back(done / static_cast<double>(spent.bare_ns));
+    ratios.push_back(rates.back() / bare_rates.back());
+  }
+  report.add(Figure{.name = name,
+                    .value = median(rates),
+                    .unit = "handshakes/s",
+                    .baseline_name = "x25519 alone",
+                    .baseline_value = median(bare_rates),
+                    .ratio = median(ratios),
+                    .runs = rates});
+  return true;
+}
+
+int run(int argc, char** argv) {
+  Report report(parse_options(argc, argv));
+  const Sizes sizes = report.options().quick
+                          ? Sizes{.peers = {16}, .batches = 1, .rounds = 2}
+                          : Sizes{.peers = {1'000, 100'000}, .batches = 4, .rounds = 21};
+  for (const uint32_t peers : sizes.peers) {
+    const std::string of_peers = "/" + std::to_string(peers) + "-peers";
+    const std::string responder = "handshake/responder" + of_peers;
+    const std::string initiator = "handshake/initiator" + of_peers;
+    if (!report.wants(responder) && !report.wants(initiator)) continue;
+    const auto world = std::make_unique<HandshakeWorld>(peers);
+    if (!measure(report, responder, *world, sizes, respond)) return 1;
+    if (!measure(report, initiator, *world, sizes, initiate)) return 1;
+  }
+  return report.write_json() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace turnpike::bench
+
+int main(int argc, char** argv) { return turnpike::bench::run(argc, argv); }
