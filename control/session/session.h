@@ -112,7 +112,8 @@ class Session {
   void receive_initiation(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
   void receive_response(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
   void receive_cookie_reply(Bytes datagram);
-  [[nodiscard]] bool admit(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
+  [[nodiscard]] bool admit(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram,
+                           bool awaited);
   void send_cookie(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
   void note_authentic(Peer& peer, WorkerIndex worker, const publish::PuntHeader& header,
                       size_t bytes);
@@ -130,6 +131,7 @@ class Session {
 
   // session_endpoints.cpp
   void set_endpoint(Peer& peer, const Endpoint& remote, const IpAddress& local);
+  void note_remote(Peer& peer, const Endpoint& remote);
   void refresh_endpoint(Peer& peer);
   void publish_endpoint(Peer& peer, const Hop& hop);
   size_t reroute();

@@ -9,10 +9,16 @@ using publish::NeighbourIndex;
 // From an authentic message of the peer, or from control (`local` none).
 void Session::set_endpoint(Peer& peer, const Endpoint& remote, const IpAddress& local) {
   if (peer.remote == remote && peer.local == local && !peer.endpoint_stale) return;
-  peer.remote = remote;
+  note_remote(peer, remote);
   peer.local = local;
   peer.endpoint_stale = true;
   refresh_endpoint(peer);
+}
+
+void Session::note_remote(Peer& peer, const Endpoint& remote) {
+  admission_.peer_left(peer.remote.address);
+  admission_.peer_is_at(remote.address);
+  peer.remote = remote;
 }
 
 // Works out the way to the peer anew where that is asked for, or where there was none.

@@ -41,7 +41,7 @@ void Session::receive_handshake(WorkerIndex worker, const PuntHeader& header, By
 }
 
 // Before anything is computed for a stranger.
-bool Session::admit(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
+bool Session::admit(WorkerIndex worker, const PuntHeader& header, Bytes datagram, bool awaited) {
   const Tunnel& tunnel = tunnels_[header.tunnel];
   if (!wireguard::check_mac1(tunnel.identity->mac_keys, datagram)) {
     drop(DropReason::Mac1Invalid);
@@ -49,7 +49,7 @@ bool Session::admit(WorkerIndex worker, const PuntHeader& header, Bytes datagram
   }
   if (!admission_.under_load(now_.instant)) return true;
   const bool proven = tunnel.cookies->check_mac2(datagram, header.remote, now_.instant);
-  switch (admission_.judge(proven, header.remote.address, now_.instant)) {
+  switch (admission_.judge(proven, awaited, header.remote.address, now_.instant)) {
     case Admission::Verdict::Work:
       return true;
     case Admission::Verdict::RateLimited:
@@ -84,7 +84,7 @@ void Session::note_authentic(Peer& peer, WorkerIndex worker, const PuntHeader& h
 }
 
 void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
-  if (!admit(worker, header, datagram)) return;
+  if (!admit(worker, header, datagram, false)) return;
   Tunnel& tunnel = tunnels_[header.tunnel];
   const auto opened = wireguard::open_initiation(*tunnel.identity, datagram);
   if (!opened) return drop(reason_of(opened.error()));
@@ -116,12 +116,15 @@ void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, B
 }
 
 void Session::receive_response(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
-  if (!admit(worker, header, datagram)) return;
   const Tunnel& tunnel = tunnels_[header.tunnel];
-  const PeerIndex owner = keypairs_.peer_of(load_le32(&datagram[8]));
-  if (owner == kNoPeer || peers_[owner] == nullptr || peers_[owner]->tunnel != header.tunnel) {
-    return drop(DropReason::HandshakeInvalid);
-  }
+  const uint32_t index = load_le32(&datagram[8]);
+  const PeerIndex owner = keypairs_.peer_of(index);
+  const bool of_a_peer =
+      owner != kNoPeer && peers_[owner] != nullptr && peers_[owner]->tunnel == header.tunnel;
+  const bool awaited = of_a_peer && peers_[owner]->handshake.in_flight.active &&
+                       peers_[owner]->handshake.in_flight.local_index == index;
+  if (!admit(worker, header, datagram, awaited)) return;
+  if (!of_a_peer) return drop(DropReason::HandshakeInvalid);
   Peer& peer = *peers_[owner];
   const auto keys = wireguard::consume_response(*tunnel.identity, peer.handshake, datagram);
   if (!keys) return drop(reason_of(keys.error()));

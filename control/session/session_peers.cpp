@@ -81,7 +81,7 @@ void Session::add_peer(const PeerSettings& settings) {
     owner->second = index;
   }
   if (settings.endpoint) {
-    peer->remote = *settings.endpoint;
+    note_remote(*peer, *settings.endpoint);
     peer->endpoint_stale = true;
   }
   peers_[index] = std::move(peer);
@@ -102,7 +102,7 @@ void Session::set_peer(PeerRef ref, const PeerChange& change) {
     renew(*peer);
   }
   if (change.endpoint) {
-    peer->remote = *change.endpoint;
+    note_remote(*peer, *change.endpoint);
     peer->local = {};
     peer->endpoint_stale = true;
     if (peer->progress.in_flight) {
@@ -126,6 +126,7 @@ void Session::remove_peer(PeerRef ref) {
   publish::PeerSlot& slot = slot_of(*peer);
   slot.send.incarnation.store(0, std::memory_order_release);
   drop(DropReason::HeldPeerGone, held_.take(ref.index).size());
+  note_remote(*peer, {});
   abandon_initiation(*peer);
   keypairs_.clear(peer->keypairs, ref.index);
   slot.send.set_endpoint({});

@@ -42,6 +42,30 @@ class UnderLoad : public ::testing::Test {
       punt(forged(), {IpAddress::v4(0xc633'6400 + static_cast<uint32_t>(i % 200)), 1'024});
     }
   }
+  void flood_of(World& other) {
+    const auto keys = wireguard::derive_mac_keys(other.b.public_key);
+    for (uint32_t i = 0; i < 300; ++i) {
+      wireguard::InitiationBytes datagram = forged();
+      wireguard::CookieJar(keys).write_macs(datagram, other.clock.now.instant);
+      other.b.punt({.kind = PuntKind::Handshake,
+                    .port = kOutside,
+                    .tunnel = 0,
+                    .remote = {IpAddress::v4(0xc633'6400 + i % 200), 1'024},
+                    .local = other.b_endpoint.address},
+                   datagram);
+    }
+  }
+  // By somebody who writes it into his packets.
+  void use_up_the_share_of(const IpAddress& address) {
+    for (int i = 0; i < 5; ++i) punt(forged(), {address, 1'024});
+  }
+  // The peer has forgotten all, as after a restart.
+  void begin_anew(Gateway& gateway, Incarnation incarnation) {
+    PeerSettings again = &gateway == &world.a ? world.settings_for_a() : world.settings_for_b();
+    gateway.session->remove_peer({.index = 0, .incarnation = incarnation - 1});
+    again.ref.incarnation = incarnation;
+    gateway.session->add_peer(again);
+  }
   void turn_b() {
     while (world.b.session->turn(world.b.snapshot, world.clock.now) != 0) {
     }
@@ -73,10 +97,7 @@ TEST_F(UnderLoad, TheFloodOfOneAddressLeavesTheShareToOthers) {
   world.clock.advance(6s);
   for (int i = 0; i < 400; ++i) punt(forged(), {ip("198.51.100.1"), static_cast<uint16_t>(i + 1)});
   const size_t before = sent_by_b(wireguard::MessageType::Response);
-  world.a.session->remove_peer(World::kPeer);
-  PeerSettings again = world.settings_for_a();
-  again.ref.incarnation = 2;
-  world.a.session->add_peer(again);
+  begin_anew(world.a, 2);
   world.send(world.a, "during");
   world.settle();
   EXPECT_EQ(sent_by_b(wireguard::MessageType::Response), before + 1);
@@ -87,11 +108,9 @@ TEST_F(UnderLoad, TheFloodOfOneAddressLeavesTheShareToOthers) {
 TEST_F(UnderLoad, APeerThatIsSentACookieComesThroughWithItsNextMessage) {
   world.clock.advance(6s);
   flood();
-  turn_b();  // the strangers' share is used up
-  world.a.session->remove_peer(World::kPeer);
-  PeerSettings again = world.settings_for_a();
-  again.ref.incarnation = 2;
-  world.a.session->add_peer(again);
+  use_up_the_share_of(world.a_endpoint.address);
+  turn_b();
+  begin_anew(world.a, 2);
   const size_t responses = sent_by_b(wireguard::MessageType::Response);
   int cookies_to_a = 0;  // those to strangers go by the same link
   world.filter = [&](bool from_a, const EthernetView& ethernet) {
@@ -115,6 +134,57 @@ TEST_F(UnderLoad, APeerThatIsSentACookieComesThroughWithItsNextMessage) {
   EXPECT_EQ(sent_by_b(wireguard::MessageType::Response), responses + 1);
   ASSERT_FALSE(world.at_b.empty());
   EXPECT_EQ(world.at_b.back(), "x");
+}
+
+// Sources that nobody can answer at use up what strangers have; a stock peer that is sent a cookie comes again only
+// after kRekeyTimeout.
+TEST_F(UnderLoad, APeerIsServedAtOnceWhereItWasBefore) {
+  world.clock.advance(6s);
+  for (int second = 0; second < 3; ++second) {
+    for (int i = 0; i < 10; ++i) {
+      world.clock.advance(100ms);
+      flood();
+      turn_b();
+    }
+    const size_t responses = sent_by_b(wireguard::MessageType::Response);
+    begin_anew(world.a, static_cast<Incarnation>(2 + second));
+    flood();
+    world.send(world.a, "again");
+    world.settle();
+    EXPECT_EQ(sent_by_b(wireguard::MessageType::Response), responses + 1);
+    EXPECT_EQ(world.at_b.back(), "again");
+  }
+}
+
+TEST_F(UnderLoad, WhereAPeerNoLongerIsThereIsNoShareForIt) {
+  world.b.session->remove_peer(World::kPeer);
+  flood();
+  turn_b();
+  const uint64_t worked_on = dropped(DropReason::HandshakeInvalid);
+  for (int i = 0; i < 3; ++i) punt(forged(), {world.a_endpoint.address, 1'024});
+  turn_b();
+  EXPECT_EQ(dropped(DropReason::HandshakeInvalid), worked_on);
+}
+
+// Its index has not been told to anybody else. It comes from an address that is no peer's.
+TEST_F(UnderLoad, AResponseToOurOwnInitiationNeedsNoCookie) {
+  World other(12, {.b_knows_a = true});
+  flood_of(other);
+  other.filter = [&](bool from_a, const EthernetView& ethernet) {
+    const auto packet = parse_ip_packet(ethernet.payload);
+    if (!from_a || !packet || packet->protocol != kProtocolUdp) return true;
+    other.b.punt({.kind = PuntKind::Handshake,
+                  .port = kOutside,
+                  .tunnel = 0,
+                  .remote = {ip("203.0.113.99"), 7},
+                  .local = other.b_endpoint.address},
+                 packet->payload.subspan(kUdpHeaderBytes));
+    return false;
+  };
+  other.send(other.b, "mine");
+  other.settle();
+  EXPECT_TRUE(other.can_send(other.b));
+  EXPECT_EQ(other.b.drops(DropReason::HandshakeInvalid), Admission::kStrangersBurst);
 }
 
 TEST_F(UnderLoad, ACookieIsGoodForItsAddressAndPortOnly) {
