@@ -25,6 +25,8 @@ const char* title(unsigned status) {
       return "Payload too large";
     case 415:
       return "Unsupported media type";
+    case 422:
+      return "The file cannot be applied";
     default:
       return "Internal error";
   }
@@ -45,7 +47,10 @@ Response finish(unsigned status, const json& tree) {
 
 json text_or_null(const std::string& text) { return text.empty() ? json() : json(text); }
 
-Response of_refusal(const state::Refusal& refusal) {
+}  // namespace
+
+// `at`: where each conflict stands in a file, or nothing.
+Response refusal_at(const state::Refusal& refusal, std::span<const config::ConfigError> at) {
   const unsigned status = refusal.is_stale() ? 412 : 409;
   std::string detail = state::describe(refusal.conflicts.front());
   if (refusal.conflicts.size() > 1) {
@@ -55,7 +60,8 @@ Response of_refusal(const state::Refusal& refusal) {
   tree["committed"] = false;
   tree["generation"] = refusal.generation;
   json& conflicts = tree["conflicts"] = json::array();
-  for (const state::Conflict& c : refusal.conflicts) {
+  for (size_t i = 0; i < refusal.conflicts.size(); ++i) {
+    const state::Conflict& c = refusal.conflicts[i];
     conflicts.push_back({{"edit", c.edit},
                          {"prefix", c.prefix ? json(to_string(*c.prefix)) : json()},
                          {"kind", state::to_string(c.kind)},
@@ -63,14 +69,17 @@ Response of_refusal(const state::Refusal& refusal) {
                          {"peer", text_or_null(c.peer)},
                          {"tunnel", text_or_null(c.tunnel)},
                          {"text", state::describe(c)}});
+    if (i >= at.size()) continue;
+    conflicts.back()["file"] = at[i].file;
+    conflicts.back()["line"] = at[i].line;
+    conflicts.back()["column"] = at[i].column;
+    conflicts.back()["text"] = config::to_string(at[i]);
   }
   return finish(status, tree);
 }
 
-}  // namespace
-
 Response answer_of(const CommitAnswer& answer, bool dry_run) {
-  if (const auto* refusal = std::get_if<state::Refusal>(&answer)) return of_refusal(*refusal);
+  if (const auto* refusal = std::get_if<state::Refusal>(&answer)) return refusal_at(*refusal, {});
   if (const auto* failure = std::get_if<CommitFailure>(&answer)) {
     json tree = problem_tree(500, failure->what);
     tree["committed"] = false;
@@ -95,6 +104,22 @@ Response answer_of(const std::vector<Mistake>& mistakes) {
   json& list = tree["mistakes"] = json::array();
   for (const Mistake& m : mistakes) list.push_back({{"place", m.place}, {"what", m.what}});
   return finish(400, tree);
+}
+
+Response file_mistakes(std::span<const config::ConfigError> mistakes) {
+  json tree = problem_tree(422, config::to_string(mistakes.front()));
+  tree["committed"] = false;
+  json& list = tree["mistakes"] = json::array();
+  for (const config::ConfigError& m : mistakes) {
+    std::string place = m.file;
+    if (m.line != 0) place += ":" + std::to_string(m.line) + ":" + std::to_string(m.column);
+    list.push_back({{"place", place},
+                    {"what", m.path.empty() ? m.message : m.path + ": " + m.message},
+                    {"file", m.file},
+                    {"line", m.line},
+                    {"column", m.column}});
+  }
+  return finish(422, tree);
 }
 
 Response problem(unsigned status, const std::string& detail) {

@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include "config/error.h"
+#include "control/gateway/file_diff.h"
 #include "control/state/refusal.h"
 #include "control/state/state.h"
 #include "control/state/transaction.h"
@@ -84,6 +86,27 @@ struct CommitFailure {
 
 using CommitAnswer = std::variant<Committed, state::Refusal, CommitFailure>;
 
+// Of a reload.
+struct FileOptions {
+  CommitOptions commit;
+  std::optional<Generation> if_generation;
+  std::string comment;
+};
+
+// The file cannot be applied as it is: mistakes, or keys that are read at start. Nothing has changed.
+struct FileMistakes {
+  std::vector<config::ConfigError> mistakes;
+};
+
+// What the file asks for collides with what runs. Nothing has changed.
+struct FileConflicts {
+  state::Refusal refusal;
+  std::vector<config::ConfigError> at;  // the place of each conflict
+};
+
+using FileAnswer = std::variant<Committed, FileMistakes, FileConflicts, CommitFailure>;
+using DiffAnswer = std::variant<gateway::FileDiff, FileMistakes, FileConflicts, CommitFailure>;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -111,6 +134,10 @@ class Backend {
   using MakeTransaction = std::function<state::Transaction(const state::State&)>;
   virtual void commit(MakeTransaction make, bool large, CommitOptions options,
                       std::function<void(CommitAnswer)> answer) = 0;
+  // The configuration file, read anew, as one transaction.
+  virtual void reload(FileOptions options, std::function<void(FileAnswer)> answer) = 0;
+  // What that would do, were the file the one at `path` (of the daemon's file system).
+  virtual void diff(std::string path, std::function<void(DiffAnswer)> answer) = 0;
   // The public key of a private one (X25519 is the data plane's): for wg(8), which sets private keys.
   [[nodiscard]] virtual PublicKey public_key(const PrivateKey& key) const = 0;
 };

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "control/api/answers.h"
+#include "control/api/file_answers.h"
 #include "control/api/json_text.h"
 #include "control/api/show_document.h"
 #include "control/api/transaction_document.h"
@@ -15,6 +16,8 @@ constexpr std::string_view kShowParameters[] = {"section", "tunnel"};
 constexpr std::string_view kOwnerParameters[] = {"tunnel", "prefix", "address"};
 constexpr std::string_view kPeerParameters[] = {"tunnel", "peer"};
 constexpr std::string_view kTransactionParameters[] = {"dry_run", "confirm", "comment"};
+constexpr std::string_view kReloadParameters[] = {"dry_run", "confirm", "comment"};
+constexpr std::string_view kDiffParameters[] = {"file"};
 
 // Documents below this size are read at once: switching threads would cost more.
 constexpr size_t kOffloadBytes = 16 * 1024;
@@ -48,6 +51,38 @@ std::optional<DocumentFormat> format_of(const std::string& content_type) {
   return std::nullopt;
 }
 
+// What every request that changes something may say.
+struct ChangeOptions {
+  CommitOptions commit;
+  std::optional<Generation> if_match;
+  std::optional<std::string> comment;
+};
+
+Result<ChangeOptions, Response> change_options(const Request& request) {
+  ChangeOptions read{.commit = {.caller = request.caller}, .if_match = {}, .comment = {}};
+  if (const std::string* dry_run = find(request, "dry_run")) {
+    if (*dry_run != "true" && *dry_run != "false") {
+      return fail(problem(400, "dry_run must be true or false"));
+    }
+    read.commit.dry_run = *dry_run == "true";
+  }
+  if (const std::string* confirm = find(request, "confirm")) {
+    const auto seconds = parse_number(*confirm);
+    if (!seconds || *seconds == 0 || *seconds > 86'400) {
+      return fail(problem(400, "confirm must be seconds from 1 to 86400"));
+    }
+    read.commit.confirm = std::chrono::seconds(*seconds);
+  }
+  if (const std::string* text = find(request, "comment")) read.comment = *text;
+  if (request.if_match && *request.if_match != "*") {
+    read.if_match = parse_entity_tag(*request.if_match);
+    if (!read.if_match) {
+      return fail(problem(400, "If-Match must be a generation such as \"12\""));
+    }
+  }
+  return read;
+}
+
 }  // namespace
 
 std::span<const Routes::Route> Routes::table() {
@@ -55,6 +90,8 @@ std::span<const Routes::Route> Routes::table() {
       {"GET", "/v1/show", Access::Read, &Routes::show, kShowParameters},
       {"GET", "/v1/owner", Access::Read, &Routes::owner, kOwnerParameters},
       {"GET", "/v1/peer", Access::Read, &Routes::peer, kPeerParameters},
+      {"POST", "/v1/reload", Access::All, &Routes::reload, kReloadParameters},
+      {"POST", "/v1/diff", Access::All, &Routes::diff, kDiffParameters},
       {"POST", "/v1/transactions", Access::All, &Routes::transactions, kTransactionParameters},
   };
   return kTable;
@@ -180,27 +217,8 @@ void Routes::owner(Request& request, Respond respond) {
 }
 
 void Routes::transactions(Request& request, Respond respond) {
-  CommitOptions options{.caller = request.caller};
-  if (const std::string* dry_run = find(request, "dry_run")) {
-    if (*dry_run != "true" && *dry_run != "false") {
-      return respond(problem(400, "dry_run must be true or false"));
-    }
-    options.dry_run = *dry_run == "true";
-  }
-  if (const std::string* confirm = find(request, "confirm")) {
-    const auto seconds = parse_number(*confirm);
-    if (!seconds || *seconds == 0 || *seconds > 86'400) {
-      return respond(problem(400, "confirm must be seconds from 1 to 86400"));
-    }
-    options.confirm = std::chrono::seconds(*seconds);
-  }
-  std::optional<std::string> comment;
-  if (const std::string* text = find(request, "comment")) comment = *text;
-  std::optional<Generation> if_match;
-  if (request.if_match && *request.if_match != "*") {
-    if_match = parse_entity_tag(*request.if_match);
-    if (!if_match) return respond(problem(400, "If-Match must be a generation such as \"12\""));
-  }
+  auto read = change_options(request);
+  if (!read) return respond(std::move(read.error()));
   const auto format = format_of(request.content_type);
   if (!format) {
     return respond(problem(415, "the document must be application/json or application/yaml"));
@@ -209,7 +227,8 @@ void Routes::transactions(Request& request, Respond respond) {
   auto body = std::make_shared<std::string>(std::move(request.body));
   auto parsed = std::make_shared<Parsed>();
   const auto parse = [body, parsed, format] { *parsed = parse_transaction(*body, *format); };
-  const auto commit = [this, parsed, options, if_match, comment, respond = std::move(respond)] {
+  const auto commit = [this, parsed, options = read->commit, if_match = read->if_match,
+                       comment = read->comment, respond = std::move(respond)] {
     if (!*parsed) return respond(answer_of(parsed->error()));
     state::Transaction& transaction = **parsed;
     if (if_match) {
@@ -230,6 +249,28 @@ void Routes::transactions(Request& request, Respond respond) {
   } else {
     offload_(parse, commit);
   }
+}
+
+void Routes::reload(Request& request, Respond respond) {
+  auto read = change_options(request);
+  if (!read) return respond(std::move(read.error()));
+  const bool dry_run = read->commit.dry_run;
+  backend_.reload({.commit = read->commit,
+                   .if_generation = read->if_match,
+                   .comment = read->comment.value_or("reload")},
+                  [respond = std::move(respond), dry_run](const FileAnswer& answer) {
+                    respond(answer_of(answer, dry_run));
+                  });
+}
+
+void Routes::diff(Request& request, Respond respond) {
+  const std::string* file = find(request, "file");
+  if (file == nullptr || !file->starts_with('/')) {
+    return respond(problem(400, "file must be the absolute path of a configuration"));
+  }
+  backend_.diff(*file, [respond = std::move(respond)](DiffAnswer answer) {
+    respond(answer_of(std::move(answer)));
+  });
 }
 
 }  // namespace turnpike::api

@@ -31,6 +31,8 @@ class Routes {
   void owner(Request& request, Respond respond);
   void peer(Request& request, Respond respond);
   void transactions(Request& request, Respond respond);
+  void reload(Request& request, Respond respond);
+  void diff(Request& request, Respond respond);
 
   Backend& backend_;
   Offload offload_;

@@ -106,7 +106,9 @@ std::string problem_text(const Reply& reply) {
   }
   const json mistakes = tree.value("mistakes", json::array());
   if (mistakes.empty()) return text(tree, "detail");
-  std::string out = "the document is not right; nothing was changed";
+  // A configuration has status 422.
+  std::string out = reply.status == 422 ? "the file cannot be applied; nothing was changed"
+                                        : "the document is not right; nothing was changed";
   for (const json& m : mistakes) out += "\n  " + text(m, "place") + ": " + text(m, "what");
   return out;
 }

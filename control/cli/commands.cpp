@@ -11,6 +11,7 @@
 #include "control/api/url.h"
 #include "control/cli/answer_text.h"
 #include "control/cli/client.h"
+#include "control/cli/requests.h"
 #include "control/cli/show_text.h"
 #include "dataplane/base/address.h"
 
@@ -19,64 +20,12 @@ namespace {
 
 using nlohmann::json;
 
-int complain(Environment& environment, const std::string& what) {
-  environment.err << "turnpike: " << what << "\n";
-  return kError;
-}
-
-// A question that changes nothing; `readable` makes its text for a person.
-template <typename Readable>
-int get(const std::string& target, const Common& common, Environment& environment,
-        Readable&& readable) {
-  const auto to_out = [&](std::string_view piece) { environment.out << piece; };
-  const auto reply = common.json ? ask(common.socket, {.target = target}, to_out)
-                                 : ask(common.socket, {.target = target});
-  if (!reply) return complain(environment, reply.error());
-  if (reply->status != 200) return complain(environment, problem_text(*reply));
-  if (common.json) return kDone;
-  const Result<std::string, std::string> text = readable(reply->body);
-  if (!text) return complain(environment, text.error());
-  environment.out << *text;
-  return kDone;
-}
-
-int post(const std::string& document, const std::string& content_type, const ChangeOptions& options,
-         const Common& common, Environment& environment) {
-  Ask request{.method = "POST", .target = "/v1/transactions", .headers = {}, .body = document};
-  request.headers["Content-Type"] = content_type;
-  char separator = '?';
-  const auto parameter = [&](const std::string& key, const std::string& value) {
-    request.target += separator + key + "=" + value;
-    separator = '&';
-  };
-  if (options.dry_run) parameter("dry_run", "true");
-  if (options.confirm_seconds) parameter("confirm", std::to_string(*options.confirm_seconds));
-  if (options.if_generation) {
-    request.headers["If-Match"] = "\"" + std::to_string(*options.if_generation) + "\"";
-  }
-  if (!options.comment.empty()) parameter("comment", api::percent_encode(options.comment));
-  const auto reply = ask(common.socket, request);
-  if (!reply) return complain(environment, reply.error());
-  const int status = reply->status == 200   ? kDone
-                     : reply->status == 409 ? kRefused
-                     : reply->status == 412 ? kStale
-                                            : kError;
-  if (common.json) {
-    environment.out << reply->body;
-  } else if (status == kDone) {
-    environment.out << commit_text(*reply);
-  } else if (status == kRefused || status == kStale) {
-    environment.err << refusal_text(*reply, options.dry_run);
-  } else {
-    return complain(environment, problem_text(*reply));
-  }
-  return status;
-}
-
 int post_edit(json edit, const ChangeOptions& options, const Common& common,
               Environment& environment) {
   const json document{{"edits", json::array({std::move(edit)})}};
-  return post(document.dump(-1, ' ', false, json::error_handler_t::replace), "application/json",
+  return post({.target = "/v1/transactions",
+               .content_type = "application/json",
+               .body = document.dump(-1, ' ', false, json::error_handler_t::replace)},
               options, common, environment);
 }
 
@@ -207,8 +156,10 @@ int apply_document(const std::string& file, const ChangeOptions& options, const 
   // JSON begins with a brace; YAML in flow style does too, and then has to be JSON.
   const size_t first = text->find_first_not_of(" \t\r\n");
   const bool is_json = first != std::string::npos && (*text)[first] == '{';
-  return post(*text, is_json ? "application/json" : "application/yaml", options, common,
-              environment);
+  return post({.target = "/v1/transactions",
+               .content_type = is_json ? "application/json" : "application/yaml",
+               .body = *text},
+              options, common, environment);
 }
 
 }  // namespace turnpike::cli

@@ -6,6 +6,7 @@
 
 #include "control/cli/commands.h"
 #include "control/cli/environment.h"
+#include "control/cli/file_commands.h"
 
 namespace turnpike::cli {
 namespace {
@@ -30,6 +31,8 @@ class CommandLine {
     add_peer();
     add_ips();
     add_apply();
+    add_reload();
+    add_diff();
   }
 
   int run(std::vector<std::string> arguments) {
@@ -198,6 +201,24 @@ class CommandLine {
     c->add_option("FILE", file_, "- is standard input")->required()->type_name("");
     add_change(*c);
     on(c, [this] { return apply_document(file_, options_, common_, environment_); });
+  }
+
+  void add_reload() {
+    CLI::App* c = command(
+        app_, "reload", "read the configuration file anew, without ending sessions",
+        "turnpike reload --dry-run\n\n"
+        "What is different from the file applied last becomes one transaction: all of it, or "
+        "nothing.\nWhat edits at run time override is listed.");
+    add_change(*c);
+    on(c, [this] { return reload(options_, common_, environment_); });
+  }
+
+  void add_diff() {
+    CLI::App* c = command(app_, "diff", "what a reload of this file would do",
+                          "turnpike diff /etc/turnpike/turnpike.yaml");
+    c->add_option("FILE", file_, "on the gateway; the daemon reads it")->required()->type_name("");
+    add_common(*c);
+    on(c, [this] { return diff(file_, common_, environment_); });
   }
 
   void on(CLI::App* command, std::function<int()> action) {

@@ -2,16 +2,19 @@
 
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <thread>
 
+#include "control/daemon/environment.h"
 #include "control/daemon/log.h"
 #include "control/gateway/file_transaction.h"
 #include "control/state/plan.h"
 #include "dataplane/crypto/x25519.h"
+#include "dataplane/wireguard/constants.h"
 
 namespace turnpike::daemon {
 namespace {
@@ -54,6 +57,24 @@ api::CommitAnswer answer_of(Committer::Outcome outcome) {
   return committed;
 }
 
+void log_reload(const api::FileAnswer& answer) {
+  if (const auto* done = std::get_if<api::Committed>(&answer)) {
+    for (const std::string& warning : done->warnings) spdlog::warn("{}", warning);
+    spdlog::info("reload: generation {}{}", done->generation,
+                 done->changed ? "" : ", the file asks for nothing new");
+    return;
+  }
+  const std::vector<config::ConfigError>* errors = nullptr;
+  if (const auto* mistakes = std::get_if<api::FileMistakes>(&answer)) errors = &mistakes->mistakes;
+  if (const auto* conflicts = std::get_if<api::FileConflicts>(&answer)) errors = &conflicts->at;
+  if (errors != nullptr) {
+    for (const config::ConfigError& error : *errors) spdlog::error("{}", config::to_string(error));
+  } else {
+    spdlog::error("{}", std::get<api::CommitFailure>(answer).what);
+  }
+  spdlog::error("reload: nothing of the file was applied");
+}
+
 Instant monotonic_now() { return session::SessionThread::read_clocks().instant; }
 
 }  // namespace
@@ -85,7 +106,8 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
 }
 
 Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
-    boost::asio::io_context& io, const config::Config& config) {
+    boost::asio::io_context& io, std::shared_ptr<const config::Config> shared) {
+  const config::Config& config = *shared;
   auto host = Host::start(config);
   if (!host) return fail(std::vector<std::string>{std::move(host.error())});
   std::unique_ptr<Daemon> daemon(new Daemon(io, std::move(*host), config));
@@ -99,12 +121,14 @@ Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
   if (!daemon->host_->secret_pages.all_locked()) {
     spdlog::warn("keys cannot be locked into memory (RLIMIT_MEMLOCK): they may reach swap");
   }
+  daemon->make_reloader(std::move(shared));
   daemon->host_->start_workers();
   daemon->sample_load();
   return daemon;
 }
 
 Daemon::~Daemon() {
+  reader_.join();
   // Workers first: nothing is forwarded by a session thread that has gone.
   host_->stop_workers();
   helper_.join();
@@ -146,6 +170,56 @@ void Daemon::offload(std::function<void()> work, std::function<void()> done) {
 
 void Daemon::start_polling() {
   if (!polling_) poll_gateway();
+}
+
+void Daemon::make_reloader(std::shared_ptr<const config::Config> config) {
+  boost::asio::post(reader_, [] { setpriority(PRIO_PROCESS, 0, kHelperNice); });  // this thread's
+  reloader_ = std::make_unique<Reloader>(Reloader::Parts{
+      .path = config->file,
+      .started = config,
+      .applied = config,
+      .macs = host_->macs(),
+      .has_session = [this](PeerId peer) { return has_session(peer); },
+      .offload =
+          [this](std::function<void()> work, std::function<void()> done) {
+            boost::asio::post(reader_, [this, work = std::move(work), done = std::move(done),
+                                        guard = boost::asio::make_work_guard(io_)]() mutable {
+              work();
+              boost::asio::post(io_, std::move(done));
+            });
+          },
+      .later =
+          [this](std::function<void(const state::State&)> call) {
+            boost::asio::post(io_, [this, call = std::move(call)]() mutable {
+              committer_->when_ready([this, call = std::move(call)] { call(state_); });
+            });
+          },
+      .commit = [this](FileCommit file, const api::CommitOptions& options,
+                       std::function<void(api::CommitAnswer)> answer) {
+        commit_file(std::move(file), options, std::move(answer));
+      }});
+}
+
+bool Daemon::has_session(PeerId peer) const {
+  constexpr auto lasts = static_cast<uint64_t>(wireguard::kRejectAfterTime.count());
+  const uint64_t last = peer_status(peer).last_handshake.nanoseconds;
+  const uint64_t now = session::SessionThread::read_clocks().wall.nanoseconds;
+  return last != 0 && (now < last || now - last < lasts);
+}
+
+void Daemon::reload(api::FileOptions options, std::function<void(api::FileAnswer)> answer) {
+  const auto now = session::SessionThread::read_clocks().instant;
+  notify_systemd(
+      ("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(now.nanoseconds / 1'000)).c_str());
+  reloader_->reload(std::move(options), [answer = std::move(answer)](api::FileAnswer done) {
+    log_reload(done);
+    notify_systemd("READY=1");
+    answer(std::move(done));
+  });
+}
+
+void Daemon::diff(std::string path, std::function<void(api::DiffAnswer)> answer) {
+  reloader_->diff(std::move(path), std::move(answer));
 }
 
 void Daemon::poll_gateway() {
@@ -253,6 +327,44 @@ void Daemon::commit(MakeTransaction make, bool large, api::CommitOptions options
                         }
                         answer(answer_of(std::move(outcome)));
                       }});
+  start_polling();
+}
+
+void Daemon::commit_file(FileCommit file, const api::CommitOptions& options,
+                         std::function<void(api::CommitAnswer)> answer) {
+  if (options.confirm) {
+    return answer(api::CommitFailure{
+        .what =
+            "--confirm needs the history, which this version does not keep; nothing was changed"});
+  }
+  auto topology = std::make_shared<gateway::Topology>(std::move(file.topology));
+  committer_->submit(
+      {.make = std::move(file.make),
+       .large = file.large,
+       .dry_run = options.dry_run,
+       .amend =
+           [this, topology, judged = std::move(file.judged)](state::Change& change) {
+             const gateway::Topology& running = gateway_->topology();
+             *topology = gateway::with_removed_tunnels(std::move(*topology), running);
+             change.topology = *topology != running;
+             if (judged) judged(state_, change);
+           },
+       .stage = [this, topology]() -> Result<void, std::string> {
+         if (*topology == gateway_->topology() || gateway_->stage_topology(std::move(*topology))) {
+           return {};
+         }
+         return fail(std::string("memory for the routes is short; nothing was changed"));
+       },
+       .answer =
+           [this, caller = options.caller, dry_run = options.dry_run,
+            answer = std::move(answer)](Committer::Outcome outcome) {
+             const auto* done = std::get_if<Committer::Done>(&outcome);
+             if (done != nullptr && done->changed && !dry_run) {
+               log_commit(*done, caller);
+               if (tunnels_changed_) tunnels_changed_();
+             }
+             answer(answer_of(std::move(outcome)));
+           }});
   start_polling();
 }
 

@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "config/config.h"
 #include "control/api/backend.h"
 #include "control/daemon/host.h"
+#include "control/daemon/reloader.h"
 #include "control/daemon/thread_session_link.h"
 #include "control/daemon/worker_load.h"
 #include "control/gateway/committer.h"
@@ -26,8 +28,11 @@ class Daemon final : public api::Backend {
  public:
   // From the ports up to forwarding packets; the errors are for the user, a line each.
   [[nodiscard]] static Result<std::unique_ptr<Daemon>, std::vector<std::string>> start(
-      boost::asio::io_context& io, const config::Config& config);
+      boost::asio::io_context& io, std::shared_ptr<const config::Config> config);
   ~Daemon() override;
+
+  // Called when tunnels came or went.
+  void on_tunnels_changed(std::function<void()> call) { tunnels_changed_ = std::move(call); }
 
   [[nodiscard]] const Host& host() const noexcept { return *host_; }
 
@@ -43,6 +48,9 @@ class Daemon final : public api::Backend {
               std::function<void(api::CommitAnswer)> answer) override;
   void commit(MakeTransaction make, bool large, api::CommitOptions options,
               std::function<void(api::CommitAnswer)> answer) override;
+  // Tells systemd and the log, too.
+  void reload(api::FileOptions options, std::function<void(api::FileAnswer)> answer) override;
+  void diff(std::string path, std::function<void(api::DiffAnswer)> answer) override;
   [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
 
  private:
@@ -50,9 +58,14 @@ class Daemon final : public api::Backend {
   [[nodiscard]] std::vector<std::string> apply_file(const config::Config& config);
   void offload(std::function<void()> work, std::function<void()> done);
   void start_polling();
+  void make_reloader(std::shared_ptr<const config::Config> config);
+  void commit_file(FileCommit file, const api::CommitOptions& options,
+                   std::function<void(api::CommitAnswer)> answer);
+  [[nodiscard]] bool has_session(PeerId peer) const;
   void poll_gateway();
   void sample_load();
 
+  boost::asio::io_context& io_;
   boost::asio::steady_timer poll_timer_;
   bool polling_ = false;
   boost::asio::steady_timer load_timer_;
@@ -65,8 +78,10 @@ class Daemon final : public api::Backend {
   state::State state_;
   std::unique_ptr<gateway::Committer> committer_;
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
-  boost::asio::io_context& io_;
+  std::function<void()> tunnels_changed_;
+  std::unique_ptr<Reloader> reloader_;
   boost::asio::thread_pool helper_{1};  // last: it ends before what it works on
+  boost::asio::thread_pool reader_{1};  // of files, so that no transaction waits for one
 };
 
 }  // namespace turnpike::daemon

@@ -1,10 +1,12 @@
 // turnpiked: reads the configuration, starts the data plane, serves the control sockets, and stops cleanly
 // on SIGTERM or SIGINT.
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <filesystem>
-#include <iostream>
+#include <memory>
+#include <set>
 
 #include "config/load.h"
 #include "control/api/http_server.h"
@@ -21,14 +23,63 @@ int fail_with(const std::vector<std::string>& lines) {
   return 1;
 }
 
+// A socket of wg(8) for each tunnel that there is, and for no other.
+class WgSockets {
+ public:
+  WgSockets(boost::asio::io_context& io, Daemon& daemon, const std::string& directory)
+      : server_(io, daemon, directory), daemon_(daemon), wanted_(!directory.empty()) {}
+
+  // The error is one line; the sockets that could be opened are.
+  Result<void, std::string> follow() {
+    std::set<std::string> present;
+    Result<void, std::string> outcome;
+    for (const state::Tunnel& tunnel : daemon_.state().tunnels()) {
+      if (tunnel.index != kNoTunnel && wanted_) present.insert(tunnel.name);
+    }
+    for (const std::string& name : open_) {
+      if (!present.contains(name)) server_.remove(name);
+    }
+    std::erase_if(open_, [&](const std::string& name) { return !present.contains(name); });
+    for (const std::string& name : present) {
+      if (open_.contains(name)) continue;
+      if (auto added = server_.add(name); !added) {
+        outcome = fail("control.wg_socket_dir: " + added.error());
+      } else {
+        open_.insert(name);
+      }
+    }
+    return outcome;
+  }
+
+ private:
+  api::WgServer server_;
+  Daemon& daemon_;
+  bool wanted_;
+  std::set<std::string> open_;
+};
+
+// SIGHUP asks for what `turnpike reload` asks for; its outcome is in the log.
+void reload_on_signal(boost::asio::signal_set& hangups, Daemon& daemon) {
+  hangups.async_wait([&](const boost::system::error_code& error, int) {
+    if (error) return;
+    spdlog::info("SIGHUP: reading the configuration");
+    api::FileOptions options;
+    options.commit.caller = {.uid = geteuid(), .gid = getegid(), .pid = getpid()};
+    options.comment = "SIGHUP";
+    daemon.reload(std::move(options), [](const api::FileAnswer&) {});
+    reload_on_signal(hangups, daemon);
+  });
+}
+
 int run(const std::string& file) {
-  const auto config = config::load_config(file);
-  if (!config) {
+  auto loaded = config::load_config(file);
+  if (!loaded) {
     std::vector<std::string> lines;
-    for (const config::ConfigError& error : config.error())
+    for (const config::ConfigError& error : loaded.error())
       lines.push_back(config::to_string(error));
     return fail_with(lines);
   }
+  const auto config = std::make_shared<const config::Config>(std::move(*loaded));
   for (const config::ConfigError& warning : config->warnings) {
     spdlog::warn("{}", config::to_string(warning));
   }
@@ -55,17 +106,17 @@ int run(const std::string& file) {
     notify_systemd("STOPPING=1");
     io.stop();
   });
-  auto daemon = Daemon::start(io, *config);
+  boost::asio::signal_set hangups(io, SIGHUP);
+  auto daemon = Daemon::start(io, config);
   if (!daemon) return fail_with(daemon.error());
   auto http = api::HttpServer::start(io, **daemon, config->control.socket, *rule);
   if (!http) return fail_with({"control.socket: " + http.error()});
-  api::WgServer wg(io, **daemon, config->control.wg_socket_dir);
-  if (!config->control.wg_socket_dir.empty()) {
-    for (const config::Tunnel& tunnel : config->tunnels) {
-      if (auto added = wg.add(tunnel.name); !added)
-        return fail_with({"control.wg_socket_dir: " + added.error()});
-    }
-  }
+  WgSockets wg(io, **daemon, config->control.wg_socket_dir);
+  if (auto opened = wg.follow(); !opened) return fail_with({opened.error()});
+  (*daemon)->on_tunnels_changed([&wg] {
+    if (auto opened = wg.follow(); !opened) spdlog::error("{}", opened.error());
+  });
+  reload_on_signal(hangups, **daemon);
 
   spdlog::info("ready: {} workers, {} ports, {} tunnels, {} peers; AEAD by {}; control at {}",
                config->dataplane.workers.size(), config->ports.size(), config->tunnels.size(),

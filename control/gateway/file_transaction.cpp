@@ -229,10 +229,15 @@ std::vector<config::ConfigError> errors_of(const state::Refusal& refusal,
                                            const config::Config& after) {
   // Where each prefix stands, for conflicts that name one.
   std::map<std::pair<std::string, Prefix>, Location> places;
+  std::unordered_set<Prefix> wanted;
+  for (const state::Conflict& conflict : refusal.conflicts) {
+    if (conflict.prefix) wanted.insert(*conflict.prefix);
+  }
   for (const config::Tunnel& tunnel : after.tunnels) {
+    if (wanted.empty()) break;
     for (const config::Peer& peer : tunnel.peers) {
       for (const config::AllowedIp& ip : peer.allowed_ips) {
-        places.emplace(std::pair(tunnel.name, ip.prefix), ip.at);
+        if (wanted.contains(ip.prefix)) places.emplace(std::pair(tunnel.name, ip.prefix), ip.at);
       }
     }
   }

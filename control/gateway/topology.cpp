@@ -1,5 +1,8 @@
 #include "control/gateway/topology.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "dataplane/base/check.h"
 
 namespace turnpike::gateway {
@@ -44,6 +47,22 @@ Topology topology_of(const config::Config& config, const std::vector<MacAddress>
                                 .addresses = values_of(tunnel.addresses)});
   }
   return topology;
+}
+
+Topology with_removed_tunnels(Topology next, const Topology& running) {
+  Topology merged{.ports = std::move(next.ports), .tunnels = {}};
+  // In the order that runs, so that what is the same compares equal.
+  for (const TunnelTopology& tunnel : running.tunnels) {
+    const auto found = std::ranges::find(next.tunnels, tunnel.name, &TunnelTopology::name);
+    if (found == next.tunnels.end()) {
+      merged.tunnels.push_back(tunnel);
+    } else {
+      merged.tunnels.push_back(std::move(*found));
+      next.tunnels.erase(found);
+    }
+  }
+  std::ranges::move(next.tunnels, std::back_inserter(merged.tunnels));
+  return merged;
 }
 
 IpAddress link_local_address(const MacAddress& mac) {

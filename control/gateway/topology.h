@@ -46,6 +46,10 @@ struct Topology {
 [[nodiscard]] Topology topology_of(const config::Config& config,
                                    const std::vector<MacAddress>& macs);
 
+// `next`, and after it the tunnels that only `running` has: should a rollback bring one of them back, it finds
+// its ports and addresses. Without its peers and its key such an entry means nothing.
+[[nodiscard]] Topology with_removed_tunnels(Topology next, const Topology& running);
+
 // The link-local address that a port has beside the configured ones (RFC 4291, appendix A).
 [[nodiscard]] IpAddress link_local_address(const MacAddress& mac);
 

@@ -92,10 +92,13 @@ class Gateway:
         assert self.process is not None
         return self.process.log
 
-    def start(self, seconds: float = 60) -> None:
-        """Writes the configuration and waits until the daemon answers."""
+    def write_config(self) -> None:
         self.config_file.touch(mode=0o600)
         self.config_file.write_text(to_yaml(self.config) + "\n")
+
+    def start(self, seconds: float = 60) -> None:
+        """Writes the configuration and waits until the daemon answers."""
+        self.write_config()
         self.process = self.space.start("turnpiked", program("turnpiked"), "--config", str(self.config_file))
 
         def ready() -> bool:

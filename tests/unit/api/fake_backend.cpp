@@ -96,6 +96,17 @@ void FakeBackend::rest() {
   for (auto& run : std::exchange(waiting_, {})) run();
 }
 
+void FakeBackend::reload(FileOptions options, std::function<void(FileAnswer)> answer) {
+  last_options = options.commit;
+  last_comment = options.comment;
+  answer(file_answer);
+}
+
+void FakeBackend::diff(std::string path, std::function<void(DiffAnswer)> answer) {
+  last_path = std::move(path);
+  answer(diff_answer);
+}
+
 void FakeBackend::release() {
   for (auto& tell : std::exchange(held_, {})) tell();
 }

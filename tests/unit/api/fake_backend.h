@@ -21,12 +21,18 @@ class FakeBackend final : public Backend {
               std::function<void(CommitAnswer)> answer) override;
   void commit(MakeTransaction make, bool large, CommitOptions options,
               std::function<void(CommitAnswer)> answer) override;
+  void reload(FileOptions options, std::function<void(FileAnswer)> answer) override;
+  void diff(std::string path, std::function<void(DiffAnswer)> answer) override;
   [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
 
   // Expects success.
   void apply(std::vector<state::Edit> edits);
 
   std::string failure;  // if set, commits fail with it
+  // What reload() and diff() answer.
+  FileAnswer file_answer;
+  DiffAnswer diff_answer;
+  std::string last_path;
   CommitOptions last_options;
   std::string last_comment;
   std::vector<uint32_t> late_lcores;

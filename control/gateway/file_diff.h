@@ -1,0 +1,58 @@
+// What a reload would do, for a person to read before it: made of the change that was planned, so it says what
+// would happen and not what the file looks like.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "config/error.h"
+#include "control/state/change.h"
+#include "control/state/state.h"
+
+namespace turnpike::gateway {
+
+enum class DiffKind : uint8_t { Added, Removed, Changed };
+
+struct FileDiff {
+  struct Tunnel {
+    DiffKind kind = DiffKind::Changed;
+    std::string name;
+    std::vector<std::string> keys;  // that change
+  };
+  struct Peer {
+    DiffKind kind = DiffKind::Changed;
+    std::string tunnel;
+    std::string peer;  // name, else public key
+    PublicKey public_key;
+    std::vector<std::string> keys;  // that change; `preshared_key` without its value
+  };
+  struct PrefixLine {
+    std::string tunnel;
+    Prefix prefix;
+    std::string from;  // empty: nobody had it
+    std::string to;  // empty: nobody gets it
+  };
+  struct Session {
+    std::string tunnel;
+    std::string peer;
+    bool ends = false;  // false: a new handshake takes its place at once
+    std::string why;
+  };
+
+  Generation generation = 0;  // of the state that it was planned on
+  bool changed = false;
+  bool topology = false;  // ports' addresses and routes, tunnels' addresses and MTUs
+  std::vector<Tunnel> tunnels;
+  std::vector<Peer> peers;
+  std::vector<PrefixLine> prefixes;
+  std::vector<Session> sessions;
+  std::vector<std::string> nested;
+  std::vector<config::ConfigError> warnings;  // overrides, and mistakes that are none
+};
+
+// `has_session`: the peer can send and receive now. Cost: that of the change.
+[[nodiscard]] FileDiff diff_of(const state::State& state, const state::Change& change,
+                               const std::function<bool(PeerId)>& has_session);
+
+}  // namespace turnpike::gateway
