@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "tests/bench/control_reload.h"
 #include "tests/bench/control_world.h"
 #include "tests/bench/paired.h"
 
@@ -184,6 +185,11 @@ int run(const Options& options) {
                                             .window_ns = 200'000'000,
                                             .windows = 40};
   const std::string base = "control/" + std::to_string(sizes.prefixes);
+  reload_figures(
+      report, {.peers = options.quick ? 500u : 100'000u, .rounds = options.quick ? 2u : 5u}, kSeed);
+  if (!report.wants(base)) {
+    return report.write_json() ? 0 : 1;
+  }
   std::printf("%u peers with a prefix each, %zu readers, seed %lu\n", sizes.prefixes, kReaders,
               kSeed);
 
