@@ -81,11 +81,11 @@ Instant monotonic_now() { return session::SessionThread::read_clocks().instant; 
 
 Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
                const config::Config& config)
-    : poll_timer_(io),
+    : io_(io),
+      poll_timer_(io),
       load_timer_(io),
       host_(std::move(host)),
-      loads_(config.dataplane.workers.size()),
-      io_(io) {
+      loads_(config.dataplane.workers.size()) {
   for (const auto& door : host_->doors) doors_.push_back(door.get());
   session_ = std::make_unique<session::SessionThread>(
       session::SessionParts{.peers = host_->peers,
@@ -194,10 +194,11 @@ void Daemon::make_reloader(std::shared_ptr<const config::Config> config) {
               committer_->when_ready([this, call = std::move(call)] { call(state_); });
             });
           },
-      .commit = [this](FileCommit file, const api::CommitOptions& options,
-                       std::function<void(api::CommitAnswer)> answer) {
-        commit_file(std::move(file), options, std::move(answer));
-      }});
+      .commit =
+          [this](FileCommit file, const api::CommitOptions& options,
+                 std::function<void(api::CommitAnswer)> answer) {
+            commit_file(std::move(file), options, std::move(answer));
+          }});
 }
 
 bool Daemon::has_session(PeerId peer) const {

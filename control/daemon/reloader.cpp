@@ -102,31 +102,30 @@ void Reloader::judge(const std::shared_ptr<Job>& job) {
 }
 
 void Reloader::commit(const std::shared_ptr<Job>& job) {
-  FileCommit file{
-      .make =
-          [job](const state::State& state) {
-            gateway::Adapted adapted = gateway::adapt(std::move(job->difference), state);
-            std::ranges::move(adapted.notes, std::back_inserter(job->notes));
-            job->places.at = std::move(adapted.transaction.at);
-            job->places.file = std::move(adapted.transaction.file);
-            state::Transaction& transaction = adapted.transaction.transaction;
-            transaction.if_generation = job->options.if_generation;
-            transaction.comment = job->options.comment;
-            return std::move(transaction);
-          },
-      .judged = {},
-      .large = job->difference.transaction.edits.size() > gateway::kAtOnce,
-      .topology = job->topology,
-      .file = job->after};
+  FileCommit file{.make =
+                      [job](const state::State& state) {
+                        gateway::Adapted adapted =
+                            gateway::adapt(std::move(job->difference), state);
+                        std::ranges::move(adapted.notes, std::back_inserter(job->notes));
+                        job->places.at = std::move(adapted.transaction.at);
+                        job->places.file = std::move(adapted.transaction.file);
+                        state::Transaction& transaction = adapted.transaction.transaction;
+                        transaction.if_generation = job->options.if_generation;
+                        transaction.comment = job->options.comment;
+                        return std::move(transaction);
+                      },
+                  .judged = {},
+                  .large = job->difference.transaction.edits.size() > gateway::kAtOnce,
+                  .topology = job->topology,
+                  .file = job->after};
   if (job->only_diff) {
     file.judged = [this, job](const state::State& state, const state::Change& change) {
       job->diff = gateway::diff_of(state, change, parts_.has_session);
     };
     job->options.commit.dry_run = true;
   }
-  parts_.commit(std::move(file), job->options.commit, [this, job](api::CommitAnswer answer) {
-    committed(job, std::move(answer));
-  });
+  parts_.commit(std::move(file), job->options.commit,
+                [this, job](api::CommitAnswer answer) { committed(job, std::move(answer)); });
 }
 
 void Reloader::committed(const std::shared_ptr<Job>& job, api::CommitAnswer answer) {

@@ -85,15 +85,16 @@ class ReloadWorld {
         .started = first,
         .applied = first,
         .macs = macs,
-        .state = state_,
-        .topology = gateway_->topology(),
         .has_session = [](PeerId) { return false; },
         .offload = [this](auto work, auto done) { offload(std::move(work), std::move(done)); },
-        .later = [this](std::function<void()> call) { asio::post(io_, std::move(call)); },
+        .later =
+            [this](std::function<void(const state::State&)> call) {
+              asio::post(io_, [this, call = std::move(call)] { call(state_); });
+            },
         .commit =
             [this](daemon::FileCommit file, const api::CommitOptions&,
                    std::function<void(api::CommitAnswer)> answer) {
-              answer(api::Committed{.generation = carry_out(file.transaction)});
+              answer(api::Committed{.generation = carry_out(file.make(state_))});
             }});
   }
   ~ReloadWorld() {
@@ -106,8 +107,6 @@ class ReloadWorld {
     write(round);
     return run(
         [this](std::function<void()> done) {
-          const Generation before = state_.generation();
-          (void)before;
           reloader_->reload({}, [done](const api::FileAnswer& answer) {
             CHECK(std::holds_alternative<api::Committed>(answer));
             done();
@@ -163,7 +162,8 @@ class ReloadWorld {
     if (change->empty()) return state_.generation();
     CHECK(gateway_->prepare(*change).has_value());
     const Generation generation = state_.apply(*change);
-    gateway_->commit(generation, Instant{1}, {});
+    gateway_->seal(generation);
+    gateway_->commit(Instant{1}, {});
     gateway_->poll(Instant{1});
     return generation;
   }

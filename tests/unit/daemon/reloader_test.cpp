@@ -50,8 +50,6 @@ class Reloading : public testing::Test {
                         .started = first,
                         .applied = first,
                         .macs = std::vector<MacAddress>(2),
-                        .state = state,
-                        .topology = topology,
                         .has_session = [](PeerId) { return true; },
                         .offload =
                             [this](std::function<void()> work, std::function<void()> done) {
@@ -65,16 +63,17 @@ class Reloading : public testing::Test {
                               });
                             },
                         .later =
-                            [this](std::function<void()> call) {
+                            [this](std::function<void(const state::State&)> call) {
                               ++slices;
-                              call();
+                              call(state);
                             },
                         .commit =
                             [this](FileCommit file, const api::CommitOptions& options,
                                    std::function<void(api::CommitAnswer)> answer) {
-                              auto change = state::plan(state, file.transaction);
+                              auto change = state::plan(state, file.make(state));
                               if (!change) return answer(std::move(change.error()));
                               change->topology = file.topology != topology;
+                              if (file.judged) file.judged(state, *change);
                               api::Committed committed{.changed = !change->empty()};
                               if (!options.dry_run) {
                                 topology = file.topology;
