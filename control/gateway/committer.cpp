@@ -4,6 +4,8 @@
 
 #include "control/state/nested.h"
 #include "control/state/plan.h"
+#include "control/state/undo.h"
+#include "dataplane/base/check.h"
 
 namespace turnpike::gateway {
 namespace {
@@ -15,9 +17,20 @@ constexpr size_t kNestedShownMax = 100;
 struct Committer::Job {
   Request request;
   state::Transaction transaction;
-  state::Change change;
-  bool publish = false;  // there is a change to make true, or there was one
+  std::shared_ptr<const state::Change> change;
+  state::Transaction undo;
+  state::Change inverse;  // of a small one, which is applied before it is durable
+  Generation generation = 0;
+  uint64_t chain = 0;  // in which it was made
+  bool publish = false;  // there is a change to make true
+  bool withdrawn = false;  // a large one: what was durable already is to be undone there
+  bool settled = false;  // has its outcome
   Outcome outcome;
+
+  [[nodiscard]] bool is_for_the_log() const {
+    return !request.dry_run && std::holds_alternative<Done>(outcome) &&
+           (publish || (request.file != nullptr && !request.file->empty()));
+  }
 };
 
 size_t items_of(const state::State& state, const state::Transaction& transaction, size_t enough) {
@@ -48,47 +61,198 @@ void Committer::when_ready(std::function<void()> run) {
 }
 
 void Committer::run_queue() {
-  while (!running_ && !queue_.empty()) {
-    running_ = true;
+  while (!running_ && next_large_ == nullptr && !queue_.empty() &&
+         in_flight_.size() < kInFlightMax) {
     const auto job = std::make_shared<Job>();
     job->request = std::move(queue_.front());
     queue_.pop_front();
+    job->chain = chain_;
+    if (!diverged_.empty() && !job->request.dry_run) {
+      job->request.answer(Failure{.what = diverged_});
+      continue;
+    }
     bool large = job->request.large;
     if (!large) {
       job->transaction = job->request.make(state_);
       // A dry run looks for nested prefixes among all that there are.
       large = job->request.dry_run || items_of(state_, job->transaction, kAtOnce) > kAtOnce;
     }
-    if (!large) {
-      judge(*job);
-      if (job->publish) make_true(*job);
-      conclude(*job);
-      running_ = false;
-      continue;
+    if (large) {
+      next_large_ = job;
+    } else {
+      run_small(job);
     }
-    offload_(
-        [this, job] {
-          if (job->request.large) job->transaction = job->request.make(state_);
-          judge(*job);
-        },
-        [this, job] { judged(job); });
+  }
+  // A large one is judged against what is durable.
+  if (next_large_ != nullptr && !running_ && in_flight_.empty()) {
+    run_large(std::exchange(next_large_, nullptr));
   }
 }
 
-// The second half of a large one, if there is anything to change.
-void Committer::judged(const std::shared_ptr<Job>& job) {
-  const auto finish = [this, job] {
-    ready_ = true;
-    conclude(*job);
-    // Large values are let go where that holds up nobody. The answer has gone already.
-    offload_([job] { *job = Job{}; }, [] {});
-    for (const auto& run : std::exchange(waiting_, {})) run();
-    running_ = false;
-    run_queue();
-  };
-  if (!job->publish) return finish();
+void Committer::run_small(const JobPointer& job) {
+  judge(*job);
+  if (log_ == nullptr) {
+    if (!job->publish) return job->request.answer(std::move(job->outcome));
+    make_true(*job);
+    return publish(*job);
+  }
+  in_flight_.push_back(job);
+  if (!job->is_for_the_log()) {
+    // It waits all the same: what it was judged on may not be durable yet.
+    job->settled = true;
+    return answer_settled();
+  }
+  if (job->publish) {
+    job->inverse = inverse(state_, *job->change);
+    job->generation = state_.apply(*job->change);
+  }
+  write(job, [this, job](const Result<void, std::string>& outcome) { written(job, outcome); });
+}
+
+void Committer::write(const JobPointer& job, store::Log::Done done) {
+  store::Record record{.change = job->publish ? job->change : nullptr,
+                       .entry = job->request.entry,
+                       .undo = std::move(job->undo),
+                       .file = job->request.file,
+                       .unconfirmed = {},
+                       .settled = job->request.settles};
+  record.entry.generation = job->generation;
+  record.entry.comment = std::get<Done>(job->outcome).comment;
+  if (job->request.confirm && job->publish) {
+    const Duration within = *job->request.confirm;
+    record.unconfirmed = store::Unconfirmed{
+        .generation = job->generation,
+        .until = {record.entry.at.nanoseconds + static_cast<uint64_t>(within.count())},
+        .within = within};
+  }
+  log_->post(std::move(record), chain_, std::move(done));
+}
+
+// Of a small one. The log answers in order: it is the oldest in flight.
+void Committer::written(const JobPointer& job, const Result<void, std::string>& outcome) {
+  if (job->settled) return;  // taken back meanwhile
+  CHECK(in_flight_.front() == job && ready_);
+  if (!outcome) {
+    take_back(outcome.error() + "; nothing was changed");
+  } else if (!job->publish) {
+    job->settled = true;
+  } else if (prepare(*job)) {
+    in_flight_.pop_front();
+    gateway_.seal(job->generation);
+    publish(*job);
+  } else {
+    withdraw(std::get<Failure>(job->outcome).what);
+  }
+  answer_settled();
+  run_queue();
+}
+
+void Committer::answer_settled() {
+  while (!in_flight_.empty() && in_flight_.front()->settled) {
+    const JobPointer job = std::move(in_flight_.front());
+    in_flight_.pop_front();
+    job->request.answer(std::move(job->outcome));
+  }
+}
+
+// All that is in flight, the newest first. The workers have seen none of it.
+void Committer::take_back(const std::string& why) {
+  for (auto at = in_flight_.rbegin(); at != in_flight_.rend(); ++at) {
+    Job& job = **at;
+    if (job.publish) {
+      job.inverse.base = state_.generation();
+      state_.apply(job.inverse);
+    }
+    job.settled = true;
+    job.outcome = Failure{.what = why};
+  }
+  ++chain_;
+}
+
+// The same when the oldest is durable, but the gateway has no memory for it: what is or will be on the disk is
+// undone there, too.
+void Committer::withdraw(const std::string& why) {
+  for (auto at = in_flight_.rbegin(); at != in_flight_.rend(); ++at) {
+    Job& job = **at;
+    if (job.publish) {
+      job.inverse.base = state_.generation();
+      state::Transaction redo = undo(state_, job.inverse);
+      state_.apply(job.inverse);
+      write_withdrawal(job, std::move(job.inverse), std::move(redo));
+    }
+    job.settled = true;
+    job.outcome = Failure{.what = why};
+  }
+  // One that waits was made for a state that is no more.
+  if (next_large_ != nullptr) next_large_->chain = 0;
+}
+
+void Committer::write_withdrawal(const Job& job, state::Change inverse, state::Transaction redo) {
+  store::Record record{.change = std::make_shared<const state::Change>(std::move(inverse)),
+                       .entry = job.request.entry,
+                       .undo = std::move(redo),
+                       .file = {},
+                       .unconfirmed = {},
+                       .settled = job.generation};
+  record.entry.generation = state_.generation();
+  record.entry.cause = store::Cause::Withdrawn;
+  record.entry.comment = "generation " + std::to_string(job.generation) + " was never in force";
+  log_->post(std::move(record), chain_, [this](const Result<void, std::string>& outcome) {
+    if (outcome) return;
+    diverged_ = "the state on the disk is not the one that runs, and could not be mended (" +
+                outcome.error() + "); see to the disk, then restart turnpiked";
+  });
+}
+
+void Committer::run_large(const JobPointer& job) {
+  running_ = true;
+  if (!job->request.large && job->chain != chain_) {
+    job->outcome =
+        Failure{.what = "a commit before this one could not be made; nothing was changed"};
+    return finish_large(job);
+  }
+  offload_(
+      [this, job] {
+        if (job->request.large) job->transaction = job->request.make(state_);
+        judge(*job);
+      },
+      [this, job] { large_judged(job); });
+}
+
+void Committer::large_judged(const JobPointer& job) {
+  if (log_ == nullptr || !job->is_for_the_log()) {
+    return job->publish ? make_large_true(job) : finish_large(job);
+  }
+  if (job->publish) job->generation = state_.generation() + 1;
+  write(job, [this, job](const Result<void, std::string>& outcome) {
+    if (!outcome) {
+      job->publish = false;
+      job->outcome = Failure{.what = outcome.error() + "; nothing was changed"};
+      ++chain_;
+    }
+    job->publish ? make_large_true(job) : finish_large(job);
+  });
+}
+
+// Nobody may look meanwhile.
+void Committer::make_large_true(const JobPointer& job) {
   ready_ = false;
-  offload_([this, job] { make_true(*job); }, finish);
+  offload_([this, job] { make_true(*job); }, [this, job] { finish_large(job); });
+}
+
+void Committer::finish_large(const JobPointer& job) {
+  ready_ = true;
+  if (job->withdrawn) write_withdrawal(*job, std::move(job->inverse), std::move(job->undo));
+  if (job->publish) {
+    publish(*job);
+  } else {
+    job->request.answer(std::move(job->outcome));
+  }
+  // Large values are let go where that holds up nobody. The answer has gone already.
+  offload_([job] { *job = Job{}; }, [] {});
+  for (const auto& run : std::exchange(waiting_, {})) run();
+  running_ = false;
+  run_queue();
 }
 
 // Reads the state only. Where there is nothing to make true, the outcome is known.
@@ -110,39 +274,48 @@ void Committer::judge(Job& job) const {
     }
   }
   job.publish = done.changed && !job.request.dry_run;
-  job.change = std::move(*change);
+  if (job.publish && log_ != nullptr) job.undo = undo(state_, *change);
+  job.change = std::make_shared<const state::Change>(std::move(*change));
   job.outcome = std::move(done);
 }
 
-void Committer::make_true(Job& job) {
-  if (auto prepared = gateway_.prepare(job.change); !prepared) {
-    job.publish = false;
-    job.outcome = Failure{.what = std::move(prepared.error())};
-    return;
+bool Committer::prepare(Job& job) {
+  auto prepared = gateway_.prepare(*job.change);
+  if (prepared && job.request.stage) {
+    prepared = job.request.stage();
+    if (!prepared) gateway_.abort();
   }
-  if (job.request.stage) {
-    if (auto staged = job.request.stage(); !staged) {
-      gateway_.abort();
-      job.publish = false;
-      job.outcome = Failure{.what = std::move(staged.error())};
-      return;
-    }
-  }
-  auto& done = std::get<Done>(job.outcome);
-  done.generation = state_.apply(job.change);
-  gateway_.seal(done.generation);
+  if (!prepared) job.outcome = Failure{.what = std::move(prepared.error())};
+  return prepared.has_value();
 }
 
-void Committer::conclude(Job& job) {
-  auto answer = std::move(job.request.answer);
-  if (!job.publish) return answer(std::move(job.outcome));
-  gateway_.commit(now_(),
-                  [answer = std::move(answer),
-                   done = std::move(std::get<Done>(job.outcome))](const Acknowledgement& seen) {
-                    Done acknowledged = done;
-                    acknowledged.seen = seen;
-                    answer(std::move(acknowledged));
-                  });
+// Of what was not applied before. Where the gateway says no, `publish` is false afterwards.
+void Committer::make_true(Job& job) {
+  if (prepare(job)) {
+    job.generation = state_.apply(*job.change);
+    gateway_.seal(job.generation);
+    return;
+  }
+  job.publish = false;
+  if (log_ == nullptr) return;
+  // It is durable already. The state goes through it and back, so that its generation is ahead of the disk's.
+  job.inverse = inverse(state_, *job.change);
+  state_.apply(*job.change);
+  job.undo = undo(state_, job.inverse);
+  state_.apply(job.inverse);
+  job.withdrawn = true;
+}
+
+void Committer::publish(Job& job) {
+  if (!job.publish) return job.request.answer(std::move(job.outcome));
+  auto done = std::move(std::get<Done>(job.outcome));
+  done.generation = job.generation;
+  gateway_.commit(now_(), [answer = std::move(job.request.answer),
+                           done = std::move(done)](const Acknowledgement& seen) {
+    Done acknowledged = done;
+    acknowledged.seen = seen;
+    answer(std::move(acknowledged));
+  });
 }
 
 }  // namespace turnpike::gateway

@@ -1,14 +1,19 @@
-// The one way of a transaction into the state and to the workers: judged, prepared, made true, published, one
-// after the other, in the order in which they were asked for.
+// The one way of a transaction into the state, onto the disk and to the workers, in the order in which they were
+// asked for: judged, made durable, then prepared and published. What is refused at any step leaves all three as they were.
 //   Threads: control. What would hold it up, more than kAtOnce items, is worked out on a helper thread: first
 //            judged, while control goes on reading the state; then made true, while nobody may look (ready() is
-//            false). What is smaller is done at once.
-//   Life:    ends after the helper has.
+//            false). What is smaller is judged at once.
+//   Groups:  small transactions do not wait for the disk one by one: each is judged against the state with those
+//            before it, and what is waiting shares one sync. Hence state() runs ahead of what is durable by the
+//            time of a sync. If one cannot be written, it and those judged on it are taken back and refused.
+//   Bounds:  kInFlightMax on their way to the disk; the next ones wait.
+//   Life:    ends after the helper and the log have.
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -17,11 +22,13 @@
 #include "control/state/refusal.h"
 #include "control/state/state.h"
 #include "control/state/transaction.h"
+#include "control/store/journal.h"
 
 namespace turnpike::gateway {
 
 // Peers and prefixes that a transaction may touch to be judged and applied in one stretch: well below 100 µs.
 inline constexpr size_t kAtOnce = 16;
+inline constexpr size_t kInFlightMax = 1'024;
 
 // Runs `work` on a helper thread, one after the other, then `done` on the control thread.
 using Offload = std::function<void(std::function<void()> work, std::function<void()> done)>;
@@ -35,7 +42,7 @@ class Committer {
     std::vector<std::string> warnings;
     std::string comment;
   };
-  // No memory, no slot: nothing has changed.
+  // No memory, no slot, no room on the disk: nothing has changed.
   struct Failure {
     std::string what;
   };
@@ -51,11 +58,22 @@ class Committer {
     // empty and may run on the helper.
     std::function<void(state::Change&)> amend;
     std::function<Result<void, std::string>()> stage;
+    // For the log: who, when, why. Generation, counts and comment are filled in.
+    store::HistoryEntry entry;
+    std::shared_ptr<const store::FileRows> file;  // to the file applied last
+    std::optional<Duration> confirm;  // is undone unless confirmed within it
+    std::optional<Generation> settles;  // undoes what was not confirmed
     std::function<void(Outcome)> answer;  // on the control thread, once
   };
 
-  Committer(state::State& state, Gateway& gateway, Offload offload, std::function<Instant()> now)
-      : state_(state), gateway_(gateway), offload_(std::move(offload)), now_(std::move(now)) {}
+  // Without a log nothing is durable.
+  Committer(state::State& state, Gateway& gateway, Offload offload, std::function<Instant()> now,
+            store::Log* log = nullptr)
+      : state_(state),
+        gateway_(gateway),
+        offload_(std::move(offload)),
+        now_(std::move(now)),
+        log_(log) {}
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
@@ -70,19 +88,36 @@ class Committer {
 
  private:
   struct Job;
+  using JobPointer = std::shared_ptr<Job>;
+
   void run_queue();
+  void run_small(const JobPointer& job);
+  void run_large(const JobPointer& job);
   void judge(Job& job) const;
+  [[nodiscard]] bool prepare(Job& job);
   void make_true(Job& job);
-  // On the control thread, when everything has been worked out.
-  void conclude(Job& job);
-  void judged(const std::shared_ptr<Job>& job);
+  void publish(Job& job);
+  void write(const JobPointer& job, store::Log::Done done);
+  void written(const JobPointer& job, const Result<void, std::string>& outcome);
+  void answer_settled();
+  void take_back(const std::string& why);
+  void withdraw(const std::string& why);
+  void write_withdrawal(const Job& job, state::Change inverse, state::Transaction redo);
+  void large_judged(const JobPointer& job);
+  void make_large_true(const JobPointer& job);
+  void finish_large(const JobPointer& job);
 
   state::State& state_;
   Gateway& gateway_;
   Offload offload_;
   std::function<Instant()> now_;
+  store::Log* log_;
   std::deque<Request> queue_;
-  bool running_ = false;  // one at a time
+  std::deque<JobPointer> in_flight_;  // small ones, in order
+  JobPointer next_large_;  // waits until nothing is in flight
+  uint64_t chain_ = 1;  // of records; a new one begins when some were taken back
+  std::string diverged_;  // why the disk no longer has what runs: nothing more is committed
+  bool running_ = false;  // a large one
   bool ready_ = true;
   std::vector<std::function<void()>> waiting_;
 };

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 #include <unordered_map>
+#include <utility>
 
 #include "dataplane/base/check.h"
 
@@ -192,6 +193,51 @@ class Undo {
 
 Transaction undo(const State& before, const Change& change) {
   return change.empty() ? Transaction{} : Undo(before, change).run();
+}
+
+Change inverse(const State& before, const Change& change) {
+  Change back;
+  back.base = change.base + 1;
+  back.next_peer_id = change.next_peer_id;
+  back.topology = change.topology;
+  for (const TunnelChange& t : change.tunnels) {
+    back.tunnels.push_back({.before = t.after, .after = t.before});
+  }
+  for (const PeerAdded& a : change.peers_added) {
+    back.peers_removed.push_back({.id = a.id, .tunnel = a.tunnel, .attributes = a.attributes});
+  }
+  for (const PeerChanged& c : change.peers_changed) {
+    back.peers_changed.push_back(
+        {.id = c.id, .tunnel = c.tunnel, .before = c.after, .after = c.before});
+  }
+  for (const PrefixChange& p : change.prefixes) {
+    back.prefixes.push_back({.tunnel = p.tunnel,
+                             .prefix = p.prefix,
+                             .old_owner = p.new_owner,
+                             .new_owner = p.old_owner,
+                             .old_origin = p.new_origin,
+                             .new_origin = p.old_origin});
+  }
+  std::set<std::pair<uint64_t, Prefix>> told;
+  for (const DormantChange& d : change.dormant) {
+    back.dormant.push_back(
+        {.peer = d.peer, .prefix = d.prefix, .origin = d.origin, .noted = !d.noted});
+    if (!change.peers_removed.empty()) told.insert({static_cast<uint64_t>(d.peer), d.prefix});
+  }
+  for (const PeerRemoved& r : change.peers_removed) {
+    back.peers_added.push_back({.id = r.id, .tunnel = r.tunnel, .attributes = r.attributes});
+    if (r.attributes.enabled) continue;  // its prefixes are among Change::prefixes
+    before.for_each_claim(before.find_peer(r.id), [&](const Claim& claim) {
+      if (told.contains({static_cast<uint64_t>(r.id), claim.prefix})) return;
+      back.dormant.push_back(
+          {.peer = r.id, .prefix = claim.prefix, .origin = claim.origin, .noted = true});
+    });
+  }
+  for (const OriginChange& o : change.origins) {
+    back.origins.push_back(
+        {.peer = o.peer, .prefix = o.prefix, .before = o.after, .after = o.before});
+  }
+  return back;
 }
 
 }  // namespace turnpike::state

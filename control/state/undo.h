@@ -12,4 +12,8 @@ namespace turnpike::state {
 // comes back gets a new id. An origin that went from Api to File stays File: the file does list it.
 [[nodiscard]] Transaction undo(const State& before, const Change& change);
 
+// The change that takes `change` back as if it had never been: made true right after it, all ids and origins are
+// as before; only generation and next id have gone on. For what was made true, but not yet durable or published.
+[[nodiscard]] Change inverse(const State& before, const Change& change);
+
 }  // namespace turnpike::state

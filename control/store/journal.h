@@ -17,20 +17,28 @@
 
 namespace turnpike::store {
 
-class Journal {
+// What a commit waits for. An interface, so that who commits can be tested without a disk.
+class Log {
+ public:
+  using Done = std::function<void(Result<void, std::string>)>;
+  virtual ~Log() = default;
+  // `done` comes on the control thread, in the order of posting, never at once.
+  virtual void post(Entry entry, uint64_t chain, Done done) = 0;
+};
+
+class Journal final : public Log {
  public:
   static constexpr size_t kBatchMax = 512;
 
-  using Done = std::function<void(Result<void, std::string>)>;
   using Deliver = std::function<void(std::function<void()>)>;
 
   Journal(Store store, Deliver deliver);
   // Writes what was posted; what is done is delivered.
-  ~Journal();
+  ~Journal() override;
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
-  void post(Entry entry, uint64_t chain, Done done);
+  void post(Entry entry, uint64_t chain, Done done) override;
   // On the thread, after what was posted before it: for questions to the history.
   void run(std::function<void(Store&)> work, std::function<void()> done);
 

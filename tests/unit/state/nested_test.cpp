@@ -27,11 +27,12 @@ TEST_F(NestedPrefixes, AreFoundInBothDirectionsAndOnlyWhereTheChangeMakesThem) {
             (Lines{"10.2.0.0/16 of b lies inside 10.0.0.0/8 of a",
                    "10.2.3.0/24 of a lies inside 10.2.0.0/16 of b"}));
   EXPECT_EQ(warn({claim("a", {"10.1.1.0/24"}), claim("b", {"11.0.0.0/8", "fd00::/8"})}), Lines{});
-  EXPECT_EQ(warn({move("a", "b", {"10.0.0.0/8"})}),
-            (Lines{"10.1.0.0/16 of a lies inside 10.0.0.0/8 of b",
-                   "10.2.3.0/24 of a lies inside 10.0.0.0/8 of b"}));
+  auto lines = warn({move("a", "b", {"10.0.0.0/8"})});
+  std::ranges::sort(lines);
+  EXPECT_EQ(lines, (Lines{"10.1.0.0/16 of a lies inside 10.0.0.0/8 of b",
+                          "10.2.3.0/24 of a lies inside 10.0.0.0/8 of b"}));
   EXPECT_EQ(warn({move("a", "b", {"10.0.0.0/8"})}, 1).size(), 1u);
-  auto lines = warn({release("a", {"10.0.0.0/8"}), add("n", 3, {"10.0.0.0/9"})});
+  lines = warn({release("a", {"10.0.0.0/8"}), add("n", 3, {"10.0.0.0/9"})});
   std::ranges::sort(lines);
   EXPECT_EQ(lines, (Lines{"10.1.0.0/16 of a lies inside 10.0.0.0/9 of n",
                           "10.2.3.0/24 of a lies inside 10.0.0.0/9 of n",

@@ -63,10 +63,18 @@ Change StateTest::commit(std::vector<Edit> edits, bool follow_policy) {
     return {};
   }
   const Transaction back = undo(state_, *change);
+  const Change back_exactly = inverse(state_, *change);
   const Generation generation = state_.generation();
   EXPECT_EQ(state_.apply(*change), generation + (change->empty() ? 0 : 1));
   // There, back and there again: the state of the test goes on as committed.
   const std::string after = dump(state_);
+  if (!change->empty()) {
+    const Change there = inverse(state_, back_exactly);
+    state_.apply(back_exactly);
+    EXPECT_EQ(dump(state_), before);
+    state_.apply(there);
+    EXPECT_EQ(dump(state_), after);
+  }
   auto reverse = plan(state_, back);
   if (!reverse) {
     ADD_FAILURE() << "undo: " << text(reverse.error());
