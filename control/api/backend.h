@@ -17,6 +17,7 @@
 #include "control/state/refusal.h"
 #include "control/state/state.h"
 #include "control/state/transaction.h"
+#include "control/store/store.h"
 #include "dataplane/base/result.h"
 #include "dataplane/base/time.h"
 
@@ -93,6 +94,9 @@ struct FileOptions {
   std::string comment;
 };
 
+// Of a rollback, too.
+using ChangeRequest = FileOptions;
+
 // The file cannot be applied as it is: mistakes, or keys that are read at start. Nothing has changed.
 struct FileMistakes {
   std::vector<config::ConfigError> mistakes;
@@ -106,6 +110,24 @@ struct FileConflicts {
 
 using FileAnswer = std::variant<Committed, FileMistakes, FileConflicts, CommitFailure>;
 using DiffAnswer = std::variant<gateway::FileDiff, FileMistakes, FileConflicts, CommitFailure>;
+
+// What was asked for does not exist.
+struct NotFound {
+  std::string what;
+};
+
+struct History {
+  Generation generation = 0;  // the present one
+  std::vector<store::HistoryEntry> commits;  // the newest first
+  std::vector<std::pair<Generation, uint64_t>> unconfirmed;  // undone in so many seconds
+};
+using HistoryAnswer = std::variant<History, CommitFailure>;
+using RollbackAnswer = std::variant<CommitAnswer, NotFound>;
+
+struct Confirmed {
+  std::vector<Generation> generations;
+};
+using ConfirmAnswer = std::variant<Confirmed, NotFound, CommitFailure>;
 
 class Backend {
  public:
@@ -138,6 +160,13 @@ class Backend {
   virtual void reload(FileOptions options, std::function<void(FileAnswer)> answer) = 0;
   // What that would do, were the file the one at `path` (of the daemon's file system).
   virtual void diff(std::string path, std::function<void(DiffAnswer)> answer) = 0;
+  virtual void history(std::function<void(HistoryAnswer)> answer) = 0;
+  // What was committed after `generation` is undone, by one new commit.
+  virtual void rollback(Generation generation, ChangeRequest request,
+                        std::function<void(RollbackAnswer)> answer) = 0;
+  // Of one commit, or of all that wait for it.
+  virtual void confirm(std::optional<Generation> generation,
+                       std::function<void(ConfirmAnswer)> answer) = 0;
   // The public key of a private one (X25519 is the data plane's): for wg(8), which sets private keys.
   [[nodiscard]] virtual PublicKey public_key(const PrivateKey& key) const = 0;
 };

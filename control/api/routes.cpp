@@ -5,6 +5,7 @@
 
 #include "control/api/answers.h"
 #include "control/api/file_answers.h"
+#include "control/api/history_answers.h"
 #include "control/api/json_text.h"
 #include "control/api/show_document.h"
 #include "control/api/transaction_document.h"
@@ -18,6 +19,8 @@ constexpr std::string_view kPeerParameters[] = {"tunnel", "peer"};
 constexpr std::string_view kTransactionParameters[] = {"dry_run", "confirm", "comment"};
 constexpr std::string_view kReloadParameters[] = {"dry_run", "confirm", "comment"};
 constexpr std::string_view kDiffParameters[] = {"file"};
+constexpr std::string_view kRollbackParameters[] = {"generation", "dry_run", "confirm", "comment"};
+constexpr std::string_view kConfirmParameters[] = {"generation"};
 
 // Documents below this size are read at once: switching threads would cost more.
 constexpr size_t kOffloadBytes = 16 * 1024;
@@ -92,6 +95,9 @@ std::span<const Routes::Route> Routes::table() {
       {"GET", "/v1/peer", Access::Read, &Routes::peer, kPeerParameters},
       {"POST", "/v1/reload", Access::All, &Routes::reload, kReloadParameters},
       {"POST", "/v1/diff", Access::All, &Routes::diff, kDiffParameters},
+      {"GET", "/v1/history", Access::Read, &Routes::history, {}},
+      {"POST", "/v1/rollback", Access::All, &Routes::rollback, kRollbackParameters},
+      {"POST", "/v1/confirm", Access::All, &Routes::confirm, kConfirmParameters},
       {"POST", "/v1/transactions", Access::All, &Routes::transactions, kTransactionParameters},
   };
   return kTable;
@@ -270,6 +276,39 @@ void Routes::diff(Request& request, Respond respond) {
   }
   backend_.diff(*file, [respond = std::move(respond)](DiffAnswer answer) {
     respond(answer_of(std::move(answer)));
+  });
+}
+
+void Routes::history(Request&, Respond respond) {
+  backend_.history([respond = std::move(respond)](HistoryAnswer answer) {
+    respond(answer_of(std::move(answer)));
+  });
+}
+
+void Routes::rollback(Request& request, Respond respond) {
+  const std::string* text = find(request, "generation");
+  const auto generation = text == nullptr ? std::nullopt : parse_number(*text);
+  if (!generation) return respond(problem(400, "generation must be the number of a commit"));
+  auto read = change_options(request);
+  if (!read) return respond(std::move(read.error()));
+  const bool dry_run = read->commit.dry_run;
+  backend_.rollback(*generation,
+                    {.commit = read->commit,
+                     .if_generation = read->if_match,
+                     .comment = read->comment.value_or("")},
+                    [respond = std::move(respond), dry_run](const RollbackAnswer& answer) {
+                      respond(answer_of(answer, dry_run));
+                    });
+}
+
+void Routes::confirm(Request& request, Respond respond) {
+  std::optional<Generation> generation;
+  if (const std::string* text = find(request, "generation")) {
+    generation = parse_number(*text);
+    if (!generation) return respond(problem(400, "generation must be the number of a commit"));
+  }
+  backend_.confirm(generation, [respond = std::move(respond)](const ConfirmAnswer& answer) {
+    respond(answer_of(answer));
   });
 }
 

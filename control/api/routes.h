@@ -33,6 +33,9 @@ class Routes {
   void transactions(Request& request, Respond respond);
   void reload(Request& request, Respond respond);
   void diff(Request& request, Respond respond);
+  void history(Request& request, Respond respond);
+  void rollback(Request& request, Respond respond);
+  void confirm(Request& request, Respond respond);
 
   Backend& backend_;
   Offload offload_;

@@ -48,7 +48,7 @@ int post(const Change& change, const ChangeOptions& options, const Common& commo
          Environment& environment) {
   Ask request{.method = "POST", .target = change.target, .headers = {}, .body = change.body};
   if (!change.content_type.empty()) request.headers["Content-Type"] = change.content_type;
-  char separator = '?';
+  char separator = change.target.find('?') == std::string::npos ? '?' : '&';
   const auto parameter = [&](const std::string& key, const std::string& value) {
     request.target += separator + key + "=" + value;
     separator = '&';

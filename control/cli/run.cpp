@@ -7,6 +7,7 @@
 #include "control/cli/commands.h"
 #include "control/cli/environment.h"
 #include "control/cli/file_commands.h"
+#include "control/cli/history_commands.h"
 
 namespace turnpike::cli {
 namespace {
@@ -33,6 +34,9 @@ class CommandLine {
     add_apply();
     add_reload();
     add_diff();
+    add_history();
+    add_rollback();
+    add_confirm();
   }
 
   int run(std::vector<std::string> arguments) {
@@ -221,6 +225,30 @@ class CommandLine {
     on(c, [this] { return diff(file_, common_, environment_); });
   }
 
+  void add_history() {
+    CLI::App* c = command(app_, "history", "the last commits: who, when, what", "turnpike history");
+    add_common(*c);
+    on(c, [this] { return history(common_, environment_); });
+  }
+
+  void add_rollback() {
+    CLI::App* c =
+        command(app_, "rollback", "undo what was committed after a generation",
+                "turnpike rollback 41 --confirm 60s\n\n"
+                "It is a new commit: what it undoes can be brought back in the same way.");
+    c->add_option("GENERATION", generation_, "to go back to")->required()->type_name("");
+    add_change(*c);
+    on(c, [this] { return rollback(*generation_, options_, common_, environment_); });
+  }
+
+  void add_confirm() {
+    CLI::App* c =
+        command(app_, "confirm", "keep what was committed with --confirm", "turnpike confirm");
+    c->add_option("GENERATION", generation_, "only this commit")->type_name("");
+    add_common(*c);
+    on(c, [this] { return confirm(generation_, common_, environment_); });
+  }
+
   void on(CLI::App* command, std::function<int()> action) {
     command->callback([this, action = std::move(action)] { action_ = action; });
   }
@@ -233,6 +261,7 @@ class CommandLine {
   PeerArguments peer_;
   OwnerArguments owners_;
   std::string file_, section_, tunnel_, target_;
+  std::optional<uint64_t> generation_;
   std::function<int()> action_;
 };
 

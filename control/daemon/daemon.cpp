@@ -11,6 +11,7 @@
 
 #include "control/daemon/environment.h"
 #include "control/daemon/log.h"
+#include "control/gateway/file_overrides.h"
 #include "control/gateway/file_transaction.h"
 #include "control/state/plan.h"
 #include "dataplane/crypto/x25519.h"
@@ -35,9 +36,9 @@ std::string printable(std::string text) {
 
 using gateway::Committer;
 
-void log_commit(const Committer::Done& done, const api::Caller& caller) {
-  spdlog::info("generation {}: committed by uid {} pid {}{}", done.generation, caller.uid,
-               caller.pid, done.comment.empty() ? "" : ": " + printable(done.comment));
+void log_commit(const Committer::Done& done, const store::HistoryEntry& entry) {
+  spdlog::info("generation {}: committed by uid {} pid {}{}", done.generation, entry.uid, entry.pid,
+               done.comment.empty() ? "" : ": " + printable(done.comment));
 }
 
 api::CommitAnswer answer_of(Committer::Outcome outcome) {
@@ -76,6 +77,55 @@ void log_reload(const api::FileAnswer& answer) {
 }
 
 Instant monotonic_now() { return session::SessionThread::read_clocks().instant; }
+WallTime wall_now() { return session::SessionThread::read_clocks().wall; }
+
+store::HistoryEntry entry_of(const api::Caller& caller, store::Cause cause) {
+  return {.at = wall_now(),
+          .uid = caller.uid,
+          .pid = static_cast<uint32_t>(caller.pid),
+          .cause = cause,
+          .comment = {}};
+}
+
+api::Caller ourselves() { return {.uid = geteuid(), .gid = getegid(), .pid = getpid()}; }
+
+// Logs a commit; the outcome in the API's words.
+api::CommitAnswer told(Committer::Outcome outcome, const store::HistoryEntry& entry, bool dry_run) {
+  if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
+    if (done->changed && !dry_run) log_commit(*done, entry);
+  }
+  return answer_of(std::move(outcome));
+}
+
+// The file applied last, of which tunnels and peers are kept, with what is read at start from the present one.
+std::shared_ptr<const config::Config> complete(config::Config applied,
+                                               const config::Config& present) {
+  applied.ports = present.ports;
+  applied.dataplane = present.dataplane;
+  applied.control = present.control;
+  applied.file = present.file;
+  return std::make_shared<const config::Config>(std::move(applied));
+}
+
+// Its tunnels on the ports that there are now. One on a port that is gone carries nothing.
+gateway::Topology topology_that_fits(const config::Config& applied,
+                                     const std::vector<MacAddress>& macs) {
+  config::Config fits;
+  fits.ports = applied.ports;
+  const auto has = [&](const std::string& port) {
+    return std::ranges::find(fits.ports, port, &config::Port::name) != fits.ports.end();
+  };
+  for (const config::Tunnel& tunnel : applied.tunnels) {
+    if (!has(tunnel.outside) || !has(tunnel.inside)) continue;
+    fits.tunnels.push_back({.name = tunnel.name,
+                            .outside = tunnel.outside,
+                            .inside = tunnel.inside,
+                            .mtu = tunnel.mtu,
+                            .addresses = tunnel.addresses,
+                            .peer_to_peer = tunnel.peer_to_peer});
+  }
+  return gateway::topology_of(fits, macs);
+}
 
 }  // namespace
 
@@ -99,15 +149,18 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
   link_ = std::make_unique<ThreadSessionLink>(*session_);
   gateway_ = std::make_unique<gateway::Gateway>(gateway::Gateway::Parts{
       .pages = host_->pages, .epoch = host_->epoch, .doors = doors_, .session = *link_});
-  committer_ = std::make_unique<gateway::Committer>(
-      state_, *gateway_,
-      [this](auto work, auto done) { offload(std::move(work), std::move(done)); }, monotonic_now);
   boost::asio::post(helper_, [] { setpriority(PRIO_PROCESS, 0, kHelperNice); });  // this thread's
 }
 
 Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
     boost::asio::io_context& io, std::shared_ptr<const config::Config> shared) {
   const config::Config& config = *shared;
+  // Before ports are opened: a state that cannot be used is no reason to take them from anybody.
+  const bool durable = config.control.durability == config::Durability::Full;
+  auto store = durable ? store::Store::open(config.control.state) : store::Store::in_memory();
+  if (!store) return fail(Lines{std::move(store.error())});
+  auto loaded = store->load();
+  if (!loaded) return fail(Lines{std::move(loaded.error())});
   auto host = Host::start(config);
   if (!host) return fail(std::vector<std::string>{std::move(host.error())});
   std::unique_ptr<Daemon> daemon(new Daemon(io, std::move(*host), config));
@@ -117,11 +170,12 @@ Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
         "dataplane.session_cores: CPU {} was not granted; the session thread runs anywhere",
         config.dataplane.session_cores.front());
   }
-  if (auto errors = daemon->apply_file(config); !errors.empty()) return fail(std::move(errors));
+  if (auto errors = daemon->begin(std::move(*store), std::move(*loaded), shared); !errors.empty()) {
+    return fail(std::move(errors));
+  }
   if (!daemon->host_->secret_pages.all_locked()) {
     spdlog::warn("keys cannot be locked into memory (RLIMIT_MEMLOCK): they may reach swap");
   }
-  daemon->make_reloader(std::move(shared));
   daemon->host_->start_workers();
   daemon->sample_load();
   return daemon;
@@ -133,28 +187,139 @@ Daemon::~Daemon() {
   host_->stop_workers();
   helper_.join();
   session_->stop();
+  if (timestamps_ != nullptr) timestamps_->finish();
 }
 
 // Before the workers run, so that the first packet meets the whole state.
-std::vector<std::string> Daemon::apply_file(const config::Config& config) {
-  if (!gateway_->set_topology(gateway::topology_of(config, host_->macs()))) {
-    return {"memory for the routes is short"};
+Daemon::Lines Daemon::begin(store::Store store, store::Loaded loaded,
+                            const std::shared_ptr<const config::Config>& config) {
+  Boot boot(store, state_, *gateway_, monotonic_now);
+  const bool first = loaded.generation == 0;
+  auto applied = complete(std::move(loaded.file), *config);
+  if (auto restored = boot.restore(loaded, topology_that_fits(*applied, host_->macs()));
+      !restored) {
+    return {restored.error()};
   }
-  const gateway::FileTransaction file = gateway::difference(config::Config{}, config);
-  const auto change = state::plan(state_, file.transaction);
-  if (!change) {
-    std::vector<std::string> lines;
-    for (const config::ConfigError& error : gateway::errors_of(change.error(), file, config)) {
-      lines.push_back(config::to_string(error));
-    }
-    return lines;
+  if (!first) {
+    spdlog::info("generation {} from {}: {} peers, {} prefixes", loaded.generation,
+                 config->control.state, state_.peer_count(), state_.prefix_count());
   }
-  if (auto prepared = gateway_->prepare(*change); !prepared) return {prepared.error()};
-  const Generation generation = state_.apply(*change);
-  gateway_->seal(generation);
-  gateway_->commit(monotonic_now(), {});
-  while (gateway_->poll(monotonic_now())) std::this_thread::sleep_for(kPollEvery);
+  undo_expired(boot, store, loaded.unconfirmed);
+  if (auto errors = apply_file(boot, *applied, *config); errors.empty()) {
+    applied = config;
+  } else if (first) {
+    return errors;
+  } else {
+    for (const std::string& error : errors) spdlog::error("{}", error);
+    spdlog::error(
+        "nothing of the file was applied; forwarding goes on with generation {} as it was "
+        "stored. Mend the file, then turnpike reload",
+        state_.generation());
+  }
+  const store::Entry mark =
+      store::Handshakes{.received = {}, .sent_mark = sent_mark(wall_now(), loaded.sent_mark)};
+  if (auto written = store.write({&mark, 1}); !written) return {written.error()};
+  make_journal(std::move(store));
+  timestamps_->restore(loaded);
+  timestamps_->start();
+  for (const store::Unconfirmed& waiting : loaded.unconfirmed) {
+    history_->await(waiting.generation, waiting.within);
+  }
+  make_reloader(config, std::move(applied));
   return {};
+}
+
+// What is left in `waiting` has still time: so much as `within` says then.
+void Daemon::undo_expired(Boot& boot, store::Store& store,
+                          std::vector<store::Unconfirmed>& waiting) {
+  const uint64_t now = wall_now().nanoseconds;
+  std::ranges::sort(waiting, std::greater(), &store::Unconfirmed::generation);
+  std::erase_if(waiting, [&](store::Unconfirmed& commit) {
+    if (commit.until.nanoseconds > now) {
+      commit.within = std::min(commit.within, Duration(commit.until.nanoseconds - now));
+      return false;
+    }
+    const Generation generation = commit.generation;
+    auto way = store.way_back_from(generation);
+    if (way) {
+      way->comment = "generation " + std::to_string(generation) + " was not confirmed";
+      const auto undone = boot.commit({.transaction = std::move(*way),
+                                       .entry = entry_of(ourselves(), store::Cause::Unconfirmed),
+                                       .file = {},
+                                       .topology = {},
+                                       .settles = generation});
+      if (undone) {
+        spdlog::warn("generation {} was not confirmed in time and is undone", generation);
+        return true;
+      }
+      const auto* refusal = std::get_if<state::Refusal>(&undone.error());
+      way = fail(refusal != nullptr ? state::describe(refusal->conflicts.front())
+                                    : std::get<std::string>(undone.error()));
+    }
+    spdlog::error("generation {} was not confirmed, but is not undone: {}", generation,
+                  way.error());
+    return true;
+  });
+}
+
+Daemon::Lines Daemon::apply_file(Boot& boot, const config::Config& applied,
+                                 const config::Config& config) {
+  gateway::Adapted adapted = gateway::adapt(gateway::difference(applied, config), state_);
+  for (const config::ConfigError& note : adapted.notes) spdlog::warn("{}", config::to_string(note));
+  gateway::FileTransaction& file = adapted.transaction;
+  file.transaction.comment = "start";
+  const auto committed = boot.commit(
+      {.transaction = file.transaction,
+       .entry = entry_of(ourselves(), store::Cause::File),
+       .file = std::make_shared<const store::FileRows>(store::file_rows(applied, config)),
+       .topology = gateway::topology_of(config, host_->macs()),
+       .settles = {}});
+  if (committed) return {};
+  if (const auto* why = std::get_if<std::string>(&committed.error())) return {*why};
+  Lines lines;
+  for (const config::ConfigError& error :
+       gateway::errors_of(std::get<state::Refusal>(committed.error()), file, config)) {
+    lines.push_back(config::to_string(error));
+  }
+  return lines;
+}
+
+void Daemon::make_journal(store::Store store) {
+  journal_ = std::make_unique<store::Journal>(std::move(store), [this](std::function<void()> call) {
+    boost::asio::post(io_, [this, call = std::move(call)] {
+      call();
+      start_polling();
+    });
+  });
+  committer_ = std::make_unique<gateway::Committer>(
+      state_, *gateway_,
+      [this](auto work, auto done) { offload(std::move(work), std::move(done)); }, monotonic_now,
+      journal_.get());
+  const auto when_ready = [this](std::function<void()> run) {
+    committer_->when_ready(std::move(run));
+  };
+  history_ = std::make_unique<History>(History::Parts{
+      .io = io_,
+      .journal = *journal_,
+      .state = state_,
+      .submit =
+          [this](Committer::Request request) {
+            committer_->submit(std::move(request));
+            start_polling();
+          },
+      .when_ready = when_ready,
+      .wall = wall_now,
+      .told =
+          [this](Committer::Outcome outcome, const store::HistoryEntry& entry, bool dry_run) {
+            if (tunnels_changed_ && !dry_run) tunnels_changed_();  // it may have been theirs
+            return told(std::move(outcome), entry, dry_run);
+          }});
+  timestamps_ = std::make_unique<Timestamps>(Timestamps::Parts{.io = io_,
+                                                               .session = *session_,
+                                                               .journal = *journal_,
+                                                               .peers = gateway_->peers(),
+                                                               .when_ready = when_ready,
+                                                               .wall = wall_now});
 }
 
 void Daemon::offload(std::function<void()> work, std::function<void()> done) {
@@ -172,12 +337,13 @@ void Daemon::start_polling() {
   if (!polling_) poll_gateway();
 }
 
-void Daemon::make_reloader(std::shared_ptr<const config::Config> config) {
+void Daemon::make_reloader(std::shared_ptr<const config::Config> config,
+                           std::shared_ptr<const config::Config> applied) {
   boost::asio::post(reader_, [] { setpriority(PRIO_PROCESS, 0, kHelperNice); });  // this thread's
   reloader_ = std::make_unique<Reloader>(Reloader::Parts{
       .path = config->file,
       .started = config,
-      .applied = config,
+      .applied = std::move(applied),
       .macs = host_->macs(),
       .has_session = [this](PeerId peer) { return has_session(peer); },
       .offload =
@@ -312,32 +478,44 @@ void Daemon::commit(state::Transaction transaction, api::CommitOptions options,
 
 void Daemon::commit(MakeTransaction make, bool large, api::CommitOptions options,
                     std::function<void(api::CommitAnswer)> answer) {
-  if (options.confirm) {
-    // Better refused than accepted and never undone.
-    return answer(api::CommitFailure{
-        .what =
-            "--confirm needs the history, which this version does not keep; nothing was changed"});
-  }
-  committer_->submit({.make = std::move(make),
-                      .large = large,
-                      .dry_run = options.dry_run,
-                      .answer = [caller = options.caller, dry_run = options.dry_run,
-                                 answer = std::move(answer)](Committer::Outcome outcome) {
-                        if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
-                          if (done->changed && !dry_run) log_commit(*done, caller);
-                        }
-                        answer(answer_of(std::move(outcome)));
-                      }});
+  const store::HistoryEntry entry = entry_of(options.caller, store::Cause::Api);
+  committer_->submit(
+      {.make = std::move(make),
+       .large = large,
+       .dry_run = options.dry_run,
+       .entry = entry,
+       .confirm = options.confirm,
+       .answer = [this, entry, options, answer = std::move(answer)](Committer::Outcome outcome) {
+         await_confirmation(outcome, options);
+         answer(told(std::move(outcome), entry, options.dry_run));
+       }});
   start_polling();
+}
+
+void Daemon::await_confirmation(const Committer::Outcome& outcome,
+                                const api::CommitOptions& options) {
+  const auto* done = std::get_if<Committer::Done>(&outcome);
+  if (done == nullptr || !done->changed || options.dry_run || !options.confirm) return;
+  history_->await(done->generation, *options.confirm);
+}
+
+void Daemon::history(std::function<void(api::HistoryAnswer)> answer) {
+  history_->list(std::move(answer));
+}
+
+void Daemon::rollback(Generation generation, api::ChangeRequest request,
+                      std::function<void(api::RollbackAnswer)> answer) {
+  history_->roll_back(generation, std::move(request), std::move(answer));
+}
+
+void Daemon::confirm(std::optional<Generation> generation,
+                     std::function<void(api::ConfirmAnswer)> answer) {
+  history_->confirm(generation, std::move(answer));
 }
 
 void Daemon::commit_file(FileCommit file, const api::CommitOptions& options,
                          std::function<void(api::CommitAnswer)> answer) {
-  if (options.confirm) {
-    return answer(api::CommitFailure{
-        .what =
-            "--confirm needs the history, which this version does not keep; nothing was changed"});
-  }
+  const store::HistoryEntry entry = entry_of(options.caller, store::Cause::File);
   auto topology = std::make_shared<gateway::Topology>(std::move(file.topology));
   committer_->submit(
       {.make = std::move(file.make),
@@ -356,15 +534,17 @@ void Daemon::commit_file(FileCommit file, const api::CommitOptions& options,
          }
          return fail(std::string("memory for the routes is short; nothing was changed"));
        },
+       .entry = entry,
+       .file = std::move(file.rows),
+       .confirm = options.confirm,
        .answer =
-           [this, caller = options.caller, dry_run = options.dry_run,
-            answer = std::move(answer)](Committer::Outcome outcome) {
+           [this, entry, options, answer = std::move(answer)](Committer::Outcome outcome) {
              const auto* done = std::get_if<Committer::Done>(&outcome);
-             if (done != nullptr && done->changed && !dry_run) {
-               log_commit(*done, caller);
-               if (tunnels_changed_) tunnels_changed_();
+             if (done != nullptr && done->changed && !options.dry_run && tunnels_changed_) {
+               tunnels_changed_();
              }
-             answer(answer_of(std::move(outcome)));
+             await_confirmation(outcome, options);
+             answer(told(std::move(outcome), entry, options.dry_run));
            }});
   start_polling();
 }

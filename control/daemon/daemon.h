@@ -12,14 +12,18 @@
 
 #include "config/config.h"
 #include "control/api/backend.h"
+#include "control/daemon/boot.h"
+#include "control/daemon/history.h"
 #include "control/daemon/host.h"
 #include "control/daemon/reloader.h"
 #include "control/daemon/thread_session_link.h"
+#include "control/daemon/timestamps.h"
 #include "control/daemon/worker_load.h"
 #include "control/gateway/committer.h"
 #include "control/gateway/gateway.h"
 #include "control/session/session_thread.h"
 #include "control/state/state.h"
+#include "control/store/journal.h"
 #include "dataplane/crypto/system_random.h"
 
 namespace turnpike::daemon {
@@ -51,14 +55,29 @@ class Daemon final : public api::Backend {
   // Tells systemd and the log, too.
   void reload(api::FileOptions options, std::function<void(api::FileAnswer)> answer) override;
   void diff(std::string path, std::function<void(api::DiffAnswer)> answer) override;
+  void history(std::function<void(api::HistoryAnswer)> answer) override;
+  void rollback(Generation generation, api::ChangeRequest request,
+                std::function<void(api::RollbackAnswer)> answer) override;
+  void confirm(std::optional<Generation> generation,
+               std::function<void(api::ConfirmAnswer)> answer) override;
   [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
 
  private:
   Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host, const config::Config& config);
-  [[nodiscard]] std::vector<std::string> apply_file(const config::Config& config);
+  using Lines = std::vector<std::string>;
+  // The durable state, and the file's difference to the one applied last. The errors are for the user.
+  [[nodiscard]] Lines begin(store::Store store, store::Loaded loaded,
+                            const std::shared_ptr<const config::Config>& config);
+  void undo_expired(Boot& boot, store::Store& store, std::vector<store::Unconfirmed>& waiting);
+  [[nodiscard]] Lines apply_file(Boot& boot, const config::Config& applied,
+                                 const config::Config& config);
+  void make_journal(store::Store store);
   void offload(std::function<void()> work, std::function<void()> done);
   void start_polling();
-  void make_reloader(std::shared_ptr<const config::Config> config);
+  void make_reloader(std::shared_ptr<const config::Config> config,
+                     std::shared_ptr<const config::Config> applied);
+  void await_confirmation(const gateway::Committer::Outcome& outcome,
+                          const api::CommitOptions& options);
   void commit_file(FileCommit file, const api::CommitOptions& options,
                    std::function<void(api::CommitAnswer)> answer);
   [[nodiscard]] bool has_session(PeerId peer) const;
@@ -76,7 +95,10 @@ class Daemon final : public api::Backend {
   std::unique_ptr<ThreadSessionLink> link_;
   std::unique_ptr<gateway::Gateway> gateway_;
   state::State state_;
+  std::unique_ptr<store::Journal> journal_;
   std::unique_ptr<gateway::Committer> committer_;
+  std::unique_ptr<History> history_;
+  std::unique_ptr<Timestamps> timestamps_;
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
   std::function<void()> tunnels_changed_;
   std::unique_ptr<Reloader> reloader_;

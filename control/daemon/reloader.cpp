@@ -32,6 +32,7 @@ struct Reloader::Job {
   std::shared_ptr<const config::Config> after;
   std::vector<config::ConfigError> mistakes;
   gateway::FileTransaction difference;
+  std::shared_ptr<const store::FileRows> rows;
   gateway::Topology topology;
   std::optional<gateway::OverrideScan> overrides;
   // ----
@@ -92,6 +93,7 @@ void Reloader::read(const std::shared_ptr<Job>& job) {
   job->after = std::make_shared<const config::Config>(std::move(*loaded));
   job->difference = gateway::difference(*job->before, *job->after);
   job->topology = gateway::topology_of(*job->after, job->macs);
+  job->rows = std::make_shared<const store::FileRows>(store::file_rows(*job->before, *job->after));
   job->overrides.emplace(job->before, job->after);
 }
 
@@ -117,7 +119,8 @@ void Reloader::commit(const std::shared_ptr<Job>& job) {
                   .judged = {},
                   .large = job->difference.transaction.edits.size() > gateway::kAtOnce,
                   .topology = job->topology,
-                  .file = job->after};
+                  .file = job->after,
+                  .rows = job->rows};
   if (job->only_diff) {
     file.judged = [this, job](const state::State& state, const state::Change& change) {
       job->diff = gateway::diff_of(state, change, parts_.has_session);

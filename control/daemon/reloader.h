@@ -17,6 +17,7 @@
 #include "control/gateway/file_overrides.h"
 #include "control/gateway/file_transaction.h"
 #include "control/gateway/topology.h"
+#include "control/store/file_rows.h"
 
 namespace turnpike::daemon {
 
@@ -29,6 +30,7 @@ struct FileCommit {
   bool large = false;  // make() takes long
   gateway::Topology topology;
   std::shared_ptr<const config::Config> file;  // is the one applied last, once this is committed
+  std::shared_ptr<const store::FileRows> rows;  // what is different in it
 };
 
 class Reloader {

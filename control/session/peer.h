@@ -66,6 +66,7 @@ struct Peer {
   bool wants_keepalive = false;
   bool endpoint_stale = false;  // the endpoint in the slot is to be worked out again
   bool queued = false;  // in Session::changed_
+  bool received_noted = false;  // in Session::received_
 };
 
 }  // namespace turnpike::session

@@ -74,6 +74,18 @@ class Session {
   // The routes or addresses of some port are others, although no pointer to them changed.
   void routes_changed() noexcept { all_routes_stale_ = true; }
 
+  // What must outlive a restart. No initiation of ours is ever dated before `floor`, whatever the clock says, and none
+  // of a peer's is taken that is not later than the newest that the last run saw.
+  void set_sent_floor(WallTime floor) noexcept;
+  void restore_received(PeerRef ref, const wireguard::Tai64n& latest) noexcept;
+  [[nodiscard]] WallTime newest_sent() const noexcept { return newest_sent_; }
+  // Of peers whose newest initiation changed since the last call.
+  struct Received {
+    PeerRef peer;
+    wireguard::Tai64n latest;
+  };
+  [[nodiscard]] std::vector<Received> take_received();
+
   [[nodiscard]] std::optional<PeerStatus> status(PeerIndex peer) const;
   [[nodiscard]] const publish::Counters& counters() const noexcept { return counters_; }
   [[nodiscard]] size_t keypairs_in_use() const noexcept { return keypairs_.in_use(); }
@@ -170,6 +182,8 @@ class Session {
   bool all_routes_stale_ = true;
   size_t reroute_at_ = 0;  // peers below it are rerouted since the last change
   uint64_t undeliverable_seen_ = 0;
+  WallTime newest_sent_;  // date of an initiation, over all peers
+  std::vector<PeerRef> received_;  // for take_received()
   uint16_t ipv4_identification_;
 
   // Of the turn that runs.

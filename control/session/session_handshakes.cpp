@@ -1,6 +1,9 @@
 // Handshakes: what comes in, what goes out, and what a new keypair means.
 #include "control/session/session.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "dataplane/base/check.h"
 #include "dataplane/wireguard/messages.h"
 
@@ -94,6 +97,7 @@ void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, B
   peer.handshake.derive(*tunnel.identity);
   const auto accepted = wireguard::accept_initiation(*opened, peer.handshake, now_.instant);
   if (!accepted) return drop(reason_of(accepted.error()));
+  if (!std::exchange(peer.received_noted, true)) received_.push_back(peer.ref);
   sync(peer);
   note_authentic(peer, worker, header, datagram.size());
 
@@ -185,6 +189,7 @@ void Session::initiate(Peer& peer) {
   const auto datagram = wireguard::create_initiation(*tunnels_[peer.tunnel].identity,
                                                      peer.handshake, *index, now_, random_);
   if (!datagram) return keypairs_.release_index(*index);
+  newest_sent_ = std::max(newest_sent_, peer.handshake.last_sent);
   (void)send_datagram(peer, *datagram);
 }
 

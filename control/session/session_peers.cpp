@@ -69,7 +69,8 @@ void Session::add_peer(const PeerSettings& settings) {
   peer->tunnel = settings.tunnel;
   peer->persistent_keepalive_seconds = settings.persistent_keepalive_seconds;
   peer->handshake = PeerHandshake::of(settings.public_key, settings.preshared_key);
-  peer->handshake.last_sent = settings.last_sent;
+  // A peer that comes back may not be shown an older date than the one that went.
+  peer->handshake.last_sent = std::max(settings.last_sent, newest_sent_);
   peer->handshake.latest_received = settings.latest_received;
   const auto [owner, fresh] = tunnel.peers.try_emplace(settings.public_key, index);
   if (!fresh) {
@@ -92,6 +93,33 @@ void Session::add_peer(const PeerSettings& settings) {
   if (settings.endpoint) slot.send.set_endpoint({.remote = *settings.endpoint});
   slot.send.incarnation.store(settings.ref.incarnation, std::memory_order_release);
   mark_changed(*peers_[index]);
+}
+
+void Session::set_sent_floor(WallTime floor) noexcept {
+  newest_sent_ = std::max(newest_sent_, floor);
+  for (const auto& peer : peers_) {
+    if (peer == nullptr) continue;
+    peer->handshake.last_sent = std::max(peer->handshake.last_sent, newest_sent_);
+  }
+}
+
+void Session::restore_received(PeerRef ref, const wireguard::Tai64n& latest) noexcept {
+  Peer* peer = find(ref);
+  if (peer == nullptr) return;
+  peer->handshake.latest_received = std::max(peer->handshake.latest_received, latest);
+}
+
+std::vector<Session::Received> Session::take_received() {
+  std::vector<Received> taken;
+  taken.reserve(received_.size());
+  for (const PeerRef& ref : received_) {
+    Peer* peer = peers_[ref.index].get();
+    if (peer == nullptr || peer->ref != ref) continue;  // it went meanwhile
+    peer->received_noted = false;
+    taken.push_back({ref, peer->handshake.latest_received});
+  }
+  received_.clear();
+  return taken;
 }
 
 void Session::set_peer(PeerRef ref, const PeerChange& change) {

@@ -21,14 +21,20 @@ bool SqlError::is_sync_failure() const noexcept {
   return code_ == SQLITE_IOERR_FSYNC || code_ == SQLITE_IOERR_DIR_FSYNC;
 }
 
-Database::Database(const std::string& path) {
+Database::Database(const std::string& path, const std::string& settings) {
   const int code = sqlite3_open_v2(
       path.c_str(), &handle_,
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
       nullptr);
   if (code == SQLITE_OK) {
     sqlite3_extended_result_codes(handle_, 1);
-    return;
+    char* message = nullptr;
+    const int set = sqlite3_exec(handle_, settings.c_str(), nullptr, nullptr, &message);
+    if (set == SQLITE_OK) return;
+    const SqlError error(set, message != nullptr ? message : sqlite3_errstr(set));
+    sqlite3_free(message);
+    sqlite3_close(handle_);
+    throw error;
   }
   const SqlError error(code, handle_ != nullptr ? sqlite3_errmsg(handle_) : sqlite3_errstr(code));
   sqlite3_close(handle_);

@@ -33,7 +33,8 @@ class SqlError : public std::exception {
 
 class Database {
  public:
-  explicit Database(const std::string& path);
+  // `settings` are executed before anything else.
+  explicit Database(const std::string& path, const std::string& settings = "");
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;

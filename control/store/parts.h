@@ -10,6 +10,12 @@
 
 namespace turnpike::store {
 
+// Before anything is read. The database is ours alone: the log's index stays in memory, and no -shm file lies
+// about. Deleted rows may have held keys.
+inline constexpr const char* kSettings =
+    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;"
+    "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 2000";
+
 struct Store::Parts {
   explicit Parts(std::string file);
 

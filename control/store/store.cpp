@@ -15,12 +15,6 @@
 namespace turnpike::store {
 namespace {
 
-// The database is ours alone: the log's index stays in memory, and no -shm file lies about. Deleted rows may
-// have held keys.
-constexpr const char* kSettings =
-    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY;"
-    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 2000";
-
 // Made with its mode, before SQLite would make it with another; its log gets the same mode.
 Result<void, std::string> make_private(const std::string& path) {
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -58,7 +52,7 @@ std::string_view to_string(Cause cause) {
   return "";
 }
 
-Store::Parts::Parts(std::string file) : path(std::move(file)), database(path) {
+Store::Parts::Parts(std::string file) : path(std::move(file)), database(path, kSettings) {
   CHECK(made.has_value());
 }
 
@@ -74,17 +68,13 @@ Result<Store, std::string> Store::open(const std::string& path) {
   if (auto made = make_private(path); !made) return about(made.error());
   try {
     {
-      Database database(path);
-      database.execute(kSettings);
+      Database database(path, kSettings);
       if (database.text("PRAGMA journal_mode = WAL") != "wal") {
         return about("is on a file system that cannot hold a write-ahead log");
       }
-      database.execute("PRAGMA synchronous = FULL");
       if (auto made = bring_up_to_date(database); !made) return about(made.error());
     }
     auto parts = std::make_unique<Parts>(path);
-    parts->database.execute(kSettings);
-    parts->database.execute("PRAGMA synchronous = FULL");
     parts->load_history();
     return Store(std::move(parts));
   } catch (const SqlError& error) {

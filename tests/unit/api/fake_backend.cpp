@@ -102,6 +102,20 @@ void FakeBackend::reload(FileOptions options, std::function<void(FileAnswer)> an
   answer(file_answer);
 }
 
+void FakeBackend::rollback(Generation generation, ChangeRequest request,
+                           std::function<void(RollbackAnswer)> answer) {
+  last_generation = generation;
+  last_options = request.commit;
+  last_comment = request.comment;
+  answer(rollback_answer);
+}
+
+void FakeBackend::confirm(std::optional<Generation> generation,
+                          std::function<void(ConfirmAnswer)> answer) {
+  last_generation = generation;
+  answer(confirm_answer);
+}
+
 void FakeBackend::diff(std::string path, std::function<void(DiffAnswer)> answer) {
   last_path = std::move(path);
   answer(diff_answer);

@@ -23,6 +23,11 @@ class FakeBackend final : public Backend {
               std::function<void(CommitAnswer)> answer) override;
   void reload(FileOptions options, std::function<void(FileAnswer)> answer) override;
   void diff(std::string path, std::function<void(DiffAnswer)> answer) override;
+  void history(std::function<void(HistoryAnswer)> answer) override { answer(history_answer); }
+  void rollback(Generation generation, ChangeRequest request,
+                std::function<void(RollbackAnswer)> answer) override;
+  void confirm(std::optional<Generation> generation,
+               std::function<void(ConfirmAnswer)> answer) override;
   [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
 
   // Expects success.
@@ -33,6 +38,11 @@ class FakeBackend final : public Backend {
   FileAnswer file_answer;
   DiffAnswer diff_answer;
   std::string last_path;
+  // What history(), rollback() and confirm() answer.
+  HistoryAnswer history_answer;
+  RollbackAnswer rollback_answer;
+  ConfirmAnswer confirm_answer;
+  std::optional<Generation> last_generation;
   CommitOptions last_options;
   std::string last_comment;
   std::vector<uint32_t> late_lcores;

@@ -169,6 +169,57 @@ TEST_F(Turnpike, ChecksConfigurationsWithoutADaemon) {
   EXPECT_EQ(run({"check", "/nonexistent.yaml"}), kError);
 }
 
+TEST_F(Turnpike, ShowsTheHistoryWithWhoAndWhatWaits) {
+  api::FakeBackend& backend = server_.backend;
+  backend.history_answer =
+      api::History{.generation = 42,
+                   .commits = {{.generation = 42,
+                                .at = {1'767'225'600'000'000'000},
+                                .uid = 1000,
+                                .pid = 4711,
+                                .cause = store::Cause::Api,
+                                .peers = 1,
+                                .prefixes = 2,
+                                .comment = "hand-over"},
+                               {.generation = 41, .cause = store::Cause::File, .comment = "start"}},
+                   .unconfirmed = {{42, 17}}};
+  ASSERT_EQ(run({"history"}), kDone) << err_;
+  for (const char* piece : {"42", "2026-01-01T00:00:00Z", "api", "1000", "4711",
+                            "(undone in 17 s unless confirmed) hand-over", "file", "start"}) {
+    EXPECT_NE(out_.find(piece), std::string::npos) << piece << "\n" << out_;
+  }
+  ASSERT_EQ(run({"history", "--json"}), kDone);
+  const auto tree = nlohmann::json::parse(out_);
+  EXPECT_EQ(tree.at("history").at(0).at("unconfirmed_seconds"), 17);
+  EXPECT_TRUE(tree.at("history").at(1).at("unconfirmed_seconds").is_null());
+  backend.history_answer = api::History{};
+  ASSERT_EQ(run({"history"}), kDone);
+  EXPECT_EQ(out_, "nothing was committed yet\n");
+}
+
+TEST_F(Turnpike, RollsBackAndConfirms) {
+  api::FakeBackend& backend = server_.backend;
+  backend.rollback_answer = api::CommitAnswer(api::Committed{.generation = 43});
+  ASSERT_EQ(run({"rollback", "41", "--confirm", "1m", "--comment", "too soon"}), kDone) << err_;
+  EXPECT_EQ(backend.last_generation, 41u);
+  EXPECT_EQ(backend.last_options.confirm, Duration(60s));
+  EXPECT_EQ(backend.last_comment, "too soon");
+  EXPECT_NE(out_.find("43"), std::string::npos) << out_;
+  backend.rollback_answer = api::NotFound{.what = "the history has no generation 7"};
+  EXPECT_EQ(run({"rollback", "7"}), kError);
+  EXPECT_NE(err_.find("the history has no generation 7"), std::string::npos) << err_;
+  EXPECT_EQ(run({"rollback"}), kUsage);
+
+  backend.confirm_answer = api::Confirmed{.generations = {43}};
+  ASSERT_EQ(run({"confirm"}), kDone) << err_;
+  EXPECT_EQ(out_, "generation 43 is confirmed\n");
+  EXPECT_FALSE(backend.last_generation.has_value());
+  backend.confirm_answer = api::NotFound{.what = "nothing awaits confirmation"};
+  EXPECT_EQ(run({"confirm", "43"}), kError);
+  EXPECT_EQ(backend.last_generation, 43u);
+  EXPECT_EQ(err_, "turnpike: nothing awaits confirmation\n");
+}
+
 TEST(Table, ShrinksTheWidestColumnThatMay) {
   Table table({{.title = "A"}, {.title = "B", .shrinks_to = 5}, {.title = "N", .right = true}});
   table.add({"alpha", "0123456789abcdef", "7"});

@@ -435,5 +435,45 @@ TEST(HandshakeMessages, ThatAreNotAuthenticGetNoAnswerAndChangeNothing) {
   EXPECT_EQ(world.b.drops(DropReason::HandshakeReplayed), 1u);
 }
 
+// A clock that was set back an hour while the gateway was down: the peer takes no initiation that is dated before
+// the newest that it saw.
+TEST(Restart, DatesGoOnAfterTheMarkThoughTheClockWentBack) {
+  World world(40);
+  world.send(world.a, "x");
+  world.settle();
+  ASSERT_TRUE(world.can_send(world.a));
+  const WallTime sent = world.a.session->newest_sent();
+  EXPECT_GE(sent.nanoseconds + 20'000'000, world.clock.now.wall.nanoseconds);
+  const WallTime mark{sent.nanoseconds + 60'000'000'000};
+  world.clock.now.wall.nanoseconds -= 3'600'000'000'000;
+  world.a.session->set_sent_floor(mark);
+  world.clock.now.instant = world.clock.now.instant + 200s;
+  world.send(world.a, "again");
+  world.settle();
+  EXPECT_EQ(world.at_b.back(), "again");
+  EXPECT_GT(world.a.session->newest_sent(), mark);
+}
+
+TEST(Restart, WhatAPeerSentBeforeIsNotTakenAgain) {
+  World world(41);
+  world.send(world.a, "x");
+  world.settle();
+  const auto received = world.b.session->take_received();
+  ASSERT_EQ(received.size(), 1u);
+  EXPECT_EQ(received[0].latest, wireguard::to_tai64n(world.a.session->newest_sent()));
+  EXPECT_TRUE(world.b.session->take_received().empty()) << "told once";
+  // After a restart of ours: as if everything that A sends for an hour had been seen.
+  wireguard::Tai64n later =
+      wireguard::to_tai64n({world.clock.now.wall.nanoseconds + 3'600'000'000'000});
+  world.b.session->restore_received(received[0].peer, later);
+  world.clock.now.instant = world.clock.now.instant + 200s;
+  world.clock.now.wall.nanoseconds += 200'000'000'000;
+  const size_t before = world.at_b.size();
+  world.send(world.a, "replayed");
+  world.settle();
+  EXPECT_EQ(world.at_b.size(), before);
+  EXPECT_GT(world.b.all_drops(), 0u);
+}
+
 }  // namespace
 }  // namespace turnpike::session

@@ -1,0 +1,61 @@
+// Past commits while the gateway runs: who made them, the way back to one, and those that are undone unless they
+// are confirmed.
+//   Threads: control. The history is read on the journal's thread.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/api/backend.h"
+#include "control/gateway/committer.h"
+#include "control/store/journal.h"
+
+namespace turnpike::daemon {
+
+class History {
+ public:
+  struct Parts {
+    boost::asio::io_context& io;
+    store::Journal& journal;
+    const state::State& state;
+    std::function<void(gateway::Committer::Request)> submit;
+    std::function<void(std::function<void()>)> when_ready;
+    std::function<WallTime()> wall;
+    // The API's words for an outcome; logs a commit.
+    std::function<api::CommitAnswer(gateway::Committer::Outcome, const store::HistoryEntry&,
+                                    bool dry_run)>
+        told;
+  };
+  explicit History(Parts parts) : parts_(std::move(parts)) {}
+
+  void list(std::function<void(api::HistoryAnswer)> answer);
+  void roll_back(Generation generation, api::ChangeRequest request,
+                 std::function<void(api::RollbackAnswer)> answer);
+
+  // From now on this commit is undone when `within` is over.
+  void await(Generation generation, Duration within);
+  // All that wait, or this one.
+  void confirm(std::optional<Generation> generation,
+               std::function<void(api::ConfirmAnswer)> answer);
+
+ private:
+  struct Waiting {
+    boost::asio::steady_timer timer;
+    std::chrono::steady_clock::time_point until;
+  };
+  void try_roll_back(Generation generation, api::ChangeRequest request, int attempts,
+                     std::function<void(api::RollbackAnswer)> answer);
+  void undo(Generation generation);
+  void give_up(Generation generation, const std::string& why);
+
+  Parts parts_;
+  std::map<Generation, Waiting> waiting_;
+};
+
+}  // namespace turnpike::daemon
