@@ -81,6 +81,16 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
 
   void on_header(Error error) {
     if (error) return on_request(error);
+    // Who may not, and who asks for what there is not, need not send more.
+    auto& message = parser_->get();
+    request_ = {
+        .method = std::string(message.method_string()), .caller = caller_, .access = access_};
+    if (!parse_target(std::string(message.target()), request_.path, request_.query)) {
+      return refuse(problem(400, "the target is malformed"));
+    }
+    if (!parser_->is_done()) {
+      if (auto refusal = Routes::refuse(request_)) return refuse(std::move(*refusal));
+    }
     if (beast::iequals(parser_->get()[http::field::expect], "100-continue")) {
       interim_.emplace(http::status::continue_, 11);
       http::async_write(stream_, *interim_,
@@ -100,23 +110,21 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
 
   void on_request(Error error) {
     if (error == http::error::body_limit) {
-      return refuse(413, "a document has at most " + std::to_string(kMaxDocumentBytes >> 20) +
-                             " MiB; split it, or use the configuration file");
+      return refuse(problem(413, "a document has at most " +
+                                     std::to_string(kMaxDocumentBytes >> 20) +
+                                     " MiB; split it, or use the configuration file"));
     }
-    if (error == http::error::header_limit) return refuse(400, "the header is too long");
+    if (error == http::error::header_limit) {
+      return refuse(problem(400, "the header is too long"));
+    }
     if (error == http::error::end_of_stream || error == beast::error::timeout) return;
     if (error.category() == http::make_error_code(http::error::bad_method).category()) {
-      return refuse(400, "this is not HTTP: " + error.message());
+      return refuse(problem(400, "this is not HTTP: " + error.message()));
     }
     if (error) return;
 
     auto& message = parser_->get();
-    Request request{
-        .method = std::string(message.method_string()), .caller = caller_, .access = access_};
-    const std::string target(message.target());
-    if (!parse_target(target, request.path, request.query)) {
-      return refuse(400, "the target is malformed");
-    }
+    Request request = std::exchange(request_, {});
     request.content_type = media_type(std::string(message[http::field::content_type]));
     if (const auto tag = message.find(http::field::if_match); tag != message.end()) {
       request.if_match = std::string(tag->value());
@@ -130,9 +138,9 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
         [self = this->shared_from_this()](Response response) { self->write(std::move(response)); });
   }
 
-  void refuse(unsigned status, const std::string& detail) {
+  void refuse(Response response) {
     keep_alive_ = false;  // the rest of the request is still unread
-    write(problem(status, detail));
+    write(std::move(response));
   }
 
   void write(Response response) {
@@ -201,6 +209,7 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
   Access access_;
   std::shared_ptr<void> lease_;
   beast::flat_buffer buffer_;
+  Request request_;  // its header
   std::optional<http::request_parser<http::string_body>> parser_;
   std::optional<http::response<http::empty_body>> interim_;
   std::optional<http::response<http::string_body>> message_;

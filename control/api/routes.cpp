@@ -110,29 +110,41 @@ void Routes::handle(Request request, Respond respond) {
       handle(std::move(*waiting), std::move(respond));
     });
   }
-  std::string methods;
+  if (auto refusal = refuse(request)) return respond(std::move(*refusal));
+  (this->*find_route(request)->run)(request, std::move(respond));
+}
+
+const Routes::Route* Routes::find_route(const Request& request) {
   for (const Route& route : table()) {
-    if (route.path != request.path) continue;
-    if (route.method != request.method) {
-      methods += (methods.empty() ? "" : ", ") + std::string(route.method);
-      continue;
-    }
-    if (request.access < route.needs) {
-      return respond(problem(403, request.access == Access::None
-                                      ? "you are not in control.group"
-                                      : "only root and the daemon's owner may change anything"));
-    }
-    for (const auto& [key, value] : request.query) {
-      if (std::ranges::find(route.parameters, key) == route.parameters.end()) {
-        return respond(problem(400, "there is no parameter \"" + key + "\" here"));
-      }
-    }
-    return (this->*route.run)(request, std::move(respond));
+    if (route.path == request.path && route.method == request.method) return &route;
   }
-  if (methods.empty()) return respond(problem(404, "there is no " + request.path));
-  Response response = problem(405, request.path + " takes " + methods);
-  response.allow = methods;
-  respond(std::move(response));
+  return nullptr;
+}
+
+std::optional<Response> Routes::refuse(const Request& request) {
+  const Route* route = find_route(request);
+  if (route == nullptr) {
+    std::string methods;
+    for (const Route& other : table()) {
+      if (other.path != request.path) continue;
+      methods += (methods.empty() ? "" : ", ") + std::string(other.method);
+    }
+    if (methods.empty()) return problem(404, "there is no " + request.path);
+    Response response = problem(405, request.path + " takes " + methods);
+    response.allow = methods;
+    return response;
+  }
+  if (request.access < route->needs) {
+    return problem(403, request.access == Access::None
+                            ? "you are not in control.group"
+                            : "only root and the daemon's owner may change anything");
+  }
+  for (const auto& [key, value] : request.query) {
+    if (std::ranges::find(route->parameters, key) == route->parameters.end()) {
+      return problem(400, "there is no parameter \"" + key + "\" here");
+    }
+  }
+  return std::nullopt;
 }
 
 void Routes::show(Request& request, Respond respond) {

@@ -1,6 +1,7 @@
 // What can be asked, and who may. openapi.yaml describes the same table; a test holds them together.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -15,6 +16,8 @@ class Routes {
 
   // Calls `respond` once, now or later.
   void handle(Request request, Respond respond);
+  // What is wrong with a request, as far as that is known without its body; nothing: go on.
+  [[nodiscard]] static std::optional<Response> refuse(const Request& request);
 
   struct Route {
     std::string_view method;
@@ -27,6 +30,7 @@ class Routes {
   [[nodiscard]] static std::span<const Route> table();
 
  private:
+  [[nodiscard]] static const Route* find_route(const Request& request);
   void show(Request& request, Respond respond);
   void owner(Request& request, Respond respond);
   void peer(Request& request, Respond respond);

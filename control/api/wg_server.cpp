@@ -44,6 +44,7 @@ class Session : public std::enable_shared_from_this<Session> {
                             [self = shared_from_this()](Error error, size_t bytes) {
                               if (error) return;  // gone, or silent for too long
                               self->pending_.append(self->piece_.data(), bytes);
+                              wipe(self->piece_.data(), bytes);  // keys may be in it
                               self->parse();
                             });
   }

@@ -28,7 +28,7 @@ void Routes::add_subnet(const InterfaceAddress& own) {
   }
 }
 
-bool Routes::build(const PortTopology& port) {
+bool Routes::build(const PortTopology& port, const std::vector<IpAddress>& of_tunnels) {
   const IpAddress link_local = link_local_address(port.mac);
   const auto source_for = [&](const IpAddress& via) {
     for (const InterfaceAddress& own : port.addresses) {
@@ -46,6 +46,7 @@ bool Routes::build(const PortTopology& port) {
   for (const InterfaceAddress& own : port.addresses) add_subnet(own);
   add_subnet({.address = link_local, .length = 64});
   for (const InterfaceAddress& own : port.addresses) add_own(own.address);
+  for (const IpAddress& address : of_tunnels) add_own(address);
   add_own(link_local);
   return finish();
 }
@@ -71,9 +72,14 @@ bool Routes::finish() {
 
 std::shared_ptr<const TopologyRoutes> build_routes(const Topology& topology, PageSource& pages) {
   auto routes = std::make_shared<TopologyRoutes>();
-  for (const PortTopology& port : topology.ports) {
+  for (size_t port = 0; port < topology.ports.size(); ++port) {
+    std::vector<IpAddress> of_tunnels;
+    for (const TunnelTopology& tunnel : topology.tunnels) {
+      if (tunnel.inside != port) continue;
+      for (const InterfaceAddress& own : tunnel.addresses) of_tunnels.push_back(own.address);
+    }
     routes->ports.push_back(std::make_unique<Routes>(pages));
-    if (!routes->ports.back()->build(port)) return nullptr;
+    if (!routes->ports.back()->build(topology.ports[port], of_tunnels)) return nullptr;
   }
   for (const TunnelTopology& tunnel : topology.tunnels) {
     routes->tunnels.push_back(std::make_unique<Routes>(pages));

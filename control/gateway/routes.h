@@ -16,9 +16,10 @@ class Routes {
  public:
   explicit Routes(PageSource& pages) : v4_(pages), v6_(pages) {}
 
-  // Own addresses, subnets, static routes and the link-local ones of a port. Where two say something about
-  // the same prefix, own addresses win over subnets and subnets over static routes.
-  [[nodiscard]] bool build(const PortTopology& port);
+  // Own addresses, subnets, static routes and the link-local ones of a port, and the addresses of the tunnels
+  // whose inside it is: those are ours whoever owns the prefix around them, from either side. Where two say
+  // something about the same prefix, own addresses win over subnets and subnets over static routes.
+  [[nodiscard]] bool build(const PortTopology& port, const std::vector<IpAddress>& of_tunnels);
   // A tunnel's own addresses; nothing else of its subnets, since peers own those.
   [[nodiscard]] bool build(const TunnelTopology& tunnel);
 

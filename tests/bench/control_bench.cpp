@@ -1,13 +1,18 @@
-// What a commit costs with many prefixes and peers in place, without sockets and disk: a move from plan to
-// visible on every worker, commits a second, memory for each peer, and what publishing takes from look-ups.
+// What a commit costs with many prefixes and peers in place. First through the sockets of the real daemon
+// (control_served.cpp), then without sockets and disk: a move from plan to visible on every worker, commits a
+// second, memory for each peer, and what publishing takes from look-ups.
 #include <malloc.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 
+#include "tests/bench/control_daemon.h"
 #include "tests/bench/control_reload.h"
+#include "tests/bench/control_served.h"
 #include "tests/bench/control_world.h"
 #include "tests/bench/paired.h"
 
@@ -170,8 +175,34 @@ void lookups_lost(Report& report, World& world, const Sizes& sizes, const std::s
   report.add(base + "/lookups/commits-reached", "1/s", reached);
 }
 
+// False: it could not be done, and was said.
+bool run_served(Report& report) {
+  char directory[] = "/tmp/turnpike-bench-XXXXXX";
+  if (mkdtemp(directory) == nullptr) return std::perror(directory), false;
+  const std::string error = enter_wg_namespace(directory);
+  if (!error.empty()) return std::fprintf(stderr, "%s\n", error.c_str()), false;
+  served(report,
+         report.options().quick ? ServedSizes{.peers = 200,
+                                              .prefixes_each = 10,
+                                              .set_peers = 300,
+                                              .rounds = 2,
+                                              .moves = 30}
+                                : ServedSizes{.peers = 100'000,
+                                              .prefixes_each = 10,
+                                              .set_peers = 100'000,
+                                              .rounds = 7,
+                                              .moves = 1'000},
+         directory);
+  std::filesystem::remove_all(directory);
+  return true;
+}
+
 int run(const Options& options) {
   Report report(options);
+  // First, since it needs a process without threads.
+  const bool only_served = options.filter.find("served") != std::string::npos;
+  if ((options.filter.empty() || only_served) && !run_served(report)) return 1;
+  if (only_served) return report.write_json() ? 0 : 1;
   const Sizes sizes = options.quick ? Sizes{.prefixes = 2'000,
                                             .small = 100,
                                             .rounds = 2,

@@ -19,6 +19,8 @@ from pathlib import Path
 import plots
 
 ROOT = Path(__file__).resolve().parents[2]
+# Programs that start the daemon.
+WITH_DAEMON = ("control",)
 NAMES = ("lookup", "pipeline", "loopback", "handshake", "control", "compare")
 # Programs of tests/bench that a benchmark in Python runs.
 USED_BY = {"loopback": ("tests/bench/bench-loopback-generator", "tests/bench/bench-pipeline")}
@@ -64,6 +66,8 @@ def build(names: list[str]) -> bool:
         assert source is not None
         targets += (["control/daemon/turnpiked", "control/cli/turnpike", *USED_BY.get(name, ())] if source.suffix == ".py"
                     else [f"tests/bench/bench-{name}"])
+        if name in WITH_DAEMON:
+            targets.append("control/daemon/turnpiked")
     command = [str(ROOT / "scripts/build"), "--no-install", *dict.fromkeys(targets)]
     return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0
 

@@ -180,6 +180,31 @@ TEST(HttpServer, RefusesADocumentOfAHundredMegabytesWithoutReadingIt) {
   EXPECT_EQ(status_of(exchange(server.path(), "GET", "/v1/show")), 200u);
 }
 
+TEST(HttpServer, RefusesByTheHeaderAloneWhatNeedsNoBody) {
+  LiveServer server;
+  for (const auto& [target, status] : std::initializer_list<std::pair<const char*, unsigned>>{
+           {"/v1/nothing", 404u}, {"/v1/show", 405u}, {"/v1/transactions?x=1", 400u}}) {
+    RawClient client(server.path());
+    client.send("POST " + std::string(target) +
+                " HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{");  // and no more
+    EXPECT_EQ(status_of(client.receive()), status) << target;
+  }
+}
+
+TEST(HttpServer, WaitsWhileTheStateMayNotBeRead) {
+  LiveServer server;
+  server.on_thread([&] { server.backend.busy = true; });
+  RawClient client(server.path());
+  client.send(
+      "GET /v1/owner?tunnel=wg0&address=10.8.0.3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  RawClient other(server.path());
+  other.send("GET /v1/nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  server.on_thread([&] { server.backend.rest(); });
+  EXPECT_EQ(status_of(client.receive()), 200u);
+  EXPECT_EQ(status_of(other.receive()), 404u);
+}
+
 TEST(HttpServer, KeepsAConnectionForSeveralRequestsAlsoWhenTheyComeTogether) {
   LiveServer server;
   RawClient client(server.path());

@@ -34,6 +34,11 @@ TEST_F(RoutesTest, AskForTheRightsThatTheyNeed) {
   EXPECT_EQ(status("POST", "/v1/transactions", Access::Read, nothing), 403u);
   EXPECT_EQ(status("POST", "/v1/transactions", Access::All, nothing), 200u);
   EXPECT_EQ(status("DELETE", "/v1/show", Access::All), 405u);
+  // The header is enough to know.
+  const auto early =
+      Routes::refuse({.method = "POST", .path = "/v1/transactions", .access = Access::Read});
+  ASSERT_TRUE(early);
+  EXPECT_EQ(early->status, 403u);
 }
 
 TEST_F(RoutesTest, ReadLongDocumentsOnAnotherThread) {

@@ -37,6 +37,21 @@ TEST_F(GatewayTest, RoutesTellLocalOnLinkRoutedAndUnroutableApart) {
   EXPECT_EQ(kind("198.51.100.1").source, *parse_ip("192.0.2.1"));
 }
 
+// A peer may own the network around the tunnel's address, also the address itself: it is ours all the same,
+// for packets from the inside as for those of peers.
+TEST_F(GatewayTest, AddressesOfATunnelAreOwnOnItsInsidePortAndNoOther) {
+  const publish::Snapshot& snapshot = doors[0]->begin_burst();
+  const auto kind = [&](size_t port) {
+    const publish::RouteTable& routes = snapshot.ports[port].routes;
+    const uint32_t key = parse_ip("10.8.0.1")->v4_host_order();
+    PeerIndex hop = kNoPeer;
+    lookup::lookup_burst(routes.v4, {&key, 1}, {&hop, 1});
+    return hop == kNoPeer ? publish::NextHopKind::Unroutable : routes.next_hops[hop].kind;
+  };
+  EXPECT_EQ(kind(1), publish::NextHopKind::Local);
+  EXPECT_NE(kind(0), publish::NextHopKind::Local);
+}
+
 TEST_F(GatewayTest, ATunnelThatGoesIsForgottenAfterItsPeers) {
   session.posted.clear();
   config::Config after = two_peers();
