@@ -2,6 +2,7 @@
 // Source: https://www.wireguard.com/xplatform/ and wireguard-tools' ipc-uapi.h.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,7 +42,7 @@ struct WgRequest {
   std::optional<uint16_t> listen_port;
   std::optional<uint32_t> fwmark;
   bool replace_peers = false;
-  std::vector<WgPeer> peers;
+  std::deque<WgPeer> peers;  // grows without moving what is there: it comes line by line
 };
 
 // Takes a request line by line, as it comes.

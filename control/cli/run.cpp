@@ -14,6 +14,19 @@ namespace {
 
 constexpr const char* kDefaultSocket = "/run/turnpike/control.sock";
 
+// What is wrong with a command, and how it is written.
+std::string usage_text(const CLI::App* app, const CLI::Error& error) {
+  std::string name = app->get_name();
+  while (!app->get_subcommands().empty()) {
+    app = app->get_subcommands().front();
+    name += " " + app->get_name();
+  }
+  std::string text = name + ": " + error.what() + "\n";
+  // A command's own footer is its example.
+  if (app->get_parent() != nullptr && !app->get_footer().empty()) text += app->get_footer() + "\n";
+  return text + "More: " + name + " --help\n";
+}
+
 class CommandLine {
  public:
   explicit CommandLine(Environment& environment) : environment_(environment) {
@@ -24,6 +37,7 @@ class CommandLine {
         "Exit status: 0 done, 1 error, 2 usage, 3 refused for conflicts, 4 stale generation.\n"
         "PEER is a name or a public key. Every command has an example in its --help.");
     app_.get_formatter()->column_width(34);
+    app_.failure_message(usage_text);
     // Also before the command, where a script sets them once for all.
     add_common(app_);
     add_check();
@@ -167,7 +181,7 @@ class CommandLine {
     ips->require_subcommand(1);
     const auto sub = [&](const char* op, const char* what, const char* example) {
       CLI::App* c = command(*ips, op, what, example);
-      c->add_option("TUNNEL", owners_.tunnel)->required()->type_name("");
+      c->add_option("TUNNEL", owners_.tunnel, "its name")->required()->type_name("");
       on(c, [this, op] {
         owners_.op = op;
         return change_owner(owners_, options_, common_, environment_);
@@ -178,7 +192,9 @@ class CommandLine {
                                bool may_be_empty) {
       CLI::App* c = sub(op, what, example);
       c->add_option("PEER", owners_.peer, "a name or a public key")->required()->type_name("");
-      auto* prefixes = c->add_option("PREFIX", owners_.prefixes)->type_name("...");
+      auto* prefixes =
+          c->add_option("PREFIX", owners_.prefixes, "such as 10.8.0.2/32 or fd00:8::/64")
+              ->type_name("...");
       if (!may_be_empty) prefixes->required();
       add_change(*c);
     };
@@ -191,7 +207,9 @@ class CommandLine {
                          "turnpike ips move wg0 --from alice --to bob 10.8.0.2/32");
     move->add_option("--from", owners_.peer, "who owns them")->required()->type_name("PEER");
     move->add_option("--to", owners_.to, "who gets them")->required()->type_name("PEER");
-    move->add_option("PREFIX", owners_.prefixes)->required()->type_name("...");
+    move->add_option("PREFIX", owners_.prefixes, "such as 10.8.0.2/32 or fd00:8::/64")
+        ->required()
+        ->type_name("...");
     add_change(*move);
   }
 

@@ -147,6 +147,10 @@ TEST_F(Turnpike, TellsUsageFromErrors) {
   EXPECT_EQ(run({"frobnicate"}), kUsage);
   EXPECT_EQ(run({"show", "sheep"}), kUsage);
   EXPECT_EQ(run({"ips", "claim", "wg0"}), kUsage);
+  EXPECT_EQ(err_,
+            "turnpike ips claim: PEER is required\nExample:\n"
+            "  turnpike ips claim wg0 alice 10.8.0.2/32 fd00:8::2/128\n"
+            "More: turnpike ips claim --help\n");
   EXPECT_EQ(run({"peer", "remove", "wg0", "bob", "--confirm", "soon"}), kUsage);
   EXPECT_EQ(run({"show", "--help"}), kDone);
   EXPECT_NE(out_.find("Example:"), std::string::npos);
