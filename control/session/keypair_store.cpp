@@ -1,5 +1,7 @@
 #include "control/session/keypair_store.h"
 
+#include <utility>
+
 #include "dataplane/base/check.h"
 
 namespace turnpike::session {
@@ -43,6 +45,35 @@ void KeypairStore::retire(Keypair* keypair) {
   retired_.add(keypair);
 }
 
+// Not more than two, so that a peer that renews as often as it may holds no more.
+void KeypairStore::linger(PeerKeypairs& keypairs, Keypair* keypair, Instant now) {
+  if (keypair == nullptr) return;
+  auto& [later, earlier] = keypairs.lingering;
+  retire(earlier.keypair);
+  settle(*keypair);
+  earlier = std::exchange(later, {.keypair = keypair, .since = now});
+}
+
+Instant KeypairStore::expire_lingering(PeerKeypairs& keypairs, Instant now) {
+  Instant next = Instant::never();
+  for (PeerKeypairs::Lingering& lingering : keypairs.lingering) {
+    if (lingering.keypair == nullptr) continue;
+    const Instant until = lingering.since + kLinger;
+    if (now < until) {
+      next = until;  // the earlier one comes last and ends first
+    } else {
+      retire(std::exchange(lingering, {}).keypair);
+    }
+  }
+  return next;
+}
+
+void KeypairStore::retire_lingering(PeerKeypairs& keypairs) {
+  for (PeerKeypairs::Lingering& lingering : keypairs.lingering) {
+    retire(std::exchange(lingering, {}).keypair);
+  }
+}
+
 // No worker is to make it current any more, also not in the place of a later keypair in the same memory.
 void KeypairStore::settle(Keypair& keypair) noexcept {
   keypair.replaces.store(&keypair, std::memory_order_relaxed);
@@ -57,14 +88,14 @@ void KeypairStore::replace_current(PeerKeypairs& keypairs, PeerIndex peer, Keypa
   keypairs.current = wanted;
 }
 
-bool KeypairStore::sync(PeerKeypairs& keypairs, PeerIndex peer) {
+bool KeypairStore::sync(PeerKeypairs& keypairs, PeerIndex peer, Instant now) {
   std::atomic<Keypair*>& slot = slots_[peer].send.current;
   Keypair* actual = slot.load(std::memory_order_acquire);  // pairs with the worker's promotion
   Keypair* const next = keypairs.next;
   // A worker says that it is confirmed before it tries to make it current, and tries once.
   if (next != nullptr && (actual == next || next->confirmed.load(std::memory_order_acquire))) {
     if (actual != next) slot.store(next, std::memory_order_release);
-    retire(keypairs.previous);
+    linger(keypairs, keypairs.previous, now);
     keypairs.previous = keypairs.current;
     keypairs.current = next;
     keypairs.next = nullptr;
@@ -92,11 +123,12 @@ void KeypairStore::install_initiator(PeerKeypairs& keypairs, Keypair* fresh) {
   if (old_next != nullptr) {
     settle(*old_next);  // it only receives from now on
     keypairs.previous = old_next;
-    retire(old_current);
+    retire(old_previous);
+    linger(keypairs, old_current, fresh->created_at);
   } else {
     keypairs.previous = old_current;
+    linger(keypairs, old_previous, fresh->created_at);
   }
-  retire(old_previous);
 }
 
 void KeypairStore::install_responder(PeerKeypairs& keypairs, Keypair* fresh) {
@@ -107,7 +139,7 @@ void KeypairStore::install_responder(PeerKeypairs& keypairs, Keypair* fresh) {
   keypairs.previous = nullptr;
   receivers_.install(fresh->local_index, fresh);
   retire(old_next);
-  retire(old_previous);
+  linger(keypairs, old_previous, fresh->created_at);
 }
 
 void KeypairStore::stop_sending(PeerKeypairs& keypairs) {
@@ -118,6 +150,7 @@ void KeypairStore::stop_sending(PeerKeypairs& keypairs) {
                              ->peer.index;
   Keypair* const old_current = keypairs.current;
   Keypair* const old_next = keypairs.next;
+  retire_lingering(keypairs);
   replace_current(keypairs, peer, nullptr);
   keypairs.next = nullptr;
   if (old_current != nullptr) {
@@ -128,6 +161,7 @@ void KeypairStore::stop_sending(PeerKeypairs& keypairs) {
 }
 
 void KeypairStore::clear(PeerKeypairs& keypairs, PeerIndex peer) {
+  retire_lingering(keypairs);
   const PeerKeypairs old = keypairs;
   replace_current(keypairs, peer, nullptr);
   keypairs = {};

@@ -1,13 +1,17 @@
 // The keypairs of all peers: made, installed for workers to find, replaced as the protocol wants, and
 // retired by epoch. (paper, section 5.4.6 and 6.3; the kernel's add_new_keypair())
 //   previous: receives only. current: sends and receives. next: ours as responder, receives only until the
-//   first packet under it; then a worker makes it current by compare-and-swap.
+//   first packet under it; then a worker makes it current by compare-and-swap. lingering: pushed out of these
+//   three (the kernel forgets it then), receives for kLinger more. Where two handshakes cross, two keys are
+//   replaced within one round trip, and packets under the older ones are still under way: if they crossed before,
+//   each side sends under a key of its own.
 //   Threads:   the session thread.
 //   Ownership: this object owns every keypair. What is dropped leaves the receiver table at once, is freed
 //              (wiped) and its index given back when no worker can hold it.
 //   Bounds:    as the arena; make() says no.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -28,6 +32,11 @@ struct PeerKeypairs {
   wireguard::Keypair* previous = nullptr;
   wireguard::Keypair* current = nullptr;
   wireguard::Keypair* next = nullptr;
+  struct Lingering {
+    wireguard::Keypair* keypair = nullptr;
+    Instant since;
+  };
+  std::array<Lingering, 2> lingering;  // the later one first
   [[nodiscard]] bool none() const noexcept {
     return previous == nullptr && current == nullptr && next == nullptr;
   }
@@ -35,6 +44,9 @@ struct PeerKeypairs {
 
 class KeypairStore {
  public:
+  // Longer than packets are under way, shorter than two of our handshakes are apart.
+  static constexpr Duration kLinger = wireguard::kRekeyTimeout;
+
   KeypairStore(PageSource& pages, uint32_t capacity, lookup::ReceiverTable& receivers,
                publish::PeerSlots& slots, publish::Epoch& epoch);
   ~KeypairStore();
@@ -57,7 +69,9 @@ class KeypairStore {
 
   // True when a worker has made `next` the current one since the last call. Its event may be late or lost
   // (a full ring), so whoever relies on the three asks here first.
-  [[nodiscard]] bool sync(PeerKeypairs& keypairs, PeerIndex peer);
+  [[nodiscard]] bool sync(PeerKeypairs& keypairs, PeerIndex peer, Instant now);
+  // Lets go of what has lingered long enough. Returns when to ask again; never: nothing lingers.
+  Instant expire_lingering(PeerKeypairs& keypairs, Instant now);
 
   // `current_of` gives what the peer's slot ought to hold. Returns how many still wait for their epoch.
   size_t collect(size_t budget, const std::function<wireguard::Keypair*(PeerIndex)>& current_of);
@@ -66,6 +80,8 @@ class KeypairStore {
 
  private:
   void replace_current(PeerKeypairs& keypairs, PeerIndex peer, wireguard::Keypair* wanted);
+  void linger(PeerKeypairs& keypairs, wireguard::Keypair* keypair, Instant now);
+  void retire_lingering(PeerKeypairs& keypairs);
   void retire(wireguard::Keypair* keypair);
   static void settle(wireguard::Keypair& keypair) noexcept;
 

@@ -230,7 +230,7 @@ void Session::send_handshake_udp(WorkerIndex worker, TunnelIndex index, const En
 
 // Before anything is judged by the peer's keypairs: a worker may have confirmed one.
 void Session::sync(Peer& peer) {
-  if (keypairs_.sync(peer.keypairs, peer.ref.index)) session_is_up(peer);
+  if (keypairs_.sync(peer.keypairs, peer.ref.index, now_.instant)) session_is_up(peer);
 }
 
 void Session::session_is_up(Peer& peer) {

@@ -56,6 +56,8 @@ void Session::on_timer(PeerIndex index) {
   }
   Instant next = decision.next;
   const auto earlier = [&next](Instant at) { next = next.is_never() ? at : std::min(next, at); };
+  const Instant lingers_until = keypairs_.expire_lingering(peer->keypairs, now_.instant);
+  if (!lingers_until.is_never()) earlier(lingers_until);
   if (peer->wants_handshake && !peer->progress.in_flight) {
     if (wireguard::may_initiate(peer->progress, now_.instant)) return initiate(*peer);
     earlier(peer->progress.last_attempt_at + wireguard::kRekeyTimeout);

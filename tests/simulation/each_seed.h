@@ -32,8 +32,7 @@ void for_each_seed(size_t count, WorldSettings settings, Run&& run) {
 }
 
 // Neighbours known and a session up, made by `a` alone: where both begin at once their handshakes cross, and
-// may cross again with each rekey. Then two keys are replaced within one delay of the network, and what is
-// under way with the older one is lost, as with the kernel's three keypairs.
+// may cross again with each rekey.
 inline void open_session(World& world, World::Two two) {
   world.run_for(3s, {{.from = two.a, .to = two.b, .every = 1s}});
   world.run_for(8s, both_ways(two, {.every = 1s}));

@@ -22,6 +22,25 @@ TEST(Rekey, LosesNoPacketOverTenRekeysInBothRoles) {
   });
 }
 
+// Both began at once, so both are initiators of keys of one age, and renew them at once, time and again: two
+// keys are replaced within one delay of the network.
+TEST(Rekey, LosesNoPacketWhereHandshakesCross) {
+  for (const Duration jitter : {0ms, 5ms, 60ms}) {
+    for_each_seed(6, {.delay_min = 20ms, .delay_max = 20ms + jitter, .interleave = 0.5},
+                  [](World& world) {
+                    const auto two = world.two_gateways();
+                    const auto traffic = both_ways(two, {.every = 5ms});
+                    world.run_for(10s, traffic);
+                    const Instant steady = world.now();
+                    world.run_for(260s, traffic);
+                    EXPECT_GE(world.handshakes_completed(), 3u);
+                    world.run_for(1s);
+                    EXPECT_EQ(world.delivered_between(steady, world.now()),
+                              world.sent_between(steady, world.now()));
+                  });
+  }
+}
+
 TEST(Rekey, InTheMiddleOfBurstsUsesEachNonceOnce) {
   // The session thread has a turn in the middle of every burst; bursts come closely around each rekey.
   for_each_seed(12, {.loss = 0.02, .delay_max = 30ms, .workers = 2, .interleave = 1.0},

@@ -22,7 +22,7 @@ class Store : public ::testing::Test {
     random.fill(keys.sending.bytes());
     keys.local_index = *store.reserve_index(kPeer.index, random);
     keys.role = role;
-    return store.make(keys, kPeer, 0, Instant{1});
+    return store.make(keys, kPeer, 0, kNow);
   }
   size_t collect() {
     return store.collect(100, [this](PeerIndex) { return keypairs.current; });
@@ -36,6 +36,7 @@ class Store : public ::testing::Test {
   }
 
   static constexpr PeerRef kPeer{.index = 1, .incarnation = 1};
+  static constexpr Instant kNow{1'000'000'000'000};
   SystemPages pages;
   SeededRandom random{1};
   publish::Epoch epoch;
@@ -53,17 +54,17 @@ TEST_F(Store, AsResponderWaitsForTheWorkerAndThenMovesOn) {
   store.install_responder(keypairs, second);
   EXPECT_EQ(slot(), first);
   EXPECT_EQ(receivers.find(second->local_index), second);
-  EXPECT_FALSE(store.sync(keypairs, kPeer.index));
+  EXPECT_FALSE(store.sync(keypairs, kPeer.index, kNow));
   confirm(second);
-  EXPECT_TRUE(store.sync(keypairs, kPeer.index));
-  EXPECT_FALSE(store.sync(keypairs, kPeer.index));
+  EXPECT_TRUE(store.sync(keypairs, kPeer.index, kNow));
+  EXPECT_FALSE(store.sync(keypairs, kPeer.index, kNow));
   EXPECT_EQ(keypairs.previous, first);
   EXPECT_EQ(keypairs.current, second);
   EXPECT_EQ(keypairs.next, nullptr);
   EXPECT_EQ(receivers.find(first->local_index), first);  // still received under
 }
 
-TEST_F(Store, AsInitiatorDemotesAnUnconfirmedNextAndDropsTheOldest) {
+TEST_F(Store, AsInitiatorDemotesAnUnconfirmedNextAndLetsTheOldestLinger) {
   Keypair* const first = make(Role::Initiator);
   Keypair* const second = make(Role::Responder);
   Keypair* const third = make(Role::Initiator);
@@ -72,11 +73,30 @@ TEST_F(Store, AsInitiatorDemotesAnUnconfirmedNextAndDropsTheOldest) {
   store.install_initiator(keypairs, third);
   EXPECT_EQ(keypairs.current, third);
   EXPECT_EQ(keypairs.previous, second);
-  EXPECT_EQ(receivers.find(first->local_index), nullptr);
+  EXPECT_EQ(keypairs.lingering[0].keypair, first);
+  EXPECT_EQ(receivers.find(first->local_index), first);
   confirm(second);
   EXPECT_EQ(slot(), third);
-  EXPECT_FALSE(store.sync(keypairs, kPeer.index));
+  EXPECT_FALSE(store.sync(keypairs, kPeer.index, kNow));
   EXPECT_EQ(keypairs.current, third);
+}
+
+TEST_F(Store, LetsTwoKeypairsLingerForAWhileAndNoLonger) {
+  std::array<Keypair*, 6> made;
+  for (Keypair*& keypair : made) store.install_initiator(keypairs, keypair = make(Role::Initiator));
+  // The last two are current and previous.
+  EXPECT_EQ(keypairs.lingering[0].keypair, made[3]);
+  EXPECT_EQ(keypairs.lingering[1].keypair, made[2]);
+  EXPECT_EQ(receivers.find(made[3]->local_index), made[3]);
+  EXPECT_EQ(receivers.find(made[1]->local_index), nullptr);
+
+  const Instant end = kNow + KeypairStore::kLinger;
+  EXPECT_EQ(store.expire_lingering(keypairs, end - 1ns), end);
+  EXPECT_EQ(receivers.find(made[2]->local_index), made[2]);
+  EXPECT_TRUE(store.expire_lingering(keypairs, end).is_never());
+  for (int i : {2, 3}) EXPECT_EQ(receivers.find(made[i]->local_index), nullptr);
+  collect();
+  EXPECT_EQ(store.in_use(), 2u);
 }
 
 TEST_F(Store, TakesAConfirmedNextAlsoWhenTheWorkerCouldNotPutItThere) {
@@ -90,7 +110,7 @@ TEST_F(Store, TakesAConfirmedNextAlsoWhenTheWorkerCouldNotPutItThere) {
   ASSERT_TRUE(slot().compare_exchange_strong(expected, dropped));
   confirm(next);
   EXPECT_EQ(slot(), dropped);  // it could not
-  EXPECT_TRUE(store.sync(keypairs, kPeer.index));
+  EXPECT_TRUE(store.sync(keypairs, kPeer.index, kNow));
   EXPECT_EQ(slot(), next);
   EXPECT_EQ(keypairs.current, next);
 }
@@ -157,7 +177,7 @@ TEST_F(Store, NeverLetsAWorkerSeeAFreedKeypair) {
   std::thread second(worker, std::ref(two), 12);
   size_t promoted = 0;
   for (int round = 0; round < 20'000; ++round) {
-    promoted += store.sync(keypairs, kPeer.index) ? 1 : 0;
+    promoted += store.sync(keypairs, kPeer.index, kNow) ? 1 : 0;
     const uint32_t dice = random.next_u32() % 16;
     if (dice < 12 && store.in_use() < 800) {
       Keypair* fresh = make(dice < 8 ? Role::Responder : Role::Initiator);
@@ -172,6 +192,8 @@ TEST_F(Store, NeverLetsAWorkerSeeAFreedKeypair) {
       store.clear(keypairs, kPeer.index);
     } else if (dice == 13) {
       store.stop_sending(keypairs);
+    } else if (dice == 14) {
+      (void)store.expire_lingering(keypairs, kNow + 2 * KeypairStore::kLinger);
     }
     collect();
   }
