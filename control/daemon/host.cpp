@@ -1,6 +1,7 @@
 #include "control/daemon/host.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "dataplane/crypto/system_random.h"
 #include "dataplane/io/log.h"
@@ -39,13 +40,31 @@ uint32_t buffers_needed(const config::Config& config) {
   return queues * 2 * 1'024 + workers * (2 * kBufferCache + 4 * kBurstMax) + 4'096 - 1;
 }
 
+// Negative on a machine with one.
+int numa_node_of(uint32_t cpu) {
+  const auto exists = [](const std::string& path) {
+    std::error_code ignored;
+    return std::filesystem::exists(path, ignored);
+  };
+  if (!exists("/sys/devices/system/node/node1")) return -1;
+  for (int node = 0; node < 64; ++node) {
+    if (exists("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/node" +
+               std::to_string(node))) {
+      return node;
+    }
+  }
+  return -1;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& config) {
   // Design, 4: workers x burst stay far below the distance between the limit and the end of the counter.
   static_assert(kMaxWorkers * kBurstMax < (1u << 13));
   crypto::SystemRandom random;
-  std::unique_ptr<Host> host(new Host(random.next_u64()));
+  std::unique_ptr<Host> host(
+      new Host(random.next_u64(), {.hugepages = config.dataplane.hugepages,
+                                   .numa_node = numa_node_of(config.dataplane.workers.front())}));
   if (!host->peers.valid() || !host->receivers.valid()) {
     return fail(std::string("memory for the peer table is short"));
   }

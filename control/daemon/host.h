@@ -39,6 +39,7 @@ class Host {
   [[nodiscard]] std::string_view aead_name() const noexcept { return aeads_.front()->name(); }
 
   SystemPages pages;
+  SystemPages table_pages;  // of the tries: where workers look things up for each packet
   crypto::SecretPages secret_pages{pages};
   publish::Epoch epoch;
   publish::PeerSlots peers{pages, kMaxPeers};
@@ -47,7 +48,8 @@ class Host {
   std::vector<std::unique_ptr<publish::Door>> doors;  // by WorkerIndex
 
  private:
-  explicit Host(uint64_t hash_key) : neighbours(epoch, hash_key) {}
+  Host(uint64_t hash_key, const SystemPages::Options& tables)
+      : table_pages(tables), neighbours(epoch, hash_key) {}
   [[nodiscard]] Result<void, std::string> open_ports(const config::Config& config);
   [[nodiscard]] Result<void, std::string> make_workers(const config::Config& config);
 

@@ -8,7 +8,7 @@ namespace turnpike::gateway {
 
 // The writers of one tunnel, and what of it is not in the topology.
 struct Gateway::TunnelTables {
-  explicit TunnelTables(PageSource& pages) : v4(pages), v6(pages) {}
+  explicit TunnelTables(RoomSource& pages) : v4(pages), v6(pages) {}
   std::string name;
   uint16_t listen_port = 0;
   lookup::WriterV4 v4;

@@ -37,7 +37,7 @@ class Gateway {
   using Acknowledge = std::function<void(const Acknowledgement&)>;
 
   struct Parts {
-    PageSource& pages;
+    RoomSource& pages;
     publish::Epoch& epoch;
     std::vector<publish::Door*> doors;  // by WorkerIndex
     SessionLink& session;

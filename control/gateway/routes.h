@@ -14,7 +14,7 @@ namespace turnpike::gateway {
 
 class Routes {
  public:
-  explicit Routes(PageSource& pages) : v4_(pages), v6_(pages) {}
+  explicit Routes(RoomSource& pages) : v4_(pages), v6_(pages) {}
 
   // Own addresses, subnets, static routes and the link-local ones of a port, and the addresses of the tunnels
   // whose inside it is: those are ours whoever owns the prefix around them, from either side. Where two say
@@ -47,6 +47,6 @@ struct TopologyRoutes {
 
 // nullptr when memory is short.
 [[nodiscard]] std::shared_ptr<const TopologyRoutes> build_routes(const Topology& topology,
-                                                                 PageSource& pages);
+                                                                 RoomSource& pages);
 
 }  // namespace turnpike::gateway

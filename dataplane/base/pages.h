@@ -1,5 +1,4 @@
-// Large zeroed memory for arenas, and the source that it comes from: the kernel here, hugepages of
-// DPDK in io/.
+// Large zeroed memory for arenas, and the sources that it comes from.
 #pragma once
 
 #include <cstddef>
@@ -17,17 +16,55 @@ class PageSource {
   virtual void release(void* pages, size_t bytes) noexcept = 0;
 };
 
-// Anonymous mappings, transparent hugepages advised.
-class SystemPages final : public PageSource {
+// Also gives rooms: addresses first and memory later, so that what grows stays in one place.
+class RoomSource : public PageSource {
  public:
-  // `limit_bytes`: allocations beyond it fail; 0 is no limit.
-  explicit SystemPages(size_t limit_bytes = 0) noexcept : limit_bytes_(limit_bytes) {}
+  // Addresses without memory, aligned to 2 MiB; nullptr when there are none.
+  [[nodiscard]] virtual void* reserve(size_t bytes) noexcept = 0;
+  // Zeroed memory for a part of a room that has none. False: there is none.
+  [[nodiscard]] virtual bool back(void* part, size_t bytes) noexcept = 0;
+  // The part's memory goes, its addresses stay.
+  virtual void unback(void* part, size_t bytes) noexcept = 0;
+  // A room of which nothing is backed.
+  virtual void give_up(void* room, size_t bytes) noexcept = 0;
+};
+
+// Anonymous mappings. Parts of 2 MiB and more are on reserved hugepages where these are wanted and there are
+// some, else on transparent ones where the kernel gives them.
+class SystemPages final : public RoomSource {
+ public:
+  struct Options {
+    size_t limit_bytes = 0;  // memory beyond it is refused; 0: no limit
+    bool hugepages = false;  // reserved ones (vm.nr_hugepages)
+    // Where memory should be; a full node gives way to another, one that is not there refuses. Negative:
+    // near the thread that touches it first.
+    int numa_node = -1;
+  };
+  explicit SystemPages(size_t limit_bytes = 0) noexcept
+      : SystemPages({.limit_bytes = limit_bytes}) {}
+  explicit SystemPages(const Options& options) noexcept : options_(options) {}
+
   [[nodiscard]] void* allocate(size_t bytes) noexcept override;
   void release(void* pages, size_t bytes) noexcept override;
+  [[nodiscard]] void* reserve(size_t bytes) noexcept override;
+  [[nodiscard]] bool back(void* part, size_t bytes) noexcept override;
+  void unback(void* part, size_t bytes) noexcept override;
+  void give_up(void* room, size_t bytes) noexcept override;
+
+  // False once reserved hugepages were wanted and had run out.
+  [[nodiscard]] bool all_huge() const noexcept {
+    return !__atomic_load_n(&hugepages_missed_, __ATOMIC_RELAXED);
+  }
 
  private:
-  size_t limit_bytes_;
-  size_t used_bytes_ = 0;  // changed with atomic built-ins
+  [[nodiscard]] bool take(size_t bytes) noexcept;
+  void put_back(size_t bytes) noexcept;
+  [[nodiscard]] bool fill(void* at, size_t bytes) noexcept;
+
+  // Changed with atomic built-ins.
+  size_t used_bytes_ = 0;
+  bool hugepages_missed_ = false;
+  const Options options_;
 };
 
 }  // namespace turnpike

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "dataplane/base/check.h"
+#include "dataplane/base/prefetch.h"
 #include "dataplane/lookup/allowed_ips_arena.h"
 #include "dataplane/lookup/allowed_ips_kernel.h"
 #include "dataplane/lookup/allowed_ips_trie.h"
@@ -44,11 +45,14 @@ struct Writer<Root>::Impl {
 
   static constexpr unsigned kBucketBits = 12;
   static constexpr size_t kLargeBatch = 2'048;
+  static constexpr size_t kAhead = 16;
   static constexpr size_t kPageBytes = 4'096;
+  // Half of a second-level cache.
+  static constexpr size_t kNearBytes = 512 << 10;
 
-  explicit Impl(PageSource& source) noexcept : pages(source), arena(source), trie(arena, kFamily) {}
+  explicit Impl(RoomSource& source) noexcept : pages(source), arena(source), trie(arena, kFamily) {}
 
-  PageSource& pages;
+  RoomSource& pages;
   NodeArena arena;
   Trie trie;
   Line head = 0;  // 0: the empty table
@@ -68,7 +72,7 @@ struct Writer<Root>::Impl {
     const Line line = arena.allocate(0);
     RootLine& made = root_line(line);
     made = next == 0 ? RootLine{} : root_line(next);
-    made.chunks = arena.chunk_table();
+    made.base = arena.base();
     made.line = line;
     if (next != 0) arena.drop(next);
     next = line;
@@ -98,27 +102,33 @@ struct Writer<Root>::Impl {
     for (const Edit& e : edits) ++starts[bucket_of(e.prefix) + 1];
     for (size_t i = 1; i < starts.size(); ++i) starts[i] += starts[i - 1];
     for (uint32_t i = 0; i < edits.size(); ++i) order[starts[bucket_of(edits[i].prefix)]++] = i;
-    const bool done =
-        std::all_of(order, order + edits.size(), [&](uint32_t i) { return apply(edits[i]); });
+    bool done = true;
+    for (size_t k = 0; k < edits.size() && done; ++k) {
+      // In this order they lie far apart.
+      if (k + kAhead < edits.size()) prefetch(&edits[order[k + kAhead]]);
+      done = apply(edits[order[k]]);
+    }
     pages.release(order, bytes);
     return done;
   }
 
   bool apply(const Edit& e) noexcept {
     CHECK(e.prefix.address.family == kFamily && e.prefix.length <= e.prefix.address.width_bits());
-    if (e.peer == kNoPeer && (next == 0 || trie.find(root_line(next), e.prefix) == kNoPeer)) {
-      return true;
-    }
+    if (next == 0 && e.peer == kNoPeer) return true;
     if (!arena.ensure()) return false;
+    const Slot before = next == 0 ? Slot{} : root_line(next).top;
+    Slot top = before;
+    next_size =
+        static_cast<uint64_t>(static_cast<int64_t>(next_size) + trie.edit(top, e.prefix, e.peer));
+    if (top.child == before.child && top.peer == before.peer) return true;
     own_root();
-    next_size = static_cast<uint64_t>(static_cast<int64_t>(next_size) +
-                                      trie.edit(root_line(next), e.prefix, e.peer));
+    root_line(next).top = top;
     return true;
   }
 };
 
 template <typename Root>
-Writer<Root>::Writer(PageSource& pages) : impl_(std::make_unique<Impl>(pages)) {}
+Writer<Root>::Writer(RoomSource& pages) : impl_(std::make_unique<Impl>(pages)) {}
 template <typename Root>
 Writer<Root>::~Writer() = default;
 
@@ -140,6 +150,9 @@ bool Writer<Root>::prepare(std::span<const Edit> edits) noexcept {
   if (impl_->next != 0 && impl_->next_size == 0) {
     impl_->arena.drop(impl_->next);
     impl_->next = 0;
+  }
+  if (impl_->next != impl_->head && impl_->next != 0) {
+    impl_->root_line(impl_->next).near = impl_->arena.used_bytes() <= Impl::kNearBytes ? 1 : 0;
   }
   return true;
 }

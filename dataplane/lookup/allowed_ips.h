@@ -4,7 +4,7 @@
 //   Ownership: nodes belong to the writer's arena. commit() gives back what only the old root used, as
 //              Garbage; the caller passes it to reclaim() when the old root is retired by epoch, oldest
 //              first.
-//   Bounds:    up to kBurstMax addresses a call. Memory comes from a PageSource that can say no; then
+//   Bounds:    up to kBurstMax addresses a call. Memory comes from a RoomSource that can say no; then
 //              prepare() fails and the head stays as it was.
 #pragma once
 
@@ -57,7 +57,7 @@ struct Garbage {
 template <typename Root>
 class Writer {
  public:
-  explicit Writer(PageSource& pages);
+  explicit Writer(RoomSource& pages);
   ~Writer();
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;

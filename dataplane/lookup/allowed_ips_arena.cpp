@@ -16,53 +16,68 @@
 namespace turnpike::lookup {
 namespace {
 
-constexpr size_t kTableBytes = kChunksMax * sizeof(uint8_t*);
 // A large region is one huge page. A small table starts with one chunk.
 constexpr uint32_t kLargeRegionChunks = 8;
 constexpr uint32_t kSmallRegions = 2;
+constexpr uint32_t kRoomChunksMin = 2 * kLargeRegionChunks;
 constexpr unsigned kLongGarbageOrder = 4;
 
 }  // namespace
 
-NodeArena::NodeArena(PageSource& pages) noexcept : pages_(pages) {}
+NodeArena::NodeArena(RoomSource& pages) noexcept : pages_(pages) {}
 
 NodeArena::~NodeArena() {
   for (uint32_t chunk = 0; chunk < chunks_end_;) {
-    const uint32_t count = chunks_[chunk] == nullptr ? 1 : header(chunk).region_chunks;
-    if (chunks_[chunk] != nullptr) {
-      TURNPIKE_UNPOISON(chunks_[chunk], count * kChunkBytes);
-      pages_.release(chunks_[chunk], count * kChunkBytes);
+    const uint32_t count = backed_[chunk] ? header(chunk).region_chunks : 1;
+    if (backed_[chunk]) {
+      TURNPIKE_UNPOISON(base_ + chunk * kChunkBytes, count * kChunkBytes);
+      pages_.unback(base_ + chunk * kChunkBytes, count * kChunkBytes);
     }
     chunk += count;
   }
-  if (chunks_ != nullptr) pages_.release(chunks_, kTableBytes);
+  give_up_room();
 }
 
 bool NodeArena::ensure() noexcept { return free_[kOrderMax] != 0 || add_region(); }
 
+// As many addresses as lines can be numbered, or what there is.
+bool NodeArena::reserve_room() noexcept {
+  for (uint32_t chunks = kChunksMax; chunks >= kRoomChunksMin; chunks /= 2) {
+    base_ = static_cast<uint8_t*>(pages_.reserve(chunks * kChunkBytes));
+    room_chunks_ = base_ == nullptr ? 0 : chunks;
+    if (base_ != nullptr) return true;
+  }
+  return false;
+}
+
+void NodeArena::give_up_room() noexcept {
+  if (base_ != nullptr) pages_.give_up(base_, room_chunks_ * kChunkBytes);
+  base_ = nullptr;
+}
+
 bool NodeArena::add_region() noexcept {
-  if (chunks_ == nullptr) {
-    chunks_ = static_cast<uint8_t**>(pages_.allocate(kTableBytes));
-    if (chunks_ == nullptr) return false;
-    reserved_bytes_ += kTableBytes;
-  }
+  if (base_ == nullptr && !reserve_room()) return false;
   const uint32_t count = regions_ < kSmallRegions ? 1 : kLargeRegionChunks;
+  // A large region lies where a huge page can. Room of released regions is used again.
+  const auto is_free = [&](uint32_t from) {
+    for (uint32_t i = 0; i < count; ++i) {
+      if (backed_[from + i]) return false;
+    }
+    return true;
+  };
   uint32_t first = 0;
-  // Chunk numbers of released regions are used again.
-  for (uint32_t run = 0;; ++first) {
-    if (first == kChunksMax) return false;
-    run = chunks_[first] == nullptr ? run + 1 : 0;
-    if (run == count) break;
+  while (first < room_chunks_ && !is_free(first)) first += count;
+  if (first == room_chunks_) return false;
+  if (!pages_.back(base_ + first * kChunkBytes, count * kChunkBytes)) {
+    if (chunks_end_ == 0) give_up_room();
+    return false;
   }
-  first = first + 1 - count;
-  auto* base = static_cast<uint8_t*>(pages_.allocate(count * kChunkBytes));
-  if (base == nullptr) return false;
   reserved_bytes_ += count * kChunkBytes;
   ++regions_;
   ++idle_regions_;
   chunks_end_ = std::max(chunks_end_, first + count);
-  for (uint32_t i = 0; i < count; ++i) chunks_[first + i] = base + i * kChunkBytes;
   for (uint32_t i = count; i-- > 0;) {
+    backed_.set(first + i);
     header(first + i).region_first = first;
     header(first + i).region_chunks = count;
     // What the header leaves, as the largest aligned blocks.
@@ -83,12 +98,11 @@ void NodeArena::release_region(uint32_t first) noexcept {
     for (Line line = 0; line < kChunkLines; ++line) {
       if (header(chunk).meta[line] & kFree) unlink_free((chunk << kChunkLinesLog2) + line);
     }
+    backed_.reset(chunk);
   }
-  uint8_t* base = chunks_[first];
-  std::fill_n(chunks_ + first, count, nullptr);
-  while (chunks_end_ > 0 && chunks_[chunks_end_ - 1] == nullptr) --chunks_end_;
-  TURNPIKE_UNPOISON(base, count * kChunkBytes);
-  pages_.release(base, count * kChunkBytes);
+  while (chunks_end_ > 0 && !backed_[chunks_end_ - 1]) --chunks_end_;
+  TURNPIKE_UNPOISON(base_ + first * kChunkBytes, count * kChunkBytes);
+  pages_.unback(base_ + first * kChunkBytes, count * kChunkBytes);
   reserved_bytes_ -= count * kChunkBytes;
   --regions_;
   --idle_regions_;
@@ -99,9 +113,7 @@ void NodeArena::release_region(uint32_t first) noexcept {
 void NodeArena::release_idle_regions(uint32_t region) noexcept {
   if (used_lines_ == 0) {
     while (chunks_end_ > 0) release_region(header(chunks_end_ - 1).region_first);
-    pages_.release(chunks_, kTableBytes);
-    chunks_ = nullptr;
-    reserved_bytes_ -= kTableBytes;
+    give_up_room();
   } else if (idle_regions_ > 1) {
     release_region(region);
   }
@@ -206,14 +218,13 @@ void NodeArena::for_each_fresh(F f) noexcept {
     // A line can be listed twice, or be inside a block by now; then it is not marked at its second turn.
     for (size_t i = 0; i < count; ++i) {
       const Line line = fresh_[i];
-      if (chunks_ != nullptr && chunks_[line >> kChunkLinesLog2] != nullptr && is_fresh(line))
-        f(line);
+      if (backed_[line >> kChunkLinesLog2] && is_fresh(line)) f(line);
     }
     return;
   }
   for (uint32_t chunk = 0; chunk < chunks_end_; ++chunk) {
     for (Line i = kHeaderLines; i < kChunkLines; ++i) {
-      if (chunks_ == nullptr || chunks_[chunk] == nullptr) break;
+      if (!backed_[chunk]) break;
       if (header(chunk).meta[i] & kFresh) f((chunk << kChunkLinesLog2) + i);
     }
   }

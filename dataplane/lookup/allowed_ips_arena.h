@@ -1,12 +1,13 @@
-// Memory of one allowed-IPs table: cache lines in blocks of 2^order, from a PageSource, with the batch
-// that is being prepared and what committed batches replaced.
-//   Threads:   the writer's. Readers see lines of committed versions and the table of chunks only.
-//   Bounds:    1 GiB of lines. ensure() gets the memory of a whole edit or says no; after that no
+// Memory of one allowed-IPs table: cache lines in blocks of 2^order, in one room of addresses from a
+// RoomSource, with the batch that is being prepared and what committed batches replaced.
+//   Threads:   the writer's. Readers see lines of committed versions only.
+//   Bounds:    1 GiB of lines, less where the source has fewer addresses. ensure() gets the memory of a whole edit or says no; after that no
 //              allocation of the edit can fail, so that an edit is never half done.
 //   Blocks made in the present batch are fresh: only these may be changed.
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,13 +17,19 @@
 
 namespace turnpike::lookup {
 
+// A chunk is lines behind a header that says what they are.
+inline constexpr unsigned kChunkLinesLog2 = 12;
+inline constexpr Line kChunkLines = 1u << kChunkLinesLog2;
+inline constexpr size_t kChunkBytes = kChunkLines * kLineBytes;
+inline constexpr size_t kChunksMax = kLinesMax / kChunkLines;
+
 class NodeArena {
  public:
   static constexpr unsigned kOrderMax = kChunkLinesLog2 - 1;
   // The most lines that one edit may allocate, less than one block of kOrderMax can give.
   static constexpr size_t kEditLines = (size_t{1} << kOrderMax) - 128;
 
-  explicit NodeArena(PageSource& pages) noexcept;
+  explicit NodeArena(RoomSource& pages) noexcept;
   ~NodeArena();
   NodeArena(const NodeArena&) = delete;
   NodeArena& operator=(const NodeArena&) = delete;
@@ -34,9 +41,7 @@ class NodeArena {
   // The block is no longer part of the version that is being made.
   void drop(Line line) noexcept;
 
-  [[nodiscard]] uint8_t* at(Line line) const noexcept {
-    return chunks_[line >> kChunkLinesLog2] + (line & (kChunkLines - 1)) * kLineBytes;
-  }
+  [[nodiscard]] uint8_t* at(Line line) const noexcept { return base_ + size_t{line} * kLineBytes; }
   template <typename T>
   [[nodiscard]] T* as(Line line) const noexcept {
     return reinterpret_cast<T*>(at(line));
@@ -55,7 +60,7 @@ class NodeArena {
   void abort() noexcept;
   void reclaim(uint64_t ticket) noexcept;
 
-  [[nodiscard]] const uint8_t* const* chunk_table() const noexcept { return chunks_; }
+  [[nodiscard]] const uint8_t* base() const noexcept { return base_; }
   [[nodiscard]] size_t used_bytes() const noexcept { return used_lines_ * kLineBytes; }
   [[nodiscard]] size_t reserved_bytes() const noexcept { return reserved_bytes_; }
 
@@ -87,11 +92,13 @@ class NodeArena {
   };
 
   [[nodiscard]] ChunkHeader& header(uint32_t chunk) const noexcept {
-    return *reinterpret_cast<ChunkHeader*>(chunks_[chunk]);
+    return *reinterpret_cast<ChunkHeader*>(base_ + chunk * kChunkBytes);
   }
   [[nodiscard]] uint32_t& meta(Line line) const noexcept {
     return header(line >> kChunkLinesLog2).meta[line & (kChunkLines - 1)];
   }
+  [[nodiscard]] bool reserve_room() noexcept;
+  void give_up_room() noexcept;
   [[nodiscard]] bool add_region() noexcept;
   void release_region(uint32_t first) noexcept;
   void release_idle_regions(uint32_t region) noexcept;
@@ -103,8 +110,10 @@ class NodeArena {
   template <typename F>
   void for_each_fresh(F f) noexcept;
 
-  PageSource& pages_;
-  uint8_t** chunks_ = nullptr;  // kChunksMax; entries of live chunks never change
+  RoomSource& pages_;
+  uint8_t* base_ = nullptr;
+  uint32_t room_chunks_ = 0;
+  std::bitset<kChunksMax> backed_;  // chunks with memory
   uint32_t chunks_end_ = 0;
   std::array<Line, kOrderMax + 1> free_{};
   uint32_t regions_ = 0, idle_regions_ = 0;

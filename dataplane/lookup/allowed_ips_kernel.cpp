@@ -10,6 +10,10 @@ namespace {
 #include "dataplane/lookup/allowed_ips_kernel_body.h"
 
 bool always() noexcept { return true; }
+bool has_avx512() noexcept {
+  return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("bmi2");
+}
 
 struct Choice {
   const Kernel* all[3];
@@ -29,6 +33,7 @@ const Choice& choice() noexcept {
 }  // namespace
 
 constinit const Kernel kPortableKernel{"portable", always, walk_v4, walk_v6};
+constinit const Kernel kAvx512Kernel{"avx512", has_avx512, avx512_walk_v4, avx512_walk_v6};
 
 std::span<const Kernel* const> kernels() noexcept { return {choice().all, choice().count}; }
 const Kernel& best_kernel() noexcept { return *choice().all[choice().count - 1]; }

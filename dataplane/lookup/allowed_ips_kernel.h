@@ -20,6 +20,10 @@ struct Kernel {
 extern const Kernel kPortableKernel;
 extern const Kernel kAvx2Kernel;
 extern const Kernel kAvx512Kernel;
+void avx512_walk_v4(const void* node, const uint32_t* addresses, size_t count,
+                    PeerIndex* peers) noexcept;
+void avx512_walk_v6(const void* node, const uint64_t* halves, size_t count,
+                    PeerIndex* peers) noexcept;
 
 // All that this processor can run, the portable one first.
 [[nodiscard]] std::span<const Kernel* const> kernels() noexcept;

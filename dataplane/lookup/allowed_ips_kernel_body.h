@@ -1,13 +1,13 @@
-// The walk of a burst, once for each instruction set: included by the kernel files, which say what
-// TURNPIKE_KERNEL_SIMD is (0: plain, 1: AVX2, 2: AVX-512) and open a namespace of their own.
+// The walk of a burst, plain and for AVX2: included by the kernel files, which say what
+// TURNPIKE_KERNEL_SIMD is (0: plain, 1: AVX2) and open a namespace of their own.
 //   1. All lanes take their slot of the top node, which stays in the cache.
 //   2. Lanes are listed by the kind of what they stand at, so that each loop does one thing and its branches
 //      are foreseen: nodes and skips until no lane stands at one, then leaves, whose links lead to skips
 //      again, owners at the end. Each step prefetches what it leads to.
 // No includes here: what they bring must not be compiled for another instruction set.
 
-// Room behind the last lane, because lists are stored a vector at a time.
-inline constexpr size_t kListRoom = kBurstMax + 16;
+// Every list takes the last lane, whether it keeps it or not.
+inline constexpr size_t kListRoom = kBurstMax + 1;
 
 struct Lanes {
   uint64_t key[kBurstMax];  // the rest of the address, left-aligned
@@ -25,12 +25,7 @@ struct Counts {
 
 // Where in `leaf` the key matches: bit i for entry i.
 inline uint32_t matches(const Leaf16& leaf, uint64_t key) noexcept {
-#if TURNPIKE_KERNEL_SIMD == 2
-  const __m256i keys = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.keys));
-  const __m256i differs = _mm256_xor_si256(keys, _mm256_set1_epi16(static_cast<short>(key >> 48)));
-  const __m256i low = _mm256_xor_si256(keys, _mm256_add_epi16(keys, _mm256_set1_epi16(-1)));
-  return _mm256_cmple_epu16_mask(differs, low) & 0x3ffu;
-#elif TURNPIKE_KERNEL_SIMD == 1
+#if TURNPIKE_KERNEL_SIMD == 1
   const __m256i keys = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.keys));
   const __m256i differs = _mm256_xor_si256(keys, _mm256_set1_epi16(static_cast<short>(key >> 48)));
   const __m256i low = _mm256_xor_si256(keys, _mm256_add_epi16(keys, _mm256_set1_epi16(-1)));
@@ -47,16 +42,12 @@ inline uint32_t matches(const Leaf16& leaf, uint64_t key) noexcept {
 }
 
 inline uint32_t matches(const Leaf32& leaf, uint64_t key) noexcept {
-#if TURNPIKE_KERNEL_SIMD >= 1
+#if TURNPIKE_KERNEL_SIMD == 1
   const __m256i keys = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.keys));
   const __m256i differs = _mm256_xor_si256(keys, _mm256_set1_epi32(static_cast<int>(key >> 32)));
   const __m256i low = _mm256_xor_si256(keys, _mm256_add_epi32(keys, _mm256_set1_epi32(-1)));
-#if TURNPIKE_KERNEL_SIMD == 2
-  return _mm256_cmple_epu32_mask(differs, low) & 0x7fu;
-#else
   const __m256i within = _mm256_cmpeq_epi32(_mm256_min_epu32(differs, low), differs);
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(within))) & 0x7fu;
-#endif
 #else
   uint32_t found = 0;
   for (unsigned i = 0; i < Leaf32::kCapacity; ++i) {
@@ -68,57 +59,22 @@ inline uint32_t matches(const Leaf32& leaf, uint64_t key) noexcept {
 }
 
 inline uint32_t matches(const Leaf64& leaf, uint64_t key) noexcept {
-#if TURNPIKE_KERNEL_SIMD == 2
-  const __m512i keys = _mm512_load_si512(leaf.keys);
-  const __m512i differs = _mm512_xor_si512(keys, _mm512_set1_epi64(static_cast<long long>(key)));
-  const __m512i low = _mm512_xor_si512(keys, _mm512_add_epi64(keys, _mm512_set1_epi64(-1)));
-  return _mm512_cmple_epu64_mask(differs, low) & 0x1fu;
-#else
   uint32_t found = 0;
   for (unsigned i = 0; i < Leaf64::kCapacity; ++i) {
     const uint64_t k = leaf.keys[i];
     found |= uint32_t{(k ^ key) <= (k ^ (k - 1))} << i;
   }
   return found;
-#endif
 }
 
 inline PeerIndex better(PeerIndex found, PeerIndex best) noexcept {
   return found != kNoPeer ? found : best;
 }
 
-#if TURNPIKE_KERNEL_SIMD == 2
-inline void append(uint32_t* list, unsigned& count, __mmask16 which, __m512i lanes) noexcept {
-  _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(which, lanes));
-  count += static_cast<unsigned>(__builtin_popcount(which));
-}
-#endif
-
 // Puts the lanes of a loop, `from[i]` with the reference found[i], on the lists. `from` may be a list that is
 // filled here: what is written lies behind what was read.
 template <bool kV6>
 inline void sort_lanes(Lanes& lanes, Counts& counts, const uint32_t* from, unsigned n) noexcept {
-#if TURNPIKE_KERNEL_SIMD == 2
-  for (unsigned i = 0; i < n; i += 16) {
-    const auto valid = static_cast<__mmask16>(n - i >= 16 ? 0xffff : (1u << (n - i)) - 1);
-    const __m512i who = _mm512_loadu_si512(from + i);
-    const __m512i kind =
-        _mm512_and_si512(_mm512_loadu_si512(lanes.found + i), _mm512_set1_epi32(7));
-    append(lanes.nodes, counts.nodes,
-           _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(1)), who);
-    append(lanes.owners, counts.owners,
-           _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(2)), who);
-    if constexpr (kV6) {
-      const __mmask16 skips = _mm512_mask_cmpeq_epi32_mask(valid, kind, _mm512_set1_epi32(6));
-      append(lanes.skips, counts.skips, skips, who);
-      const __mmask16 rest = _mm512_mask_cmpgt_epu32_mask(valid, kind, _mm512_set1_epi32(2));
-      append(lanes.leaves, counts.leaves, static_cast<__mmask16>(rest & ~skips), who);
-    } else {
-      append(lanes.leaves, counts.leaves,
-             _mm512_mask_cmpgt_epu32_mask(valid, kind, _mm512_set1_epi32(2)), who);
-    }
-  }
-#else
   // Every list gets the lane, and one keeps it: cheaper than a branch.
   for (unsigned i = 0; i < n; ++i) {
     const uint32_t lane = from[i];
@@ -134,16 +90,14 @@ inline void sort_lanes(Lanes& lanes, Counts& counts, const uint32_t* from, unsig
       counts.skips += kind == 6;
     }
   }
-#endif
 }
 
 // The lane, the i-th of a loop, goes on at `ref`.
-inline void place(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane, Ref ref,
+inline void place(Lanes& lanes, const uint8_t* base, unsigned i, unsigned lane, Ref ref,
                   uint64_t key) noexcept {
   // Leaves and skips have stride 0: their index is 0. Owners take 4 bytes, slots 8.
   const uint64_t offset = (key >> 1 >> (63 - (ref >> 3 & 15))) << 3 >> ((ref & 7) == 2);
-  const uint8_t* line = chunks[ref >> (kLineShift + kChunkLinesLog2)] +
-                        (ref >> 2 & ((kChunkLines - 1) << 6)) + offset;
+  const uint8_t* line = at(base, line_of(ref)) + offset;
   __builtin_prefetch(line, 0, 3);
   lanes.key[lane] = key;
   lanes.line[lane] = line;
@@ -151,15 +105,15 @@ inline void place(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsign
   lanes.found[i] = ref;
 }
 
-inline void take_slot(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane,
+inline void take_slot(Lanes& lanes, const uint8_t* base, unsigned i, unsigned lane,
                       PeerIndex* peers) noexcept {
   const Slot slot = *static_cast<const Slot*>(lanes.line[lane]);
   peers[lane] = better(slot.peer, peers[lane]);
-  place(lanes, chunks, i, lane, slot.child, lanes.key[lane] << stride_of(lanes.ref[lane]));
+  place(lanes, base, i, lane, slot.child, lanes.key[lane] << stride_of(lanes.ref[lane]));
 }
 
 template <bool kV6>
-inline void take_skip(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane,
+inline void take_skip(Lanes& lanes, const uint8_t* base, unsigned i, unsigned lane,
                       const uint64_t* low, PeerIndex* peers) noexcept {
   const Skip& s = *static_cast<const Skip*>(lanes.line[lane]);
   uint64_t key = lanes.key[lane];
@@ -168,18 +122,18 @@ inline void take_skip(Lanes& lanes, const uint8_t* const* chunks, unsigned i, un
   const uint64_t beyond = s.length == 64 ? 0 : key << s.length;
   const uint64_t differs = s.length == 0 ? 0 : (key ^ s.bits) >> (64 - s.length);
   peers[lane] = better(differs == 0 ? s.slot.peer : kNoPeer, peers[lane]);
-  place(lanes, chunks, i, lane, differs == 0 ? s.slot.child : 0, beyond);
+  place(lanes, base, i, lane, differs == 0 ? s.slot.child : 0, beyond);
 }
 
 template <bool kV6, typename L>
-inline void take_leaf(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane,
+inline void take_leaf(Lanes& lanes, const uint8_t* base, unsigned i, unsigned lane,
                       PeerIndex* peers) noexcept {
   const L& leaf = *static_cast<const L*>(lanes.line[lane]);
   uint32_t found = matches(leaf, lanes.key[lane]);
   if constexpr (kV6) {
     const unsigned first = found != 0 ? static_cast<unsigned>(__builtin_ctz(found)) : 0;
     const bool link = found != 0 && (leaf.links >> first & 1) != 0;
-    place(lanes, chunks, i, lane, link ? leaf.values[first] : 0, 0);
+    place(lanes, base, i, lane, link ? leaf.values[first] : 0, 0);
     found = link ? found & (found - 1) : found;
   }
   const PeerIndex peer = leaf.values[found != 0 ? static_cast<unsigned>(__builtin_ctz(found)) : 0];
@@ -187,18 +141,18 @@ inline void take_leaf(Lanes& lanes, const uint8_t* const* chunks, unsigned i, un
 }
 
 template <bool kV6>
-inline void take_any_leaf(Lanes& lanes, const uint8_t* const* chunks, unsigned i, unsigned lane,
+inline void take_any_leaf(Lanes& lanes, const uint8_t* base, unsigned i, unsigned lane,
                           PeerIndex* peers) noexcept {
   const Kind kind = kind_of(lanes.ref[lane]);
   if constexpr (!kV6) lanes.found[i] = 0;
   if (kind == Kind::Leaf16) {
-    take_leaf<kV6, Leaf16>(lanes, chunks, i, lane, peers);
+    take_leaf<kV6, Leaf16>(lanes, base, i, lane, peers);
   } else if (kind == Kind::Leaf32) {
-    take_leaf<kV6, Leaf32>(lanes, chunks, i, lane, peers);
+    take_leaf<kV6, Leaf32>(lanes, base, i, lane, peers);
   } else if (kV6 || kind == Kind::Leaf64) {
-    take_leaf<kV6, Leaf64>(lanes, chunks, i, lane, peers);
+    take_leaf<kV6, Leaf64>(lanes, base, i, lane, peers);
   } else {
-    take_skip<kV6>(lanes, chunks, i, lane, nullptr, peers);
+    take_skip<kV6>(lanes, base, i, lane, nullptr, peers);
   }
 }
 
@@ -206,42 +160,42 @@ inline void take_any_leaf(Lanes& lanes, const uint8_t* const* chunks, unsigned i
 template <bool kV6>
 inline void walk(const RootLine& root, Lanes& lanes, unsigned count, const uint64_t* low,
                  PeerIndex* peers) noexcept {
-  const uint8_t* const* chunks = root.chunks;
+  const uint8_t* base = root.base;
   const Slot top = root.top;
   Counts counts;
   if (kind_of(top.child) == Kind::Node) {
     const unsigned stride = stride_of(top.child);
-    const Slot* slots = at<Slot>(chunks, line_of(top.child));
+    const Slot* slots = reinterpret_cast<const Slot*>(at(base, line_of(top.child)));
     for (unsigned lane = 0; lane < count; ++lane) {
       const uint64_t key = lanes.key[lane];
       const Slot slot = slots[key >> (64 - stride)];
       peers[lane] = better(slot.peer, top.peer);
       lanes.nodes[lane] = lane;
-      place(lanes, chunks, lane, lane, slot.child, key << stride);
+      place(lanes, base, lane, lane, slot.child, key << stride);
     }
   } else {
     for (unsigned lane = 0; lane < count; ++lane) {
       peers[lane] = top.peer;
       lanes.nodes[lane] = lane;
-      place(lanes, chunks, lane, lane, top.child, lanes.key[lane]);
+      place(lanes, base, lane, lane, top.child, lanes.key[lane]);
     }
   }
   sort_lanes<kV6>(lanes, counts, lanes.nodes, count);
   for (;;) {
     while (const unsigned n = counts.nodes) {
-      for (unsigned i = 0; i < n; ++i) take_slot(lanes, chunks, i, lanes.nodes[i], peers);
+      for (unsigned i = 0; i < n; ++i) take_slot(lanes, base, i, lanes.nodes[i], peers);
       counts.nodes = 0;
       sort_lanes<kV6>(lanes, counts, lanes.nodes, n);
     }
     if (const unsigned n = counts.skips; kV6 && n != 0) {
-      for (unsigned i = 0; i < n; ++i) take_skip<kV6>(lanes, chunks, i, lanes.skips[i], low, peers);
+      for (unsigned i = 0; i < n; ++i) take_skip<kV6>(lanes, base, i, lanes.skips[i], low, peers);
       counts.skips = 0;
       sort_lanes<kV6>(lanes, counts, lanes.skips, n);
       continue;
     }
     const unsigned n = counts.leaves;
     if (n == 0) break;
-    for (unsigned i = 0; i < n; ++i) take_any_leaf<kV6>(lanes, chunks, i, lanes.leaves[i], peers);
+    for (unsigned i = 0; i < n; ++i) take_any_leaf<kV6>(lanes, base, i, lanes.leaves[i], peers);
     counts.leaves = 0;
     sort_lanes<kV6>(lanes, counts, lanes.leaves, n);
   }

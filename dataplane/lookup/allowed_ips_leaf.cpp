@@ -46,6 +46,22 @@ EntryList read_leaf(Kind kind, const void* line) noexcept {
   });
 }
 
+size_t find_in_leaf(Kind kind, const void* line, Entry& wanted) noexcept {
+  return with_leaf(kind, line, [&wanted](const auto& leaf) {
+    const unsigned beyond = 64 - leaf.kKeyBits;
+    const uint64_t marked = wanted.key | uint64_t{1} << (63 - wanted.length);
+    // What does not fit into a key of this leaf cannot stand here.
+    if (wanted.length >= leaf.kKeyBits) return kLeafEntries;
+    for (size_t i = 0; i < leaf.kCapacity; ++i) {
+      if (leaf.keys[i] == marked >> beyond && (leaf.links >> i & 1) == wanted.link) {
+        wanted.value = leaf.values[i];
+        return i;
+      }
+    }
+    return kLeafEntries;
+  });
+}
+
 size_t count_leaf(Kind kind, const void* line) noexcept {
   return with_leaf(kind, line, [](const auto& leaf) {
     size_t n = 0;
@@ -89,6 +105,17 @@ void write_leaf(Kind kind, const EntryList& list, void* line) noexcept {
 
 void set_leaf_value(Kind kind, void* line, size_t i, uint32_t value) noexcept {
   with_leaf(kind, line, [&](auto& leaf) { leaf.values[i] = value; });
+}
+
+void erase_from_leaf(Kind kind, void* line, size_t i) noexcept {
+  with_leaf(kind, line, [&](auto& leaf) {
+    std::copy(std::begin(leaf.keys) + i + 1, std::end(leaf.keys), std::begin(leaf.keys) + i);
+    std::copy(std::begin(leaf.values) + i + 1, std::end(leaf.values), std::begin(leaf.values) + i);
+    *std::rbegin(leaf.keys) = 0;
+    *std::rbegin(leaf.values) = kNoPeer;
+    const uint32_t before = (1u << i) - 1;
+    leaf.links = (leaf.links & before) | (leaf.links >> 1 & ~before);
+  });
 }
 
 }  // namespace turnpike::lookup

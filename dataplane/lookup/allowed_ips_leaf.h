@@ -35,11 +35,14 @@ struct EntryList {
 
 // In the order in which they stand in the leaf.
 [[nodiscard]] EntryList read_leaf(Kind kind, const void* line) noexcept;
+// Where `wanted` stands, whose value it gets; kLeafEntries: nowhere.
+[[nodiscard]] size_t find_in_leaf(Kind kind, const void* line, Entry& wanted) noexcept;
 [[nodiscard]] size_t count_leaf(Kind kind, const void* line) noexcept;
 // The kind that holds all of them, or None.
 [[nodiscard]] Kind leaf_kind(const EntryList& list) noexcept;
 void write_leaf(Kind kind, const EntryList& list, void* line) noexcept;
-// Of entry `i` in the order of read_leaf().
+// Entry `i` in the order of read_leaf(): another value for it, and its end.
 void set_leaf_value(Kind kind, void* line, size_t i, uint32_t value) noexcept;
+void erase_from_leaf(Kind kind, void* line, size_t i) noexcept;
 
 }  // namespace turnpike::lookup

@@ -100,23 +100,17 @@ struct alignas(kCacheLine) Skip {
 };
 static_assert(sizeof(Skip) == kLineBytes);
 
-// Nodes are found by line number through a table of chunks, which a root carries with it.
-inline constexpr unsigned kChunkLinesLog2 = 12;
-inline constexpr Line kChunkLines = 1u << kChunkLinesLog2;
-inline constexpr size_t kChunkBytes = kChunkLines * kLineBytes;
-inline constexpr size_t kChunksMax = kLinesMax / kChunkLines;
-
+// Where a version of the table starts. All lines of an arena lie in one room of addresses, at `base`.
 struct alignas(kCacheLine) RootLine {
-  const uint8_t* const* chunks;
+  const uint8_t* base;
   Slot top;  // its peer owns the prefix of length 0
   Line line;  // its own
+  uint32_t near;  // 1: the table is small enough to be in the second-level cache
 };
 static_assert(sizeof(RootLine) == kLineBytes);
 
-template <typename T>
-[[nodiscard]] inline const T* at(const uint8_t* const* chunks, Line line) noexcept {
-  return reinterpret_cast<const T*>(chunks[line >> kChunkLinesLog2] +
-                                    (line & (kChunkLines - 1)) * kLineBytes);
+[[nodiscard]] inline const uint8_t* at(const uint8_t* base, Line line) noexcept {
+  return base + size_t{line} * kLineBytes;
 }
 
 // The first `n` of 64 bits. n is 0 to 64.

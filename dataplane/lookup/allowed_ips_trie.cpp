@@ -28,6 +28,11 @@ constexpr Bands kBandsV6 =
     make_bands({8,  14, 20, 26, 32, 41, 48,  56,  64,  67,  70,  73,  76,  79,
                 82, 85, 88, 91, 94, 97, 100, 103, 106, 109, 112, 117, 123, 128});
 
+// Of a prefix shorter than the node's stride.
+uint32_t heap_index_of(uint64_t key, unsigned length) noexcept {
+  return 1u << length | static_cast<uint32_t>(take(key, length));
+}
+
 }  // namespace
 
 Trie::Trie(NodeArena& arena, Family family) noexcept
@@ -35,7 +40,7 @@ Trie::Trie(NodeArena& arena, Family family) noexcept
       band_end_(family == Family::V4 ? kBandsV4.data() : kBandsV6.data()),
       family_(family) {}
 
-int Trie::edit(RootLine& root, const Prefix& prefix, PeerIndex peer) noexcept {
+int Trie::edit(Slot& top, const Prefix& prefix, PeerIndex peer) noexcept {
   grown_ = 0;
   reshaped_ = false;
   Target target{.value = peer, .counted = true};
@@ -51,7 +56,7 @@ int Trie::edit(RootLine& root, const Prefix& prefix, PeerIndex peer) noexcept {
       way.length = 64;
     }
   }
-  edit_slot(root.top, way, target);
+  edit_slot(top, way, target);
   return grown_;
 }
 
@@ -73,6 +78,7 @@ void Trie::edit_slot(Slot& slot, Way way, const Target& target) noexcept {
 Ref Trie::edit_below(Ref ref, Way way, const Target& target) noexcept {
   switch (kind_of(ref)) {
     case Kind::None: {
+      if (target.removes()) return 0;
       note_reshape();
       EntryList one;
       one.push({.key = way.key,
@@ -93,29 +99,33 @@ Ref Trie::edit_below(Ref ref, Way way, const Target& target) noexcept {
 }
 
 Ref Trie::edit_leaf(Ref ref, Way way, const Target& target) noexcept {
-  EntryList list = read_leaf(kind_of(ref), arena_.at(line_of(ref)));
-  size_t i = 0;
-  while (i < list.count &&
-         !(list.entries[i].key == way.key && list.entries[i].length == way.length &&
-           list.entries[i].link == target.is_link())) {
-    ++i;
-  }
-  const bool found = i < list.count;
-  const uint32_t old = found ? list.entries[i].value : target.is_link() ? 0 : kNoPeer;
+  Entry entry{.key = way.key,
+              .value = target.is_link() ? 0 : kNoPeer,
+              .length = static_cast<uint8_t>(way.length),
+              .link = target.is_link()};
+  const size_t i = find_in_leaf(kind_of(ref), arena_.at(line_of(ref)), entry);
+  const bool found = i < kLeafEntries;
+  if (!found && target.removes()) return ref;
+  const uint32_t old = entry.value;
   const uint32_t value = target.is_link() ? edit_link(old, target) : change(old, target);
+  if (value == old) return ref;
   const bool removed = value == (target.is_link() ? 0 : kNoPeer);
   if (found && !removed) {
     ref = own(ref);
     set_leaf_value(kind_of(ref), arena_.at(line_of(ref)), i, value);
     return ref;
   }
+  if (removed && i > 0) {  // the longest one stays, and with it the kind of leaf
+    ref = own(ref);
+    erase_from_leaf(kind_of(ref), arena_.at(line_of(ref)), i);
+    return ref;
+  }
+  EntryList list = read_leaf(kind_of(ref), arena_.at(line_of(ref)));
   if (removed) {
     list.erase(i);
   } else {
-    list.push({.key = way.key,
-               .value = value,
-               .length = static_cast<uint8_t>(way.length),
-               .link = target.is_link()});
+    entry.value = value;
+    list.push(entry);
   }
   const Kind kind = leaf_kind(list);
   if (kind != Kind::None && list.count > 0 && arena_.is_fresh(line_of(ref))) {
@@ -130,6 +140,7 @@ Ref Trie::edit_link(Ref ref, const Target& target) noexcept {
   if (target.what == Target::What::Link) return target.value;
   const Target low{.value = target.value, .counted = target.counted};
   if (ref == 0) {
+    if (target.removes()) return 0;
     return new_skip(target.low_key, target.low_length, Slot{0, change(kNoPeer, low)}, true);
   }
   return edit_skip(ref, {.key = target.low_key, .length = target.low_length, .depth = 64}, low);
@@ -137,25 +148,34 @@ Ref Trie::edit_link(Ref ref, const Target& target) noexcept {
 
 Ref Trie::edit_node(Ref ref, Way way, const Target& target) noexcept {
   const unsigned stride = stride_of(ref);
-  ref = own(ref);
   if (way.length < stride) {
+    if (target.removes() && short_at(ref, way) == kNoPeer) return ref;
+    ref = own(ref);
     edit_short(ref, way, target);
   } else {
     const auto i = static_cast<uint32_t>(take(way.key, stride));
-    Slot& slot = slots(ref)[i];
-    if (way.length > stride) {
-      const Ref before = slot.below();
-      slot.set_below(edit_below(before, way.down(stride), target));
-      const Ref after = slot.below();
-      const bool reshaped = shape_of(before) != shape_of(after) && !is_leaf(after);
+    const Slot old = slots(ref)[i];
+    if (way.length > stride || target.is_link()) {
+      // What is below first: a removal may find that there is nothing to do.
+      const Ref before = old.below();
+      const Ref after = way.length > stride ? edit_below(before, way.down(stride), target)
+                                            : edit_link(before, target);
+      if (after != before) {
+        ref = own(ref);
+        slots(ref)[i].set_below(after);
+      }
+      const bool reshaped =
+          way.length > stride && shape_of(before) != shape_of(after) && !is_leaf(after);
       if (!target.removes() && (reshaped || often_enough())) {
         return kind_of(after) == Kind::Peers ? join_peers(ref, way.depth)
                                              : grow_if_worth(ref, way.depth);
       }
-    } else if (target.is_link()) {
-      slot.set_below(edit_link(slot.below(), target));
+      if (after == before) return ref;
     } else {
-      const PeerIndex peer = change(slot.exact() ? slot.peer : kNoPeer, target);
+      if (target.removes() && !old.exact()) return ref;
+      ref = own(ref);
+      Slot& slot = slots(ref)[i];
+      const PeerIndex peer = change(old.exact() ? old.peer : kNoPeer, target);
       slot.child = peer != kNoPeer ? slot.child | kExactMark : slot.below();
       slot.peer = peer != kNoPeer ? peer : cover_of(ref, (1u << stride | i) >> 1);
     }
@@ -167,30 +187,42 @@ Ref Trie::edit_node(Ref ref, Way way, const Target& target) noexcept {
   return worth ? shrink_node(ref, way.depth) : ref;
 }
 
-void Trie::edit_short(Ref node, Way way, const Target& target) noexcept {
-  const auto heap_index = 1u << way.length | static_cast<uint32_t>(take(way.key, way.length));
+PeerIndex Trie::short_at(Ref node, Way way) const noexcept {
   const PeerIndex* all = shorts(node);
-  const PeerIndex peer = change(all == nullptr ? kNoPeer : all[heap_index], target);
+  return all == nullptr ? kNoPeer : all[heap_index_of(way.key, way.length)];
+}
+
+void Trie::edit_short(Ref node, Way way, const Target& target) noexcept {
+  const uint32_t heap_index = heap_index_of(way.key, way.length);
+  const PeerIndex peer = change(short_at(node, way), target);
   set_short(node, heap_index, peer);
   spread(node, heap_index, way.length, cover_of(node, heap_index >> 1));
 }
 
 Ref Trie::edit_peers(Ref ref, Way way, const Target& target) noexcept {
   const unsigned stride = stride_of(ref);
-  if (way.length != stride || target.is_link()) return edit_node(peers_to_node(ref), way, target);
+  const auto i = take(way.key, stride);
+  const bool is_here = way.length == stride && !target.is_link();
+  if (target.removes() && (!is_here || peers(ref)[i] == kNoPeer)) return ref;
+  if (!is_here) return edit_node(peers_to_node(ref), way, target);
   ref = own(ref);
-  PeerIndex& peer = peers(ref)[take(way.key, stride)];
+  PeerIndex& peer = peers(ref)[i];
   peer = change(peer, target);
   return target.removes() ? shrink_peers(ref, way.depth) : ref;
 }
 
 Ref Trie::edit_skip(Ref ref, Way way, const Target& target) noexcept {
-  ref = own(ref);
-  Skip& s = skip(ref);
+  const Skip& s = skip(ref);
   const auto differs = static_cast<unsigned>(std::countl_zero(way.key ^ s.bits));
   const unsigned agreed = std::min({differs, s.length, way.length});
-  if (agreed < s.length) return branch_off(ref, way, agreed, target);
-  edit_slot(s.slot, way.down(agreed), target);
+  if (agreed < s.length) {
+    return target.removes() ? ref : branch_off(own(ref), way, agreed, target);
+  }
+  Slot slot = s.slot;
+  edit_slot(slot, way.down(agreed), target);
+  if (slot.child == s.slot.child && slot.peer == s.slot.peer) return ref;
+  ref = own(ref);
+  skip(ref).slot = slot;
   return target.removes() ? shrink_skip(ref) : ref;
 }
 

@@ -19,9 +19,10 @@ class Trie {
  public:
   Trie(NodeArena& arena, Family family) noexcept;
 
-  // Changes the version under `root`, which is fresh. Returns by how much the number of prefixes grew:
-  // -1, 0 or 1. A prefix to remove must be there.
-  int edit(RootLine& root, const Prefix& prefix, PeerIndex peer) noexcept;
+  // Changes the version below `top`: what is fresh in place, what is not as a copy, and `top` itself where it
+  // then leads to another line. Returns by how much the number of prefixes grew: -1, 0 or 1. A removal of
+  // what is not there copies nothing.
+  int edit(Slot& top, const Prefix& prefix, PeerIndex peer) noexcept;
 
   [[nodiscard]] PeerIndex find(const RootLine& root, const Prefix& prefix) const noexcept;
   using Visit = std::function<bool(const Prefix&, PeerIndex)>;
@@ -65,6 +66,7 @@ class Trie {
   Ref edit_skip(Ref ref, Way way, const Target& target) noexcept;
   Ref edit_link(Ref ref, const Target& target) noexcept;
   void edit_slot(Slot& slot, Way way, const Target& target) noexcept;
+  [[nodiscard]] PeerIndex short_at(Ref node, Way way) const noexcept;
   void edit_short(Ref node, Way way, const Target& target) noexcept;
   Ref branch_off(Ref skip, Way way, unsigned agreed, const Target& target) noexcept;
   PeerIndex change(PeerIndex from, const Target& target) noexcept;

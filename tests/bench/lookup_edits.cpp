@@ -1,5 +1,6 @@
 #include "tests/bench/lookup_edits.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdio>
@@ -37,38 +38,40 @@ std::vector<Edit> as_edits(const std::vector<Prefix>& prefixes, PeerIndex first 
   return edits;
 }
 
-// Pages that were touched before, as those of huge pages are: the first touch of fresh memory costs what the
-// kernel and the machine below it want, which is not what is measured here.
-class WarmPages final : public PageSource {
+// Rooms that were touched before, as those on huge pages are: the first touch of fresh memory costs what the
+// kernel and the machine below it want, which is measured apart.
+class WarmPages final : public RoomSource {
  public:
-  explicit WarmPages(size_t count) {
-    for (size_t i = 0; i < count; ++i) {
-      void* page = system_.allocate(kPage);
-      if (page == nullptr) std::abort();
-      std::memset(page, 1, kPage);
-      std::memset(page, 0, kPage);
-      free_.push_back(page);
+  explicit WarmPages(size_t room_bytes) : room_bytes_(room_bytes) {
+    for (void*& room : rooms_) {
+      room = system_.allocate(room_bytes_);
+      if (room == nullptr) std::abort();
+      std::memset(room, 1, room_bytes_);
+      std::memset(room, 0, room_bytes_);
     }
   }
   ~WarmPages() override {
-    for (void* page : free_) system_.release(page, kPage);
+    for (void* room : rooms_) system_.release(room, room_bytes_);
   }
-  void* allocate(size_t bytes) noexcept override {
-    if (bytes != kPage || free_.empty()) return system_.allocate(bytes);
-    void* page = free_.back();
-    free_.pop_back();
-    return page;
+  void* allocate(size_t bytes) noexcept override { return system_.allocate(bytes); }
+  void release(void* pages, size_t bytes) noexcept override { system_.release(pages, bytes); }
+  // Larger ones are refused; an arena then asks for less.
+  void* reserve(size_t bytes) noexcept override {
+    if (bytes != room_bytes_ || taken_ == rooms_.size()) return nullptr;
+    return rooms_[taken_++];
   }
-  void release(void* pages, size_t bytes) noexcept override {
-    if (bytes != kPage) return system_.release(pages, bytes);
-    std::memset(pages, 0, bytes);
-    free_.push_back(pages);
+  bool back(void*, size_t) noexcept override { return true; }
+  void unback(void* part, size_t bytes) noexcept override { std::memset(part, 0, bytes); }
+  void give_up(void* room, size_t) noexcept override {
+    --taken_;
+    std::swap(*std::find(rooms_.begin(), rooms_.end(), room), rooms_[taken_]);
   }
 
  private:
-  static constexpr size_t kPage = size_t{2} << 20;
+  const size_t room_bytes_;
   SystemPages system_;
-  std::vector<void*> free_;
+  std::array<void*, 2> rooms_{};
+  size_t taken_ = 0;
 };
 
 // Commits that are retired by epoch. The one reader reports now and then, as a worker does at each burst.
@@ -200,9 +203,10 @@ void measure(Report& report, const Family& family) {
   const std::vector<Edit> edits = as_edits(prefixes);
 
   std::vector<double> build_ms;
-  WarmPages pages(quick ? 2 : 64);
+  WarmPages pages(size_t{quick ? 4u : 64u} << 20);
   auto writer = std::make_unique<Writer<Root>>(pages);
   for (int round = 0; round < (quick ? 1 : 3); ++round) {
+    writer.reset();
     writer = std::make_unique<Writer<Root>>(pages);
     build_ms.push_back(ns_of([&] { Retiring(*writer).commit(edits); }) / 1e6);
   }

@@ -108,7 +108,7 @@ void grow_and_shrink(Mix mix, size_t count, bool one_by_one) {
 }
 
 // Counts what is out, so that a test can see that all came back.
-class CountedPages final : public PageSource {
+class CountedPages final : public RoomSource {
  public:
   void* allocate(size_t bytes) noexcept override {
     out += bytes;
@@ -118,7 +118,23 @@ class CountedPages final : public PageSource {
     out -= bytes;
     pages_.release(pages, bytes);
   }
-  size_t out = 0;
+  void* reserve(size_t bytes) noexcept override {
+    ++rooms;
+    return pages_.reserve(bytes);
+  }
+  bool back(void* part, size_t bytes) noexcept override {
+    out += bytes;
+    return pages_.back(part, bytes);
+  }
+  void unback(void* part, size_t bytes) noexcept override {
+    out -= bytes;
+    pages_.unback(part, bytes);
+  }
+  void give_up(void* room, size_t bytes) noexcept override {
+    --rooms;
+    pages_.give_up(room, bytes);
+  }
+  size_t out = 0, rooms = 0;
 
  private:
   SystemPages pages_;
@@ -136,6 +152,7 @@ TEST(TrieMix, AFullTableGivesAllMemoryBackWhenItIsDestroyed) {
     EXPECT_GT(pages.out, writer.used_bytes());
   }
   EXPECT_EQ(pages.out, 0u);
+  EXPECT_EQ(pages.rooms, 0u);
 }
 
 TEST(TrieMix, SpreadIpv4GrownOneByOneAndTakenApart) {

@@ -24,7 +24,7 @@ constexpr int kRoundsMax = 10'000;
 
 // The routes of one port, or a tunnel's own addresses: never changed, replaced as a whole.
 struct Gateway::Routes {
-  explicit Routes(PageSource& pages) : v4(pages), v6(pages) {}
+  explicit Routes(RoomSource& pages) : v4(pages), v6(pages) {}
   void add(const Prefix& prefix, const NextHop& hop) {
     const lookup::Edit edit{.prefix = prefix, .peer = static_cast<uint32_t>(hops.size())};
     hops.push_back(hop);

@@ -11,23 +11,41 @@ namespace {
 
 using test::Mix;
 
-// Says no from its `refused`-th allocation on, until allowed again.
-class StingyPages final : public PageSource {
+// Says no from its `refused`-th answer on, until allowed again.
+class StingyPages final : public RoomSource {
  public:
   void* allocate(size_t bytes) noexcept override {
-    if (given == refused) return nullptr;
-    ++given;
-    out += bytes;
-    return pages_.allocate(bytes);
+    return take(bytes) ? pages_.allocate(bytes) : nullptr;
   }
   void release(void* pages, size_t bytes) noexcept override {
     out -= bytes;
     pages_.release(pages, bytes);
   }
+  // Addresses count like memory: all must come back.
+  void* reserve(size_t bytes) noexcept override {
+    return take(bytes) ? pages_.reserve(bytes) : nullptr;
+  }
+  bool back(void* part, size_t bytes) noexcept override {
+    return take(bytes) && pages_.back(part, bytes);
+  }
+  void unback(void* part, size_t bytes) noexcept override {
+    out -= bytes;
+    pages_.unback(part, bytes);
+  }
+  void give_up(void* room, size_t bytes) noexcept override {
+    out -= bytes;
+    pages_.give_up(room, bytes);
+  }
   size_t given = 0, out = 0;
   size_t refused = ~size_t{0};
 
  private:
+  bool take(size_t bytes) noexcept {
+    if (given == refused) return false;
+    ++given;
+    out += bytes;
+    return true;
+  }
   SystemPages pages_;
 };
 
@@ -130,6 +148,42 @@ TEST(AllowedIpsMemory, OneEditCopiesAtMost16KiB) {
         Prefix::masked(test::address_v6(high, low), static_cast<unsigned>(random() % 129)));
   }
   EXPECT_LE(most_copied<RootV6>(fan), kMost);
+}
+
+// Removals of what is not there: no new root, nothing copied.
+template <typename Root>
+void change_nothing(const std::vector<Prefix>& prefixes) {
+  SystemPages pages;
+  Writer<Root> writer(pages);
+  std::vector<Edit> edits;
+  for (const Prefix& p : prefixes) edits.push_back({p, static_cast<PeerIndex>(edits.size())});
+  ASSERT_TRUE(writer.prepare(edits));
+  writer.reclaim(writer.commit());
+  const Root head = writer.head();
+  const size_t used = writer.used_bytes();
+  test::Random random(9);
+  size_t absent = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const Prefix& near = prefixes[random() % prefixes.size()];
+    const unsigned width = near.address.width_bits();
+    const Prefix p = Prefix::masked(test::address_in(near, random),
+                                    static_cast<unsigned>(random() % (width + 1)));
+    if (writer.find(p) != kNoPeer) continue;
+    ++absent;
+    const Edit removal{p, kNoPeer};
+    ASSERT_TRUE(writer.prepare({&removal, 1}));
+    ASSERT_EQ(writer.prepared().node, head.node) << to_string(p);
+    writer.reclaim(writer.commit());
+    ASSERT_EQ(writer.used_bytes(), used) << to_string(p);
+  }
+  EXPECT_GT(absent, 10'000u);
+  EXPECT_EQ(writer.size(), prefixes.size());
+}
+
+TEST(AllowedIpsMemory, ARemovalOfWhatIsNotThereCopiesNothing) {
+  change_nothing<RootV4>(test::prefix_mix(Mix::Spread, 20'000, 1));
+  change_nothing<RootV4>(test::prefix_mix(Mix::Dense, 20'000, 1));
+  change_nothing<RootV6>(test::prefix_mix(Mix::V6, 20'000, 1));
 }
 
 TEST(AllowedIpsMemory, GarbageOfSeveralBatchesComesBackInTheirOrder) {

@@ -63,7 +63,7 @@ struct FrameIn {
 
 class Table {
  public:
-  explicit Table(PageSource& pages) : v4(pages), v6(pages) {}
+  explicit Table(RoomSource& pages) : v4(pages), v6(pages) {}
   void insert(const Prefix& prefix, uint32_t value);
   lookup::WriterV4 v4;
   lookup::WriterV6 v6;
@@ -71,7 +71,7 @@ class Table {
 
 class Routes {
  public:
-  explicit Routes(PageSource& pages) : table_(pages) {}
+  explicit Routes(RoomSource& pages) : table_(pages) {}
   void add(const Prefix& prefix, const publish::NextHop& hop);
   [[nodiscard]] publish::RouteTable view() const;
 

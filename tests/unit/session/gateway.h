@@ -31,7 +31,7 @@ inline IpAddress ip(std::string_view text) { return *parse_ip(text); }
 // Both tables of a port or tunnel, built once.
 class Routes {
  public:
-  explicit Routes(PageSource& pages) : v4_(pages), v6_(pages) {}
+  explicit Routes(RoomSource& pages) : v4_(pages), v6_(pages) {}
   void add(std::string_view prefix, publish::NextHop hop) {
     hops_.push_back(hop);
     const lookup::Edit edit[] = {{.prefix = parse_interface_address(prefix)->subnet(),
