@@ -6,6 +6,7 @@
 #if !defined(__clang__)
 // GCC 12 takes its own undefined vectors for mistakes where it inlines little.
 #pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 #include <immintrin.h>
