@@ -78,6 +78,20 @@ struct Writer<Root>::Impl {
     next = line;
   }
 
+  // Moves the new version together when much memory holds little, so that regions fall empty when what was
+  // before is reclaimed. For want of memory it may stay in part where it is.
+  void compact_if_sparse() noexcept {
+    if (next == 0 || next_size == 0 || !arena.is_sparse()) return;
+    arena.retire_regions();
+    if (!arena.ensure()) return;
+    RootLine made = root_line(next);
+    trie.compact(made.top);
+    made.line = arena.allocate(0);
+    root_line(made.line) = made;
+    arena.drop(next);
+    next = made.line;
+  }
+
   // Where a prefix is in the table, roughly: neighbours together.
   static size_t bucket_of(const Prefix& p) noexcept {
     if constexpr (kFamily == Family::V4) return p.address.v4_host_order() >> (32 - kBucketBits);
@@ -151,6 +165,7 @@ bool Writer<Root>::prepare(std::span<const Edit> edits) noexcept {
     impl_->arena.drop(impl_->next);
     impl_->next = 0;
   }
+  impl_->compact_if_sparse();
   if (impl_->next != impl_->head && impl_->next != 0) {
     impl_->root_line(impl_->next).near = impl_->arena.used_bytes() <= Impl::kNearBytes ? 1 : 0;
   }

@@ -79,6 +79,7 @@ bool NodeArena::add_region() noexcept {
   for (uint32_t i = count; i-- > 0;) {
     backed_.set(first + i);
     header(first + i).region_first = first;
+    header(first + i).region_retiring = 0;
     header(first + i).region_chunks = count;
     // What the header leaves, as the largest aligned blocks.
     const Line start = (first + i) << kChunkLinesLog2;
@@ -114,8 +115,32 @@ void NodeArena::release_idle_regions(uint32_t region) noexcept {
   if (used_lines_ == 0) {
     while (chunks_end_ > 0) release_region(header(chunks_end_ - 1).region_first);
     give_up_room();
-  } else if (idle_regions_ > 1) {
+  } else if (idle_regions_ > 1 || header(region).region_retiring != 0) {
     release_region(region);
+  }
+}
+
+void NodeArena::retire_regions() noexcept {
+  for (uint32_t chunk = 0; chunk < chunks_end_;) {
+    const uint32_t count = backed_[chunk] ? header(chunk).region_chunks : 1;
+    if (backed_[chunk]) {
+      // What retired before stands in the other lists already.
+      if (header(chunk).region_used_lines == 0) {
+        release_region(chunk);
+      } else {
+        header(chunk).region_retiring = 1;
+      }
+    }
+    chunk += count;
+  }
+  for (unsigned order = 0; order <= kOrderMax; ++order) {
+    while (const Line line = free_[order]) {
+      // Both heads are the same block's for a moment: it leaves the one list and enters the other.
+      const Line next = as<FreeBlock>(line)->next;
+      free_[order] = next;
+      if (next != 0) as<FreeBlock>(next)->previous = 0;
+      push_free(line, order);
+    }
   }
 }
 
@@ -124,9 +149,10 @@ void NodeArena::push_free(Line line, unsigned order) noexcept {
   TURNPIKE_POISON(at(line), kLineBytes << order);
   TURNPIKE_UNPOISON(at(line), sizeof(FreeBlock));
   auto& block = *as<FreeBlock>(line);
-  block = {.next = free_[order], .previous = 0};
+  Line& head = free_head(line, order);
+  block = {.next = head, .previous = 0};
   if (block.next != 0) as<FreeBlock>(block.next)->previous = line;
-  free_[order] = line;
+  head = line;
 }
 
 void NodeArena::unlink_free(Line line) noexcept {
@@ -136,7 +162,7 @@ void NodeArena::unlink_free(Line line) noexcept {
   if (block.previous != 0) {
     as<FreeBlock>(block.previous)->next = block.next;
   } else {
-    free_[order] = block.next;
+    free_head(line, order) = block.next;
   }
   meta(line) = 0;
 }

@@ -61,10 +61,24 @@ class NodeArena {
   void reclaim(uint64_t ticket) noexcept;
 
   [[nodiscard]] const uint8_t* base() const noexcept { return base_; }
+
+  // Much memory holds little: the blocks should move together.
+  [[nodiscard]] bool is_sparse() const noexcept {
+    return reserved_bytes_ > kSparseBytes && used_bytes() * kSparseShare < reserved_bytes_;
+  }
+  // Whatever region there is gives no more blocks and goes when its last one does.
+  void retire_regions() noexcept;
+  [[nodiscard]] bool is_retiring(Line line) const noexcept {
+    return region_of(line).region_retiring != 0;
+  }
   [[nodiscard]] size_t used_bytes() const noexcept { return used_lines_ * kLineBytes; }
   [[nodiscard]] size_t reserved_bytes() const noexcept { return reserved_bytes_; }
 
  private:
+  // An eighth, of what is more than a few regions.
+  static constexpr size_t kSparseBytes = size_t{4} << 20;
+  static constexpr size_t kSparseShare = 8;
+
   // One word for each line; that of a block's first line says what it is, the others are 0.
   static constexpr uint32_t kOrderBits = 0x0f;
   static constexpr uint32_t kAllocated = 0x10;
@@ -77,7 +91,8 @@ class NodeArena {
     std::array<uint32_t, kChunkLines> meta;
     uint32_t region_first;  // chunk numbers
     uint32_t region_chunks;
-    uint32_t region_used_lines;  // kept in the region's first chunk
+    uint32_t region_used_lines;  // kept in the region's first chunk, as the next
+    uint32_t region_retiring;
   };
   static constexpr Line kHeaderLines = (sizeof(ChunkHeader) + kLineBytes - 1) / kLineBytes;
   struct FreeBlock {
@@ -96,6 +111,13 @@ class NodeArena {
   }
   [[nodiscard]] uint32_t& meta(Line line) const noexcept {
     return header(line >> kChunkLinesLog2).meta[line & (kChunkLines - 1)];
+  }
+  [[nodiscard]] ChunkHeader& region_of(Line line) const noexcept {
+    return header(header(line >> kChunkLinesLog2).region_first);
+  }
+  // The head of the list in which a free block of `order` at `line` stands.
+  [[nodiscard]] Line& free_head(Line line, unsigned order) noexcept {
+    return (is_retiring(line) ? free_retiring_ : free_)[order];
   }
   [[nodiscard]] bool reserve_room() noexcept;
   void give_up_room() noexcept;
@@ -116,6 +138,7 @@ class NodeArena {
   std::bitset<kChunksMax> backed_;  // chunks with memory
   uint32_t chunks_end_ = 0;
   std::array<Line, kOrderMax + 1> free_{};
+  std::array<Line, kOrderMax + 1> free_retiring_{};
   uint32_t regions_ = 0, idle_regions_ = 0;
   size_t used_lines_ = 0;
   size_t reserved_bytes_ = 0;

@@ -254,9 +254,10 @@ Ref Trie::branch_off(Ref ref, Way way, unsigned agreed, const Target& target) no
   return ref;
 }
 
-Ref Trie::own(Ref ref) noexcept {
+Ref Trie::own(Ref ref) noexcept { return arena_.is_fresh(line_of(ref)) ? ref : copy(ref); }
+
+Ref Trie::copy(Ref ref) noexcept {
   const Line line = line_of(ref);
-  if (arena_.is_fresh(line)) return ref;
   const unsigned order = arena_.order_of(line);
   const Line copy = arena_.allocate(order);
   std::memcpy(arena_.at(copy), arena_.at(line), kLineBytes << order);

@@ -24,6 +24,9 @@ class Trie {
   // what is not there copies nothing.
   int edit(Slot& top, const Prefix& prefix, PeerIndex peer) noexcept;
 
+  // Copies all of it to where the arena gives memory now.
+  void compact(Slot& top) noexcept;
+
   [[nodiscard]] PeerIndex find(const RootLine& root, const Prefix& prefix) const noexcept;
   using Visit = std::function<bool(const Prefix&, PeerIndex)>;
   void walk(const RootLine& root, const Visit& visit) const;
@@ -93,6 +96,8 @@ class Trie {
 
   // Blocks.
   Ref own(Ref ref) noexcept;
+  Ref copy(Ref ref) noexcept;
+  Ref moved(Ref ref) noexcept;
   void drop(Ref ref) noexcept;
   Ref new_node(unsigned stride) noexcept;
   Ref new_peers(unsigned stride) noexcept;

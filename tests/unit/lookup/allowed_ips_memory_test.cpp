@@ -186,6 +186,75 @@ TEST(AllowedIpsMemory, ARemovalOfWhatIsNotThereCopiesNothing) {
   change_nothing<RootV6>(test::prefix_mix(Mix::V6, 20'000, 1));
 }
 
+// A table that shrank gives its memory back with the next commit, and is whole in every version.
+template <typename Root>
+void shrink_to_little(Mix mix, size_t left) {
+  StingyPages pages;
+  Writer<Root> writer(pages);
+  const std::vector<Prefix> prefixes = test::prefix_mix(mix, 300'000, 4);
+  std::vector<Edit> edits;
+  for (const Prefix& p : prefixes) edits.push_back({p, static_cast<PeerIndex>(edits.size())});
+  ASSERT_TRUE(writer.prepare(edits));
+  writer.reclaim(writer.commit());
+  const size_t full = writer.reserved_bytes();
+  for (size_t i = left; i < edits.size(); ++i) edits[i].peer = kNoPeer;
+  ASSERT_TRUE(writer.prepare(std::span(edits).subspan(left)));
+  writer.reclaim(writer.commit());
+  ASSERT_GT(writer.reserved_bytes(), full / 2);
+
+  test::OneBitTrie oracle;
+  for (size_t i = 0; i < left; ++i) oracle.set(prefixes[i], static_cast<PeerIndex>(i));
+  const auto check = [&](Root root, PeerIndex first) {
+    for (size_t i = 0; i < left; ++i) {
+      const IpAddress& a = prefixes[i].address;
+      PeerIndex peer = 0;
+      if constexpr (std::is_same_v<Root, RootV4>) {
+        const uint32_t key = test::key_v4(a);
+        lookup_burst(root, {&key, 1}, {&peer, 1});
+      } else {
+        const Ipv6Key key = test::key_v6(a);
+        lookup_burst(root, {&key, 1}, {&peer, 1});
+      }
+      const PeerIndex expected = oracle.longest(a);
+      ASSERT_EQ(peer, expected == 0 ? first : expected);
+    }
+  };
+  // Without a region to move to, it stays.
+  const Edit another{prefixes[0], 1'000'000};
+  pages.refused = pages.given;
+  ASSERT_TRUE(writer.prepare({&another, 1}));
+  check(writer.prepared(), 1'000'000);
+  writer.abort();
+  pages.refused = ~size_t{0};
+
+  const Root before = writer.head();
+  ASSERT_TRUE(writer.prepare({&another, 1}));
+  const Garbage garbage = writer.commit();
+  check(before, 0);
+  check(writer.head(), 1'000'000);
+  writer.reclaim(garbage);
+  check(writer.head(), 1'000'000);
+  EXPECT_LE(writer.reserved_bytes(), size_t{4} << 20);
+  EXPECT_LT(writer.reserved_bytes(), full / 2);
+
+  // And it can grow and go again.
+  for (size_t i = 0; i < edits.size(); ++i) edits[i].peer = static_cast<PeerIndex>(i);
+  ASSERT_TRUE(writer.prepare(edits));
+  writer.reclaim(writer.commit());
+  EXPECT_EQ(writer.size(), prefixes.size());
+  for (Edit& e : edits) e.peer = kNoPeer;
+  ASSERT_TRUE(writer.prepare(edits));
+  writer.reclaim(writer.commit());
+  EXPECT_EQ(writer.reserved_bytes(), 0u);
+  EXPECT_EQ(pages.out, 0u);
+}
+
+TEST(AllowedIpsMemory, OfATableThatShrankGoesBackWithTheNextCommit) {
+  shrink_to_little<RootV4>(Mix::Spread, 2'000);
+  shrink_to_little<RootV4>(Mix::Dense, 2'000);
+  shrink_to_little<RootV6>(Mix::V6, 2'000);
+}
+
 TEST(AllowedIpsMemory, GarbageOfSeveralBatchesComesBackInTheirOrder) {
   SystemPages pages;
   WriterV4 writer(pages);
