@@ -77,22 +77,34 @@ struct Forwarding {
   PortIndex port;
   Lanes lanes;
   PerLane<uint64_t> mac_word;  // by lane
+  // The neighbour of the packet before: packets of one flow follow each other, and most have one router.
+  publish::AddressWords last{Family::None, 0, 0};
+  uint64_t last_mac_word = 0;
 };
+
+// The MAC of `next_hop` as Neighbour::mac_word has it, or 0 when it is not known.
+[[nodiscard]] uint64_t mac_word_of(Burst& burst, const publish::AddressWords& next_hop,
+                                   Forwarding& inside) noexcept {
+  if (next_hop == inside.last) return inside.last_mac_word;
+  publish::NeighbourTable& neighbours = burst.shared.neighbours;
+  const publish::NeighbourIndex index = neighbours.find(inside.port, next_hop);
+  if (index == publish::kNoNeighbour) return 0;
+  const uint64_t word = neighbours[index].mac_word.load(std::memory_order_relaxed);
+  if ((word & publish::Neighbour::kMacKnown) == 0) return 0;
+  note_neighbour_used(neighbours[index], burst.now);
+  inside.last = next_hop;
+  return inside.last_mac_word = word;
+}
 
 // `via` is the router, or nullptr where the destination itself is the neighbour.
 void find_neighbour(Burst& burst, Lane lane, const NextHop* via, Forwarding& inside) noexcept {
   if (!may_forward(burst, lane, burst.snapshot->ports[inside.port].mtu_bytes)) return;
   const uint8_t* ip = burst.packets[lane].data;
-  publish::NeighbourTable& neighbours = burst.shared.neighbours;
-  const publish::NeighbourIndex index = neighbours.find(
-      inside.port, via != nullptr ? publish::AddressWords::of(via->via) : destination_words(ip));
-  const uint64_t word = index == publish::kNoNeighbour
-                            ? 0
-                            : neighbours[index].mac_word.load(std::memory_order_relaxed);
-  if ((word & publish::Neighbour::kMacKnown) == 0) [[unlikely]] {
+  const uint64_t word = mac_word_of(
+      burst, via != nullptr ? publish::AddressWords::of(via->via) : destination_words(ip), inside);
+  if (word == 0) [[unlikely]] {
     return punt_neighbour(burst, lane, inside.port, via != nullptr ? via->via : ip_destination(ip));
   }
-  note_neighbour_used(neighbours[index], burst.now);
   inside.mac_word[lane] = word;
   inside.lanes.push(lane);
 }
@@ -146,7 +158,12 @@ void deliver(Burst& burst, TunnelIndex index, Lanes& lanes) noexcept {
   if (any_local) burst.look_up(tunnel.local.v4, tunnel.local.v6, local);
   PerLane<uint32_t> route;
   burst.look_up(routes.v4, routes.v6, route);
-  burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
+  // The owners of destinations: where all are on the inside link, nobody asks.
+  for (const Lane lane : lanes) {
+    if (is_kind(Burst::next_hop(routes, route[lane]), NextHopKind::OnLink)) continue;
+    burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
+    break;
+  }
 
   Lanes to_peers;
   Forwarding inside(tunnel.inside);

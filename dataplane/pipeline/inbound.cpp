@@ -1,9 +1,10 @@
 // WireGuard messages as they came in:
 //   demultiplex:    handshake messages are copied to the session thread
 //   find_keypairs:  by receiver index, in two passes so that the misses of a burst overlap
-//   check_keypairs: group by keypair; age, and whether its peer is still there
+//   group_by_keypair
 //   open:           the whole burst
-//   accept:         replay window, under the keypair's lock, once for each group
+//   accept:         age of the key, whether its peer is still there, replay window under the keypair's lock, once
+//                   for each group
 //   note_received:  confirmation, roaming, times, late rekey
 //   check_inner:    inner header, ECN
 //   by tunnel:      batched look-up of inner sources, which must give the same peer; deliver
@@ -55,10 +56,7 @@ void find_keypairs(Burst& burst, Lanes& data) noexcept {
     Keypair* keypair = burst.shared.receivers.find(load_le32(burst.packets[lane].data + 4));
     burst.keypair[lane] = keypair;
     burst.counter[lane] = load_le64(burst.packets[lane].data + 8);
-    if (keypair == nullptr) continue;
-    prefetch(keypair);
-    prefetch_for_write(&keypair->receiving_key);
-    prefetch_for_write(keypair->window.line_of(burst.counter[lane]));
+    if (keypair != nullptr) prefetch(&keypair->receiving_key);
   }
   data.filter([&](Lane lane) {
     const Keypair* keypair = burst.keypair[lane];
@@ -81,23 +79,27 @@ void drop_group(Burst& burst, size_t group, DropReason reason) noexcept {
   burst.groups.truncate(group, 0);
 }
 
-void check_keypairs(Burst& burst, const Lanes& data) noexcept {
+void group_by_keypair(Burst& burst, const Lanes& data) noexcept {
   Groups& groups = burst.groups;
   groups.build(data, [&](Lane lane) { return reinterpret_cast<uint64_t>(burst.keypair[lane]); });
-  for (size_t g = 0; g < groups.count(); ++g) {
-    publish::PeerSlot& slot = burst.shared.peers[keypair_of(groups, g).peer.index];
-    prefetch(&slot.send);
-    prefetch_for_write(&slot.activity);
-  }
+  // All that accept() and note_received() look at comes while the AEAD is at work.
   for (size_t g = 0; g < groups.count(); ++g) {
     const Keypair& keypair = keypair_of(groups, g);
-    const publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
-    if (keypair.expired(burst.now)) [[unlikely]] {
-      drop_group(burst, g, DropReason::KeypairExpired);
-    } else if (send.incarnation.load(std::memory_order_relaxed) != keypair.peer.incarnation)
-        [[unlikely]] {
-      drop_group(burst, g, DropReason::StalePeer);
-    }
+    const publish::PeerSlot& slot = burst.shared.peers[keypair.peer.index];
+    touch(keypair.window.line_of(burst.counter[groups.lanes(g).front()]));
+    touch(&slot.send);
+    touch(&slot.activity);
+  }
+}
+
+// Empty groups are left out. After the AEAD, because what this looks at was out of reach before.
+void check_keypair(Burst& burst, size_t group, const Keypair& keypair) noexcept {
+  const publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
+  if (keypair.receiving_expired(burst.now)) [[unlikely]] {
+    drop_group(burst, group, DropReason::KeypairExpired);
+  } else if (send.incarnation.load(std::memory_order_relaxed) != keypair.peer.incarnation)
+      [[unlikely]] {
+    drop_group(burst, group, DropReason::StalePeer);
   }
 }
 
@@ -131,6 +133,9 @@ void accept(Burst& burst) noexcept {
     });
     if (groups.lanes(g).empty()) continue;
     Keypair& keypair = keypair_of(groups, g);
+    check_keypair(burst, g, keypair);
+    if (groups.lanes(g).empty()) [[unlikely]]
+      continue;
     keypair.lock.lock();
     // A full burst does not fit L1: what the AEAD wrote first is on its way back before it is looked at.
     for (const Lane lane : groups.lanes(g)) {
@@ -231,7 +236,7 @@ void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
 
 // Only the initiator rekeys by age (paper, 6.2).
 void ask_for_late_rekey(Burst& burst, Keypair& keypair) noexcept {
-  if (burst.now - keypair.created_at < wireguard::kRekeyAfterTimeReceiving) [[likely]]
+  if (burst.now - keypair.receiving_since < wireguard::kRekeyAfterTimeReceiving) [[likely]]
     return;
   if (keypair.role != wireguard::Role::Initiator ||
       keypair.rekey_requested.exchange(true, std::memory_order_relaxed)) {
@@ -283,18 +288,18 @@ void check_inner(Burst& burst, Lanes& inner) noexcept {
     const PeerRef peer = keypair_of(groups, g).peer;
     for (const Lane lane : groups.lanes(g)) {
       Packet& packet = burst.packets[lane];
-      packet.pop_front(wireguard::kDataHeaderBytes);
-      packet.truncate(static_cast<uint16_t>(packet.length_bytes - crypto::kAuthTagBytes));
-      if (packet.length_bytes == 0) {
+      uint8_t* ip = packet.data + wireguard::kDataHeaderBytes;
+      const size_t text_bytes = packet.length_bytes - wireguard::kDataOverheadBytes;
+      if (text_bytes == 0) {
         burst.finish(lane);
         continue;
       }
-      const auto total = check_ip(packet.data, packet.length_bytes);
-      if (!total || !decapsulate_ecn(packet.data, ip_ecn(burst.outer[lane]))) [[unlikely]] {
+      const auto total = check_ip(ip, text_bytes);
+      if (!total || !decapsulate_ecn(ip, ip_ecn(burst.outer[lane]))) [[unlikely]] {
         burst.drop(lane, DropReason::InnerInvalid);
         continue;
       }
-      packet.truncate(*total);
+      packet.narrow(wireguard::kDataHeaderBytes, *total);
       burst.from[lane] = peer;
       inner.push(lane);
     }
@@ -355,7 +360,7 @@ void inbound(Burst& burst, const Lanes& messages) noexcept {
   demultiplex(burst, messages, data);
   find_keypairs(burst, data);
   if (data.empty()) return;
-  check_keypairs(burst, data);
+  group_by_keypair(burst, data);
   burst.mark(Stage::Demultiplex);
   open(burst);
   burst.mark(Stage::Open);

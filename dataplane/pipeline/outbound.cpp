@@ -2,7 +2,8 @@
 //   find_owners:     look-up of destinations in the allowed IPs of each tunnel of the port
 //   (send_to_peers, also for packets from one peer to another and for injected ones)
 //   load_keypairs:   group by peer; each keypair loaded once
-//   prepare:         endpoint, key's age, nonces for the whole group, outer header as far as it is common
+//   prepare_address: endpoint, outer header as far as it is common
+//   prepare_nonces:  key's age, nonces for the whole group
 //   write_messages:  padding, data header, outer header
 //   seal, finish_checksums, transmit
 #include "dataplane/pipeline/burst.h"
@@ -111,8 +112,10 @@ void load_keypairs(Burst& burst, const Lanes& lanes, Sendings& sendings) noexcep
     // Acquire pairs with the release store of the session thread that published the keypair.
     Keypair* keypair = slot.send.current.load(std::memory_order_acquire);
     sendings[g].keypair = keypair;
-    prefetch_for_write(keypair);
-    prefetch_for_write(&slot.activity);
+    prefetch(keypair);
+  }
+  for (size_t g = 0; g < groups.count(); ++g) {
+    touch(&burst.shared.peers[static_cast<PeerIndex>(groups.key(g))].activity);
   }
 }
 
@@ -165,7 +168,12 @@ void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
   return true;
 }
 
-void prepare(Burst& burst, size_t group, Sending& sending) noexcept {
+void punt_group(Burst& burst, size_t group) noexcept {
+  end_group(burst, group, 0, [&](Lane lane) { punt_inner(burst, lane, PuntKind::NeedsHandshake); });
+}
+
+// The peer's endpoint and what follows from it. The keypair is on its way into the cache meanwhile.
+void prepare_address(Burst& burst, size_t group, Sending& sending) noexcept {
   const auto lanes = burst.groups.lanes(group);
   const publish::PeerSlot& slot =
       burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(group))];
@@ -174,33 +182,40 @@ void prepare(Burst& burst, size_t group, Sending& sending) noexcept {
     return end_group(burst, group, 0,
                      [&](Lane lane) { drop_undeliverable(burst, lane, DropReason::NoEndpoint); });
   }
-  const auto punt_all = [&](Lane lane) { punt_inner(burst, lane, PuntKind::NeedsHandshake); };
-  Keypair* keypair = sending.keypair;
-  if (keypair == nullptr || keypair->expired(burst.now)) [[unlikely]] {
-    return end_group(burst, group, 0, punt_all);
-  }
+  if (sending.keypair == nullptr) [[unlikely]]
+    return punt_group(burst, group);
   // An injected keepalive may leave the tunnel to us.
   TunnelIndex tunnel_index = burst.tunnel[lanes[0]];
   if (tunnel_index == kNoTunnel) [[unlikely]] {
-    tunnel_index = keypair->tunnel;
+    tunnel_index = sending.keypair->tunnel;
     for (const Lane lane : lanes) burst.tunnel[lane] = tunnel_index;
   }
   const TunnelView& tunnel = burst.snapshot->tunnels[tunnel_index];
+  sending.mtu_bytes = tunnel.mtu_bytes;
   if (!address_group(burst, tunnel, endpoint, sending)) [[unlikely]] {
-    return end_group(burst, group, 0,
-                     [&](Lane lane) { burst.drop(lane, DropReason::NeighbourUnknown); });
+    if (sending.keypair->expired(burst.now)) return punt_group(burst, group);
+    end_group(burst, group, 0, [&](Lane lane) { burst.drop(lane, DropReason::NeighbourUnknown); });
   }
+}
+
+// The key's age and nonces for the whole group.
+void prepare_nonces(Burst& burst, size_t group, Sending& sending) noexcept {
+  const auto lanes = burst.groups.lanes(group);
+  if (lanes.empty()) [[unlikely]]
+    return;
+  Keypair& keypair = *sending.keypair;
+  if (keypair.expired(burst.now)) [[unlikely]]
+    return punt_group(burst, group);
   const wireguard::NonceRange nonces =
-      wireguard::reserve_nonces(*keypair, static_cast<uint32_t>(lanes.size()));
+      wireguard::reserve_nonces(keypair, static_cast<uint32_t>(lanes.size()));
   if (nonces.count == 0) [[unlikely]]
-    return end_group(burst, group, 0, punt_all);
+    return punt_group(burst, group);
   if (nonces.count < lanes.size()) [[unlikely]] {
     end_group(burst, group, nonces.count,
               [&](Lane lane) { burst.drop(lane, DropReason::NonceLimit); });
   }
   sending.counter = nonces.first;
-  sending.mtu_bytes = tunnel.mtu_bytes;
-  ask_for_rekey(burst, *keypair, nonces.first);
+  ask_for_rekey(burst, keypair, nonces.first);
 }
 
 // Padding, headers and the job of one packet. A nonce that a dropped packet leaves unused is no harm.
@@ -319,7 +334,8 @@ void send_to_peers(Burst& burst, const Lanes& lanes) noexcept {
   Sendings sendings;
   load_keypairs(burst, lanes, sendings);
   burst.mark(Stage::Keypairs);
-  for (size_t g = 0; g < burst.groups.count(); ++g) prepare(burst, g, sendings[g]);
+  for (size_t g = 0; g < burst.groups.count(); ++g) prepare_address(burst, g, sendings[g]);
+  for (size_t g = 0; g < burst.groups.count(); ++g) prepare_nonces(burst, g, sendings[g]);
   burst.mark(Stage::Prepare);
   const size_t jobs = write_messages(burst, sendings);
   burst.mark(Stage::Write);

@@ -157,8 +157,8 @@ void parse_frame(Burst& burst, Lane lane, uint64_t own_mac) noexcept {
     return burst.drop(lane, DropReason::UdpInvalid), false;
   burst.outer[lane] = ip;
   burst.tunnel[lane] = tunnel;
-  packet.pop_front(static_cast<uint16_t>(kEthernetBytes + header_bytes + kUdpBytes));
-  packet.truncate(static_cast<uint16_t>(*length - kUdpBytes));
+  packet.narrow(static_cast<uint16_t>(kEthernetBytes + header_bytes + kUdpBytes),
+                static_cast<uint16_t>(*length - kUdpBytes));
   return true;
 }
 

@@ -6,17 +6,37 @@
 
 namespace turnpike::pipeline {
 
+namespace {
+
+// A whole burst often has one address: all messages are to the gateway's own, packets of one flow to one peer.
+template <typename Address>
+[[nodiscard]] bool all_the_same(const PerLane<Address>& addresses, size_t count) noexcept {
+  bool same = true;
+  for (size_t i = 1; i < count; ++i) same &= addresses[i] == addresses[0];
+  return same;
+}
+
+template <typename Root, typename Address>
+void look_up_lanes(Root root, const Lanes& lanes, const PerLane<Address>& addresses,
+                   PerLane<uint32_t>& values) noexcept {
+  const size_t count = lanes.size();
+  if (count == 0) return;
+  PerLane<uint32_t> found;
+  if (all_the_same(addresses, count)) {
+    lookup::lookup_burst(root, {addresses.data(), 1}, {found.data(), 1});
+    for (const Lane lane : lanes) values[lane] = found[0];
+    return;
+  }
+  lookup::lookup_burst(root, {addresses.data(), count}, {found.data(), count});
+  for (size_t i = 0; i < count; ++i) values[lanes[i]] = found[i];
+}
+
+}  // namespace
+
 void Burst::look_up(lookup::RootV4 v4_root, lookup::RootV6 v6_root,
                     PerLane<uint32_t>& values) const noexcept {
-  PerLane<uint32_t> found_now;
-  if (const size_t count = addresses.v4_lanes.size(); count != 0) {
-    lookup::lookup_burst(v4_root, {addresses.v4.data(), count}, {found_now.data(), count});
-    for (size_t i = 0; i < count; ++i) values[addresses.v4_lanes[i]] = found_now[i];
-  }
-  if (const size_t count = addresses.v6_lanes.size(); count != 0) {
-    lookup::lookup_burst(v6_root, {addresses.v6.data(), count}, {found_now.data(), count});
-    for (size_t i = 0; i < count; ++i) values[addresses.v6_lanes[i]] = found_now[i];
-  }
+  look_up_lanes(v4_root, addresses.v4_lanes, addresses.v4, values);
+  look_up_lanes(v6_root, addresses.v6_lanes, addresses.v6, values);
 }
 
 uint32_t Burst::look_up_one(lookup::RootV4 v4_root, lookup::RootV6 v6_root, const uint8_t* address,

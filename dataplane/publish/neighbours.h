@@ -30,6 +30,7 @@ struct AddressWords {
   static AddressWords of(const IpAddress& address) noexcept {
     return {address.family, load_le64(&address.bytes[0]), load_le64(&address.bytes[8])};
   }
+  friend bool operator==(const AddressWords&, const AddressWords&) = default;
 };
 
 // A line of its own: workers write `last_used`.

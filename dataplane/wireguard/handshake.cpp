@@ -63,7 +63,7 @@ void assign_keys(Keypair& keypair, const DerivedKeys& keys, PeerRef peer, Tunnel
   DCHECK(keypair.send_counter.load(std::memory_order_relaxed) == 0);
   std::memcpy(keypair.sending_key.data(), keys.sending.bytes().data(), kKeyBytes);
   std::memcpy(keypair.receiving_key.data(), keys.receiving.bytes().data(), kKeyBytes);
-  keypair.created_at = created_at;
+  keypair.set_created_at(created_at);
   keypair.remote_index = keys.remote_index;
   keypair.local_index = keys.local_index;
   keypair.role = keys.role;

@@ -46,6 +46,9 @@ struct alignas(2 * kCacheLine) Keypair {
   uint32_t remote_index = 0;  // the peer's receiver index, put into what we send
   Role role = Role::Initiator;
   std::atomic<bool> rekey_requested{false};  // workers: set · the session thread is told once
+  // The keypair that was current when this one became `next`: what the worker that confirms this one
+  // expects to find in the peer's slot. session thread: writes · workers: read
+  std::atomic<Keypair*> replaces{nullptr};
 
   // Line 1, all that receiving needs.
   alignas(kCacheLine) std::array<uint8_t, kKeyBytes> receiving_key{};
@@ -56,9 +59,7 @@ struct alignas(2 * kCacheLine) Keypair {
   // A responder may send only after the initiator used the key (paper, 5.4.6). workers: set, at the
   // first authenticated packet.
   std::atomic<bool> confirmed{false};
-  // The keypair that was current when this one became `next`: what the worker that confirms this one
-  // expects to find in the peer's slot. session thread: writes · workers: read
-  std::atomic<Keypair*> replaces{nullptr};
+  Instant receiving_since;  // the same as created_at
 
   // Its head, the highest counter, is the end of line 1; the bitmap is line 2 and on, of which a packet touches
   // one.
@@ -72,10 +73,18 @@ struct alignas(2 * kCacheLine) Keypair {
     wipe(receiving_key.data(), kKeyBytes);
   }
 
+  // Before publication.
+  void set_created_at(Instant at) noexcept { created_at = receiving_since = at; }
+
+  // For who sends, and for who receives: each looks at its own line.
   [[nodiscard]] bool expired(Instant now) const noexcept {
     return now - created_at >= kRejectAfterTime;
   }
+  [[nodiscard]] bool receiving_expired(Instant now) const noexcept {
+    return now - receiving_since >= kRejectAfterTime;
+  }
 };
+static_assert(offsetof(Keypair, replaces) + sizeof(void*) <= kCacheLine);
 static_assert(offsetof(Keypair, receiving_key) == kCacheLine);
 static_assert(offsetof(Keypair, window) == 2 * kCacheLine - sizeof(uint64_t));
 

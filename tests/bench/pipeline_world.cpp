@@ -112,7 +112,7 @@ void World::make_peers() {
   CHECK(keypairs_ != nullptr);
   const auto router = neighbours_.find(kOutside, IpAddress::v4(kRouter));
   std::vector<lookup::Edit> edits;
-  receive_counters_.assign(peers_count_, 0);
+  sealing_.reserve(peers_count_);
   order_.resize(peers_count_);
   double sum = 0;
   for (uint32_t i = 0; i < peers_count_; ++i) {
@@ -127,13 +127,14 @@ void World::make_peers() {
     auto* keypair = new (&keypairs_[i]) wireguard::Keypair;
     source.fill(keypair->sending_key);
     source.fill(keypair->receiving_key);
-    keypair->created_at = now_;
+    keypair->set_created_at(now_);
     keypair->remote_index = i;
     keypair->local_index = receivers_.reserve(source).value();
     keypair->peer = {.index = i, .incarnation = 1};
     keypair->tunnel = 0;
     keypair->confirmed = true;
     receivers_.install(keypair->local_index, keypair);
+    sealing_.push_back({keypair->receiving_key, keypair->local_index, 0});
     slot.send.current.store(keypair);
   }
   std::shuffle(order_.begin(), order_.end(), random_);
@@ -166,16 +167,14 @@ void World::fill_inbound(size_t i, uint16_t bytes, uint32_t peer) {
   uint8_t* message = udp + pipeline::kUdpBytes;
   uint8_t* text = message + wireguard::kDataHeaderBytes;
   const uint32_t padded = wireguard::padded_bytes(bytes, 1420);
-  const wireguard::Keypair& keypair = keypairs_[peer];
+  Sealing& sealing = sealing_[peer];
   make_inner(text, bytes, peer, false);
   std::memset(text + bytes, 0, padded - bytes);
-  const uint64_t counter = receive_counters_[peer]++;
+  const uint64_t counter = sealing.counter++;
   wireguard::write_data_header(std::span<uint8_t, 16>(message, 16),
-                               {.receiver_index = keypair.local_index, .counter = counter});
-  const crypto::AeadJob job{.key = keypair.receiving_key.data(),
-                            .counter = counter,
-                            .data = text,
-                            .length_bytes = padded};
+                               {.receiver_index = sealing.receiver_index, .counter = counter});
+  const crypto::AeadJob job{
+      .key = sealing.key.data(), .counter = counter, .data = text, .length_bytes = padded};
   aead_->seal({&job, 1});
   const auto udp_bytes =
       static_cast<uint16_t>(pipeline::kUdpBytes + wireguard::kDataOverheadBytes + padded);

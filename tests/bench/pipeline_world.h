@@ -65,7 +65,13 @@ class World {
   std::string aead_name_;
   std::unique_ptr<pipeline::Pipeline> pipeline_;
   wireguard::Keypair* keypairs_ = nullptr;
-  std::vector<uint64_t> receive_counters_;  // of the peer that sends to us
+  // What sealing for us needs, apart from the keypairs: making packets must not bring those into the caches.
+  struct Sealing {
+    std::array<uint8_t, kKeyBytes> key;
+    uint32_t receiver_index;
+    uint64_t counter;
+  };
+  std::vector<Sealing> sealing_;
   std::vector<uint32_t> order_;  // of peers, shuffled
   std::vector<double> zipf_sums_;
   size_t next_ = 0;

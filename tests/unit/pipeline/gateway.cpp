@@ -116,7 +116,7 @@ wireguard::Keypair& Gateway::add_keypair(TunnelIndex tunnel, PeerIndex peer, wir
   } source(random);
   wireguard::Keypair& keypair = *keypairs_.emplace_back(std::make_unique<wireguard::Keypair>());
   keypair.role = role;
-  keypair.created_at = now;
+  keypair.set_created_at(now);
   keypair.tunnel = tunnel;
   keypair.peer = {.index = peer, .incarnation = peers[peer].send.incarnation.load()};
   keypair.local_index = receivers.reserve(source).value();
