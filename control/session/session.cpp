@@ -28,6 +28,7 @@ Session::Session(const SessionParts& parts, Instant now)
       resolver_(parts.neighbours, outbox_, counters_, parts.random, now),
       wheel_(now),
       echo_bucket_(kEchoesPerSecond, kEchoBurst),
+      error_limiter_(parts.random),
       admission_(parts.random),
       ipv4_identification_(static_cast<uint16_t>(parts.random.next_u32())) {
   for (publish::Door* door : parts.doors) punts_.push_back(&door->punt);
@@ -115,8 +116,9 @@ void Session::receive(WorkerIndex worker, const PuntSlot& slot) {
     case PuntKind::NeedsNeighbour:
       return receive_needs_neighbour(worker, header, bytes);
     case PuntKind::Undeliverable:
-      ++undeliverable_seen_;
-      return;
+      return receive_undeliverable(worker, header, bytes);
+    case PuntKind::NeedsFragments:
+      return receive_needs_fragments(worker, header, bytes);
     case PuntKind::KeypairConfirmed:
     case PuntKind::KeyAged:
     case PuntKind::KeyAgedReceiving:

@@ -5,6 +5,7 @@
 //   session_handshakes.cpp  initiation -> response -> keypair -> confirmed
 //   session_endpoints.cpp   where a peer is, and the first hop on the way to it
 //   session_timers.cpp      acts on what wireguard/timers.h decides
+//   session_errors.cpp      ICMP errors and fragments for packets that cannot go on as they are
 //   Threads:   one owner; commands and turn() alike. Between turns the snapshot is not held.
 //   Ownership: what SessionParts names outlives it.
 //   Bounds:    a turn takes at most kPuntsPerTurn entries of each ring and kTimersPerTurn timers of each kind.
@@ -21,6 +22,7 @@
 #include "control/session/admission.h"
 #include "control/session/held_packets.h"
 #include "control/session/icmp.h"
+#include "control/session/icmp_errors.h"
 #include "control/session/keypair_store.h"
 #include "control/session/neighbour_resolver.h"
 #include "control/session/outbox.h"
@@ -90,8 +92,6 @@ class Session {
   [[nodiscard]] const publish::Counters& counters() const noexcept { return counters_; }
   [[nodiscard]] size_t keypairs_in_use() const noexcept { return keypairs_.in_use(); }
   [[nodiscard]] size_t held_packets() const noexcept { return held_.total(); }
-  // Packets that nobody could deliver; the place for ICMP errors.
-  [[nodiscard]] uint64_t undeliverable_seen() const noexcept { return undeliverable_seen_; }
 
  private:
   using PuntSlot = publish::PuntRing::Slot;
@@ -118,6 +118,10 @@ class Session {
   void receive_needs_handshake(WorkerIndex worker, const publish::PuntHeader& header, Bytes packet);
   void receive_event(WorkerIndex worker, const publish::PuntHeader& header);
   void note_snapshot();
+
+  // session_errors.cpp
+  void receive_undeliverable(WorkerIndex worker, const publish::PuntHeader& header, Bytes packet);
+  void receive_needs_fragments(WorkerIndex worker, const publish::PuntHeader& header, Bytes packet);
 
   // session_handshakes.cpp
   void receive_handshake(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
@@ -170,6 +174,7 @@ class Session {
   HeldPackets held_;
   TimingWheel wheel_;  // one timer for each peer
   TokenBucket echo_bucket_;
+  IcmpErrorLimiter error_limiter_;
   Admission admission_;
 
   std::array<Tunnel, kMaxTunnels> tunnels_;
@@ -181,7 +186,6 @@ class Session {
   std::array<PortIndex, kMaxTunnels> outside_seen_{};
   bool all_routes_stale_ = true;
   size_t reroute_at_ = 0;  // peers below it are rerouted since the last change
-  uint64_t undeliverable_seen_ = 0;
   WallTime newest_sent_;  // date of an initiation, over all peers
   std::vector<PeerRef> received_;  // for take_received()
   uint16_t ipv4_identification_;

@@ -124,22 +124,32 @@ void inject(Burst& burst, size_t count) noexcept;
 void punt(Burst& burst, Lane lane, publish::PuntHeader header) noexcept;
 void punt_inner(Burst& burst, Lane lane, publish::PuntKind kind) noexcept;
 void punt_neighbour(Burst& burst, Lane lane, PortIndex port, const IpAddress& next_hop) noexcept;
-// Drops, and tells who sent the inner packet, if the ring has room to spare.
-void drop_undeliverable(Burst& burst, Lane lane, DropReason reason) noexcept;
+// Drops, and tells who sent the inner packet, if the ring has room to spare. `mtu_bytes`: what would have fitted,
+// where it was too big.
+void drop_undeliverable(Burst& burst, Lane lane, DropReason reason,
+                        uint16_t mtu_bytes = 0) noexcept;
+// The link of an inner packet that is to go to `next_hop` on the port, or, where that is nullptr, through its tunnel.
+struct InnerLink {
+  uint16_t mtu_bytes;
+  PortIndex port = kNoPort;
+  const IpAddress* next_hop = nullptr;
+};
+// Of an IPv4 packet that may be fragmented the session thread makes fragments; any other is dropped, and its
+// sender told what fits (RFC 1812, 5.2.6 and 5.3.3; RFC 4443, 3.2).
+void end_too_big(Burst& burst, Lane lane, const InnerLink& link, bool ttl_is_done) noexcept;
 // Whether punt_event() will find room: nobody else puts anything into the ring.
 [[nodiscard]] bool room_for_event(const Burst& burst, publish::PuntKind kind) noexcept;
 // No packet. False: there was no room, ask again later.
 [[nodiscard]] bool punt_event(Burst& burst, const publish::PuntHeader& header) noexcept;
 
-// Whether the inner packet may go on over a link of `mtu_bytes`; if so its TTL is one less, else it was
-// dropped, and the session thread told.
-[[nodiscard]] inline bool may_forward(Burst& burst, Lane lane, uint16_t mtu_bytes) noexcept {
+// Whether the inner packet may go on over a link; if so its TTL is one less, else it has ended.
+[[nodiscard]] inline bool may_forward(Burst& burst, Lane lane, const InnerLink& link) noexcept {
   const Packet& packet = burst.packets[lane];
   if (ip_ttl(packet.data) <= 1) [[unlikely]] {
     return drop_undeliverable(burst, lane, DropReason::TtlExceeded), false;
   }
-  if (packet.length_bytes > mtu_bytes) [[unlikely]] {
-    return drop_undeliverable(burst, lane, DropReason::PacketTooBig), false;
+  if (packet.length_bytes > link.mtu_bytes) [[unlikely]] {
+    return end_too_big(burst, lane, link, false), false;
   }
   decrement_ttl(packet.data);
   return true;

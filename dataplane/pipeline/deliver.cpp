@@ -62,7 +62,7 @@ void end_local(Burst& burst, Lane lane) noexcept {
   if (!tunnel.peer_to_peer) {
     return burst.drop(lane, DropReason::PeerToPeerForbidden), false;
   }
-  return may_forward(burst, lane, tunnel.mtu_bytes);
+  return may_forward(burst, lane, {.mtu_bytes = tunnel.mtu_bytes});
 }
 
 // Straight out of the packet: bytes that are written to memory and read as words at once wait for each other.
@@ -98,7 +98,12 @@ struct Forwarding {
 
 // `via` is the router, or nullptr where the destination itself is the neighbour.
 void find_neighbour(Burst& burst, Lane lane, const NextHop* via, Forwarding& inside) noexcept {
-  if (!may_forward(burst, lane, burst.snapshot->ports[inside.port].mtu_bytes)) return;
+  if (!may_forward(burst, lane,
+                   {.mtu_bytes = burst.snapshot->ports[inside.port].mtu_bytes,
+                    .port = inside.port,
+                    .next_hop = via != nullptr ? &via->via : nullptr})) {
+    return;
+  }
   const uint8_t* ip = burst.packets[lane].data;
   const uint64_t word = mac_word_of(
       burst, via != nullptr ? publish::AddressWords::of(via->via) : destination_words(ip), inside);

@@ -25,6 +25,8 @@ inline constexpr uint16_t kMaxOuterBytes = kEthernetBytes + kIpv6Bytes + kUdpByt
 inline constexpr uint16_t kEtherTypeIpv4 = byteswap16(0x0800);
 inline constexpr uint16_t kEtherTypeArp = byteswap16(0x0806);
 inline constexpr uint16_t kEtherTypeIpv6 = byteswap16(0x86dd);
+inline constexpr uint16_t kEtherTypeVlan = byteswap16(0x8100);
+inline constexpr uint16_t kEtherTypeServiceVlan = byteswap16(0x88a8);
 
 enum class Protocol : uint8_t { Icmp = 1, Udp = 17, Ipv6Fragment = 44, Icmpv6 = 58 };
 
@@ -70,6 +72,10 @@ inline void write_ethernet(uint8_t* frame, const MacAddress& destination, const 
 // More fragments follow, or it is not the first one.
 [[nodiscard]] inline bool ipv4_is_fragment(const uint8_t* ip) noexcept {
   return (load_be16(ip + 6) & 0x3fff) != 0;
+}
+// Its sender allows routers to fragment it (DF is 0).
+[[nodiscard]] inline bool ipv4_may_be_fragmented(const uint8_t* ip) noexcept {
+  return (ip[6] & 0x40) == 0;
 }
 
 // The length of the packet at `ip`, of which `available` bytes are there (more: padding of the link), or

@@ -295,8 +295,12 @@ void check_inner(Burst& burst, Lanes& inner) noexcept {
         continue;
       }
       const auto total = check_ip(ip, text_bytes);
-      if (!total || !decapsulate_ecn(ip, ip_ecn(burst.outer[lane]))) [[unlikely]] {
+      if (!total) [[unlikely]] {
         burst.drop(lane, DropReason::InnerInvalid);
+        continue;
+      }
+      if (!decapsulate_ecn(ip, ip_ecn(burst.outer[lane]))) [[unlikely]] {
+        burst.drop(lane, DropReason::EcnInvalid);
         continue;
       }
       packet.narrow(wireguard::kDataHeaderBytes, *total);

@@ -229,8 +229,9 @@ void prepare_nonces(Burst& burst, size_t group, Sending& sending) noexcept {
   const uint16_t inner_bytes = packet.length_bytes;
   const auto text_bytes =
       static_cast<uint16_t>(wireguard::padded_bytes(inner_bytes, sending.mtu_bytes));
+  // The outer packet would not fit its port. A tunnel of such an MTU is warned of when it is configured.
   if (text_bytes > sending.outer.max_text_bytes) [[unlikely]] {
-    return drop_undeliverable(burst, lane, DropReason::PacketTooBig), false;
+    return end_too_big(burst, lane, {.mtu_bytes = sending.outer.max_inner_bytes()}, true), false;
   }
   const Ecn ecn = inner_bytes == 0 ? Ecn::NotEct : ip_ecn(packet.data);
   // As many zeros as padding can be; the tag overwrites what is too much.
@@ -323,8 +324,9 @@ void outbound(Burst& burst, Lanes& plain) noexcept {
   Lanes unowned;
   find_owners(burst, plain, owned, unowned);
   for (const Lane lane : unowned) end_unowned(burst, lane);
-  owned.filter(
-      [&](Lane lane) { return may_forward(burst, lane, burst.tunnel_of(lane).mtu_bytes); });
+  owned.filter([&](Lane lane) {
+    return may_forward(burst, lane, {.mtu_bytes = burst.tunnel_of(lane).mtu_bytes});
+  });
   burst.mark(Stage::Owners);
   send_to_peers(burst, owned);
 }

@@ -88,6 +88,11 @@ struct OuterHeader {
     store_le16(udp + 6, fold(pseudo_sum + byteswap16(udp_bytes)));
   }
 
+  // What fits is padded, too.
+  [[nodiscard]] uint16_t max_inner_bytes() const noexcept {
+    return static_cast<uint16_t>(max_text_bytes - max_text_bytes % wireguard::kPaddingMultiple);
+  }
+
   [[nodiscard]] bool offloads_any() const noexcept {
     return port_sums_udp || (v4 && port_sums_ipv4);
   }

@@ -124,7 +124,9 @@ void parse_frame(Burst& burst, Lane lane, uint64_t own_mac) noexcept {
     case kEtherTypeArp:
       if (packet.length_bytes < kArpFrameBytes) return burst.drop(lane, DropReason::FrameTooShort);
       return punt(burst, lane, {.kind = PuntKind::Arp, .port = burst.port});
-    // Tagged frames are among these: VLANs are not configured here.
+    case kEtherTypeVlan:
+    case kEtherTypeServiceVlan:
+      return burst.drop(lane, DropReason::VlanTagged);
     default:
       return burst.drop(lane, DropReason::EtherTypeUnknown);
   }

@@ -43,6 +43,7 @@ using publish::PuntKind;
     case PuntKind::NeedsNeighbour:
       return slots / 4;
     case PuntKind::Undeliverable:
+    case PuntKind::NeedsFragments:
       return slots / 2;
   }
   return slots;
@@ -99,7 +100,7 @@ void punt_neighbour(Burst& burst, Lane lane, PortIndex port, const IpAddress& ne
         .next_hop = next_hop});
 }
 
-void drop_undeliverable(Burst& burst, Lane lane, DropReason reason) noexcept {
+void drop_undeliverable(Burst& burst, Lane lane, DropReason reason, uint16_t mtu_bytes) noexcept {
   // Not for what we made ourselves: an error about an error helps nobody.
   const bool injected = burst.port == kNoPort;
   if (!injected) {
@@ -110,10 +111,27 @@ void drop_undeliverable(Burst& burst, Lane lane, DropReason reason) noexcept {
                 .port = plain ? burst.port : kNoPort,
                 .tunnel = burst.tunnel[lane],
                 .peer = from,
-                .detail = static_cast<uint8_t>(reason)},
+                .detail = static_cast<uint8_t>(reason),
+                .mtu_bytes = mtu_bytes},
                bytes_of(burst.packets[lane]));
   }
   burst.drop(lane, reason);
+}
+
+void end_too_big(Burst& burst, Lane lane, const InnerLink& link, bool ttl_is_done) noexcept {
+  uint8_t* ip = burst.packets[lane].data;
+  if (ip_version(ip) != 4 || !ipv4_may_be_fragmented(ip)) {
+    return drop_undeliverable(burst, lane, DropReason::PacketTooBig, link.mtu_bytes);
+  }
+  if (!ttl_is_done) decrement_ttl(ip);
+  PuntHeader header{.kind = PuntKind::NeedsFragments,
+                    .port = link.port,
+                    .tunnel = burst.tunnel[lane],
+                    .mtu_bytes = link.mtu_bytes};
+  if (link.port != kNoPort) {
+    header.next_hop = link.next_hop != nullptr ? *link.next_hop : ip_destination(ip);
+  }
+  punt(burst, lane, header);
 }
 
 bool room_for_event(const Burst& burst, PuntKind kind) noexcept {

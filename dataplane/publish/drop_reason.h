@@ -25,6 +25,7 @@ namespace turnpike {
   X(NotForwarded, "not-forwarded")               /* neither for us, a tunnel nor a peer */    \
   X(UdpInvalid, "udp-invalid")                   /* length or checksum */                     \
   X(LocalUnwanted, "local-unwanted")             /* for our address, but nothing listens */   \
+  X(VlanTagged, "vlan-tagged")                   /* VLANs are not configured here */          \
   /* WireGuard messages from outside */                                                      \
   X(MessageInvalid, "message-invalid")           /* type, reserved bytes or length */         \
   X(ReceiverIndexUnknown, "receiver-index-unknown")                                          \
@@ -32,6 +33,7 @@ namespace turnpike {
   X(AuthenticationFailed, "authentication-failed")                                           \
   X(ReplayedCounter, "replayed-counter")         /* seen, too old, or above the limit */      \
   X(InnerInvalid, "inner-invalid")               /* decrypted, but no IP packet */            \
+  X(EcnInvalid, "ecn-invalid")                   /* congestion marked on what is no ECT */    \
   X(InnerSourceNotAllowed, "inner-source-not-allowed")                                       \
   X(InnerMulticast, "inner-multicast")                                                       \
   X(PeerToPeerForbidden, "peer-to-peer-forbidden")                                           \
@@ -67,7 +69,7 @@ namespace turnpike {
   X(HandshakeQueueFull, "handshake-queue-full")                                              \
   X(CookieInvalid, "cookie-invalid")                                                         \
   X(ArpInvalid, "arp-invalid")                                                               \
-  X(IcmpRateLimited, "icmp-rate-limited")
+  X(IcmpRateLimited, "icmp-rate-limited")        /* an answer or an error of ours */
 // clang-format on
 
 enum class DropReason : uint8_t {

@@ -32,9 +32,12 @@ enum class PuntKind : uint8_t {
   // Bytes: an IP packet for `next_hop` on `port`, whose link-layer address is not known.
   NeedsNeighbour,
   // Bytes: an IP packet that no peer of `tunnel` owns the destination of (for ICMP unreachable), or that is
-  // too big or expired: `detail` has the DropReason. It is counted already. port is set when it came from
-  // a port, peer when it came from a peer.
+  // too big (for `mtu_bytes`) or expired: `detail` has the DropReason. It is counted already. port is set when
+  // it came from a port, peer when it came from a peer.
   Undeliverable,
+  // Bytes: an IPv4 packet that is too big for `mtu_bytes` and may be fragmented; its TTL is done. For `next_hop`
+  // on `port` where these are set, else for `tunnel`, looked up again.
+  NeedsFragments,
   // Events, no bytes. peer and local_index are set.
   KeypairConfirmed,  // the worker promoted `next` (by local_index)
   KeyAged,  // the sending key is due for renewal: time or messages
@@ -49,6 +52,7 @@ struct PuntHeader {
   PeerRef peer;
   uint32_t local_index = 0;
   uint8_t detail = 0;
+  uint16_t mtu_bytes = 0;
   Endpoint remote;
   IpAddress local;
   IpAddress next_hop;

@@ -28,8 +28,8 @@ from hostile import (ANY, Aim, Case, Stranger, flipped_frames, icmp_frames, ip_f
                      truncated_frames, udp_frames)
 from lab import Process, wait_until
 from noise_peer import Initiator, Session, tai64n
-from packets import (BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, UDP, RawPort, arp, ethernet, icmp, ip_udp, ipv4,
-                     mac_bytes, socket_in)
+from packets import (BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6, FRAGMENT, ICMP, ICMPV6, UDP, RawPort, address_bytes, arp,
+                     ethernet, icmp, icmpv6, ip_udp, ipv4, ipv6, mac_bytes, socket_in)
 from testbed import GATEWAY_INSIDE, GATEWAY_OUTSIDE, GATEWAY_TUNNEL, HOST_V4, HOST_V6, LISTEN_PORT, bare
 from turnpiked import Config
 from wireguard import KeyPair
@@ -373,11 +373,14 @@ class Mallory(HostileCase):
             yield "inner-multicast", self.inner(MALLORY_V6, "ff02::fb")
             yield "not-forwarded", self.inner(to=MALLORY_V4)  # back to where it came from
             yield "not-forwarded", self.inner(MALLORY_V6, "fe80::1")  # link-local: of our link, not of hers
-            yield "no-route", self.inner(to="203.0.113.9")
-            yield "no-endpoint", self.inner(to=ABSENT_V4)
-            for ttl in (0, 1):
-                yield "ttl-exceeded", self.inner(ttl=ttl)
-                yield "ttl-exceeded", self.inner(MALLORY_V6, HOST_V6, hop_limit=ttl)
+            # What elsewhere is told who sent it, here is not: errors, other fragments than the first.
+            yield "ttl-exceeded", padded(ipv4(MALLORY_V4, HOST_V4, ICMP, icmp(3, 1, bytes(28)), ttl=1))
+            yield "no-route", padded(ipv4(MALLORY_V4, "203.0.113.9", ICMP, icmp(11, 0, bytes(28))))
+            yield "no-route", padded(ipv4(MALLORY_V4, "203.0.113.9", UDP, bytes(64), fragment=0x2001))
+            unreachable = icmpv6(MALLORY_V6, HOST_V6, 1, 0, bytes(44))
+            yield "ttl-exceeded", padded(ipv6(MALLORY_V6, HOST_V6, ICMPV6, unreachable, hop_limit=1))
+            behind = struct.pack(">BBHI", UDP, 0, 8, 7) + bytes(64)
+            yield "ttl-exceeded", padded(ipv6(MALLORY_V6, HOST_V6, FRAGMENT, behind, hop_limit=1))
             for to in (bare(GATEWAY_TUNNEL[0]), bare(GATEWAY_INSIDE[0])):
                 yield "local-unwanted", self.inner(to=to)
                 yield "local-unwanted", padded(ipv4(MALLORY_V4, to, ICMP, icmp(8, 0, bytes(8), sum_=0x4321)))
@@ -406,10 +409,33 @@ class Mallory(HostileCase):
         delivered = self.delivered()
         self.assertEqual(delivered, len(honest))
         self.assertEqual(dropped + delivered, len(mixed))
+        self.check_errors_to_mallory(session)
         # A mark of congestion on what cannot carry one (RFC 6040, 4.2).
         marked = ipv4(self.stranger.v4, self.aim.v4, UDP, ip_udp(
             self.stranger.v4, self.aim.v4, 40000, LISTEN_PORT, session.data(self.inner()))[20:], tos=3)
-        self.expect([Case("congestion experienced", "inner-invalid", self.aim.frame(ETH_IPV4, marked))])
+        self.expect([Case("congestion experienced", "ecn-invalid", self.aim.frame(ETH_IPV4, marked))])
+
+    def check_errors_to_mallory(self, session: Session) -> None:
+        """One answer each, in the tunnel, from the gateway's address there, about what she sent."""
+        v6 = {"source": MALLORY_V6, "to": HOST_V6}
+        for reason, packet, said in (
+                ("no-route", self.inner(to="203.0.113.9"), (3, 0)),
+                ("no-route", self.inner(MALLORY_V6, "2001:db8:9::9"), (1, 0)),
+                ("no-endpoint", self.inner(to=ABSENT_V4), (3, 1)),
+                ("ttl-exceeded", self.inner(ttl=1), (11, 0)),
+                ("ttl-exceeded", self.inner(ttl=0), (11, 0)),
+                ("ttl-exceeded", self.inner(**v6, hop_limit=1), (3, 0))):  # type: ignore[arg-type]
+            before = self.counts()
+            self.stranger.heard.clear()
+            self.stranger.port.send(self.aim.message(session.data(packet)))
+            while not (text := session.read(self.next_heard(noise_peer.DATA))):  # a keepalive
+                pass
+            header, source = (20, text[12:16]) if text[0] >> 4 == 4 else (40, text[8:24])
+            self.assertEqual(source, address_bytes(bare(GATEWAY_TUNNEL[0 if header == 20 else 1])))
+            self.assertEqual((text[header], text[header + 1]), said, reason)
+            total = int.from_bytes(packet[2:4]) if header == 20 else 40 + int.from_bytes(packet[4:6])
+            self.assertEqual(text[header + 8:header + 8 + total], packet[:total], reason)
+            self.assertEqual(dict(self.counts() - before), {reason: 1})
 
     def test_frames_from_the_inside(self) -> None:
         inside = RawPort(self.bed.host, "eth0")
@@ -437,7 +463,7 @@ class Mallory(HostileCase):
             yield Case("link-local", "not-forwarded", to("fe80::1"))
             yield Case("too old", "ttl-exceeded", to(MALLORY_V4, ttl=1))
             yield Case("too old", "ttl-exceeded", to(MALLORY_V6, hop_limit=0))
-            big = ip_udp(HOST_V4, MALLORY_V4, 1, 2, bytes(1421 - 28))
+            big = ip_udp(HOST_V4, MALLORY_V4, 1, 2, bytes(1421 - 28), fragment=0x4000)
             yield Case("one byte too long", "packet-too-big", aim.frame(ETH_IPV4, big))
             for source in ("127.0.0.1", "0.0.0.0", "224.0.0.1"):
                 lie = ip_udp(source, MALLORY_V4, 1, 2, b"x")
@@ -458,6 +484,16 @@ class Mallory(HostileCase):
             self.assertEqual(text[20:total], packet[20:], f"seed {self.seed}")
             self.assertEqual(text[total:], bytes(len(text) - total), "padding is zero")
         self.assertEqual(len(counters), len(sent))
+        # One byte too long, but without DF: two fragments.
+        whole = ip_udp(HOST_V4, MALLORY_V4, 1, 2, self.pick.randbytes(1421 - 28))
+        inside.send(aim.frame(ETH_IPV4, whole))
+        pieces: dict[int, bytes] = {}
+        while len(pieces) < 2:
+            text = session.read(self.next_heard(noise_peer.DATA))
+            if text:
+                pieces[int.from_bytes(text[6:8])] = text[20:int.from_bytes(text[2:4])]
+        self.assertEqual([len(pieces[field]) for field in (0x2000, 175)], [1400, 1])
+        self.assertEqual(pieces[0x2000] + pieces[175], whole[20:])
 
 
 def udp_frames_inside(aim: Aim) -> Iterator[Case]:

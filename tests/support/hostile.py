@@ -104,9 +104,9 @@ def link_frames(aim: Aim, pick: random.Random) -> Iterator[Case]:
     for kind in (ETH_VLAN, ETH_QINQ):
         for tag in (0, 1, 0xFFFF):
             tagged = struct.pack(">HH", tag, ETH_IPV4) + inner
-            yield Case(f"VLAN {kind:#x} {tag:#x}", "ether-type-unknown", aim.frame(kind, tagged))
+            yield Case(f"VLAN {kind:#x} {tag:#x}", "vlan-tagged", aim.frame(kind, tagged))
     twice = struct.pack(">HHHH", 5, ETH_VLAN, 6, ETH_IPV4) + inner
-    yield Case("two VLANs", "ether-type-unknown", aim.frame(ETH_QINQ, twice))
+    yield Case("two VLANs", "vlan-tagged", aim.frame(ETH_QINQ, twice))
     yield Case("broadcast frame, unicast packet", "frame-not-for-us", aim.frame(ETH_IPV4, inner, BROADCAST))
     yield Case("another host's MAC", "frame-not-for-us", aim.frame(ETH_IPV4, inner, b"\x02\x00\x5e\x10\x00\x07"))
     yield Case("group MAC, unicast packet", "frame-not-for-us", aim.frame(ETH_IPV4, inner, b"\x01\x00\x5e\x10\x00\x07"))

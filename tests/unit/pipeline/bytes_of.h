@@ -41,6 +41,7 @@ struct IpOptions {
   uint8_t protocol = 99;
   uint8_t ttl = 64;
   uint8_t tos = 0;  // traffic class
+  bool dont_fragment = false;  // IPv4
 };
 
 inline Blob make_ip(const IpAddress& source, const IpAddress& destination, const Blob& payload,
@@ -51,6 +52,7 @@ inline Blob make_ip(const IpAddress& source, const IpAddress& destination, const
     append_address(out, source);
     append_address(out, destination);
     put16(out, 2, static_cast<unsigned>(20 + payload.size()));
+    if (options.dont_fragment) out.at(6) = 0x40;
     put16(out, 10, ~plain_sum(out, 0, 20) & 0xffff);
   } else {
     out = {static_cast<uint8_t>(0x60 | options.tos >> 4),

@@ -139,8 +139,24 @@ TEST_F(Deliver, TtlExceeded) {
 
 TEST_F(Deliver, PacketTooBig) {
   pair.b.snapshot.ports[pair.inside].mtu_bytes = 1000;
-  expect_undeliverable(DropReason::PacketTooBig, at_b("10.1.0.2", {}, 981));
-  EXPECT_EQ(at_b("10.1.0.2", {}, 980).sent.size(), 1u);
+  const Turn turn = at_b("10.1.0.2", {.dont_fragment = true}, 981);
+  expect_undeliverable(DropReason::PacketTooBig, turn);
+  EXPECT_EQ(turn.punts.at(0).header.mtu_bytes, 1000);
+  expect_undeliverable(DropReason::PacketTooBig, at_b("fd00:b::2", {}, 961));
+  EXPECT_EQ(at_b("10.1.0.2", {.dont_fragment = true}, 980).sent.size(), 1u);
+  EXPECT_EQ(at_b("fd00:b::2", {}, 960).sent.size(), 1u);
+}
+
+TEST_F(Deliver, APacketThatMayBeFragmentedGoesToTheSessionThreadWithItsNextHop) {
+  pair.b.snapshot.ports[pair.inside].mtu_bytes = 1000;
+  const Turn turn = at_b("10.1.0.2", {}, 981);
+  EXPECT_EQ(turn.dropped(), 0u);
+  ASSERT_EQ(turn.punts.size(), 1u);
+  EXPECT_EQ(turn.punts[0].header.kind, PuntKind::NeedsFragments);
+  EXPECT_EQ(turn.punts[0].header.port, pair.inside);
+  EXPECT_EQ(turn.punts[0].header.next_hop, ip("10.1.0.2"));
+  EXPECT_EQ(turn.punts[0].header.mtu_bytes, 1000);
+  EXPECT_EQ(turn.punts[0].bytes, after_hop(inner));
 }
 
 TEST_F(Deliver, WhatWouldGoBackToItsPeerIsNotForwarded) {

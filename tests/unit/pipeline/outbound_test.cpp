@@ -57,16 +57,50 @@ TEST_F(Outbound, TtlExceeded) {
 }
 
 TEST_F(Outbound, PacketTooBig) {
+  for (const Family family : {Family::V4, Family::V6}) {
+    const size_t header = family == Family::V4 ? 20 : 40;
+    const Blob packet = pair.a_to_b(family, 1421 - header, {.dont_fragment = true});
+    const Turn turn = pair.a.receive(pair.inside, {pair.from_host_a(packet)});
+    expect_undeliverable(turn, DropReason::PacketTooBig, packet);
+    EXPECT_EQ(turn.punts.at(0).header.mtu_bytes, 1420);
+    const Blob fits = pair.a_to_b(family, 1420 - header, {.dont_fragment = true});
+    EXPECT_EQ(pair.a.receive(pair.inside, {pair.from_host_a(fits)}).sent.size(), 1u);
+  }
+}
+
+void expect_fragments_asked(const Turn& turn, const Blob& packet, uint16_t mtu_bytes) {
+  EXPECT_EQ(turn.dropped(), 0u);
+  ASSERT_EQ(turn.punts.size(), 1u);
+  const publish::PuntHeader& header = turn.punts[0].header;
+  EXPECT_EQ(header.kind, PuntKind::NeedsFragments);
+  EXPECT_EQ(header.tunnel, 0);
+  EXPECT_EQ(header.port, kNoPort);
+  EXPECT_EQ(header.mtu_bytes, mtu_bytes);
+  EXPECT_EQ(turn.punts[0].bytes, packet);
+}
+
+TEST_F(Outbound, APacketThatMayBeFragmentedGoesToTheSessionThread) {
   const Blob packet = pair.a_to_b(Family::V4, 1401);
-  expect_undeliverable(pair.a.receive(pair.inside, {pair.from_host_a(packet)}),
-                       DropReason::PacketTooBig, packet);
+  expect_fragments_asked(pair.a.receive(pair.inside, {pair.from_host_a(packet)}), after_hop(packet),
+                         1420);
 }
 
 TEST_F(Outbound, APacketThatDoesNotFitTheOutsidePortIsTooBig) {
+  // 60 bytes of outer IPv4, UDP and message leave 1240, and 1232 are padded to 16.
   pair.a.snapshot.ports[pair.outside].mtu_bytes = 1300;
-  const Turn turn = send(1, 1300);
-  EXPECT_EQ(turn.drops_of(DropReason::PacketTooBig), 1u);
-  EXPECT_EQ(send(1, 1200).sent.size(), 1u);
+  for (const size_t payload : {1213u, 1300u}) {
+    const Blob fixed = pair.a_to_b(Family::V4, payload, {.dont_fragment = true});
+    const Turn turn = pair.a.receive(pair.inside, {pair.from_host_a(fixed)});
+    EXPECT_EQ(turn.drops_of(DropReason::PacketTooBig), 1u);
+    ASSERT_EQ(turn.punts.size(), 1u);
+    EXPECT_EQ(turn.punts[0].header.mtu_bytes, 1232);
+    const Blob packet = pair.a_to_b(Family::V4, payload);
+    expect_fragments_asked(pair.a.receive(pair.inside, {pair.from_host_a(packet)}),
+                           after_hop(packet), 1232);
+  }
+  const Turn turn = send(1, 1212);
+  ASSERT_EQ(turn.sent.size(), 1u);
+  EXPECT_LE(turn.sent[0].frame.size(), 1300u + 14u);
 }
 
 TEST_F(Outbound, NoEndpoint) {

@@ -87,10 +87,21 @@ TEST_F(Parse, FrameNotForUs) {
 }
 
 TEST_F(Parse, EtherTypeUnknown) {
-  Blob tagged = outside_frame(own_udp(Blob(32)));
-  tagged[12] = 0x81;
-  tagged[13] = 0x00;
-  expect_drop(DropReason::EtherTypeUnknown, {.bytes = tagged});
+  // LLC (a length), LLDP, MPLS.
+  for (const unsigned type : {0x0026u, 0x88ccu, 0x8847u}) {
+    Blob frame = outside_frame(own_udp(Blob(32)));
+    put16(frame, 12, type);
+    expect_drop(DropReason::EtherTypeUnknown, {.bytes = frame});
+  }
+}
+
+TEST_F(Parse, VlanTagged) {
+  for (const unsigned type : {0x8100u, 0x88a8u}) {
+    Blob frame = outside_frame(own_udp(Blob(32)));
+    const Blob tag = {static_cast<uint8_t>(type >> 8), static_cast<uint8_t>(type), 0, 5};
+    frame.insert(frame.begin() + 12, tag.begin(), tag.end());
+    expect_drop(DropReason::VlanTagged, {.bytes = frame});
+  }
 }
 
 TEST_F(Parse, Ipv4HeaderInvalid) {

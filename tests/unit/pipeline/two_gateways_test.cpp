@@ -133,7 +133,7 @@ TEST_P(AnyFamilies, EcnIsCarriedBothWaysAndDscpStaysInside) {
       }
       const Turn in = pair.b.receive(pair.outside, {frame});
       if (kResult[sent][arrives] == kDropped) {
-        EXPECT_EQ(in.drops_of(DropReason::InnerInvalid), 1u);
+        EXPECT_EQ(in.drops_of(DropReason::EcnInvalid), 1u);
         continue;
       }
       ASSERT_EQ(in.sent.size(), 1u);
