@@ -108,6 +108,7 @@ class Errors(GatewayCase):
         side = self.bed.add_client("client-a")
         self.gateway = self.bed.gateway()
         self.gateway.config["ports"][1]["mtu"] = 1300
+        self.bed.host.ip("link", "set", "eth0", "mtu", "1300")
         self.gateway.start()
         client = side.client.space
         self.assert_pings(client, HOST_V4, HOST_V6)
