@@ -63,7 +63,8 @@ bool for_each_fragment(Bytes packet, size_t mtu_bytes, const std::function<void(
     fragment.insert(fragment.end(), rest.begin(), rest.begin() + static_cast<long>(taken));
     visit(fragment);
     if ((offset == 0) && header_bytes > kIpv4HeaderBytes) {
-      const Packet options = copied_options(packet.subspan(kIpv4HeaderBytes, header_bytes - kIpv4HeaderBytes));
+      const Packet options =
+          copied_options(packet.subspan(kIpv4HeaderBytes, header_bytes - kIpv4HeaderBytes));
       header.resize(kIpv4HeaderBytes);
       header.insert(header.end(), options.begin(), options.end());
     }

@@ -130,20 +130,19 @@ Packet make_icmp_error(const IcmpError& error, const IpAddress& from, Bytes abou
   const size_t longest = std::min(max_bytes, v4 ? kMaxErrorBytesV4 : kMaxErrorBytesV6);
   const Bytes quoted = about.first(std::min(about.size(), longest - headers));
   const IpAddress to = v4 ? IpAddress::v4_bytes(&about[12]) : IpAddress::v6_bytes(&about[8]);
-  Packet packet =
-      make_ip_packet({.source = from,
-                      .destination = to,
-                      .protocol = v4 ? kProtocolIcmp : kProtocolIcmpv6,
-                      .traffic_class = v4 ? kInternetworkControl : uint8_t{0},
-                      .identification = identification},
-                     kIcmpHeaderBytes + quoted.size());
+  Packet packet = make_ip_packet({.source = from,
+                                  .destination = to,
+                                  .protocol = v4 ? kProtocolIcmp : kProtocolIcmpv6,
+                                  .traffic_class = v4 ? kInternetworkControl : uint8_t{0},
+                                  .identification = identification},
+                                 kIcmpHeaderBytes + quoted.size());
   const MutableBytes icmp = MutableBytes(packet).subspan(ip_header_bytes(from.family));
   icmp[0] = error.type;
   icmp[1] = error.code;
   store_be32(&icmp[4], error.parameter);
   std::ranges::copy(quoted, icmp.begin() + kIcmpHeaderBytes);
-  store_be16(&icmp[2], v4 ? internet_checksum(icmp)
-                          : transport_checksum(from, to, kProtocolIcmpv6, icmp));
+  store_be16(&icmp[2],
+             v4 ? internet_checksum(icmp) : transport_checksum(from, to, kProtocolIcmpv6, icmp));
   return packet;
 }
 

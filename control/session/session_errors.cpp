@@ -56,14 +56,13 @@ void Session::receive_needs_fragments(WorkerIndex worker, const PuntHeader& head
   if (to_port && (header.port >= snapshot_->port_count || header.next_hop.is_none())) {
     return drop(DropReason::NeighbourUnknown);
   }
-  const bool fragmented =
-      for_each_fragment(packet, header.mtu_bytes, [&](Bytes fragment) {
-        if (to_port) {
-          resolver_.send(*snapshot_, now_.instant, worker, header.port, header.next_hop, fragment);
-        } else {
-          outbox_.inner_packet(worker, header.tunnel, fragment);
-        }
-      });
+  const bool fragmented = for_each_fragment(packet, header.mtu_bytes, [&](Bytes fragment) {
+    if (to_port) {
+      resolver_.send(*snapshot_, now_.instant, worker, header.port, header.next_hop, fragment);
+    } else {
+      outbox_.inner_packet(worker, header.tunnel, fragment);
+    }
+  });
   if (!fragmented) drop(DropReason::PacketTooBig);
 }
 

@@ -89,6 +89,12 @@ def ip_udp(source: str, destination: str, source_port: int, destination_port: in
     return (ipv6 if ":" in source else ipv4)(source, destination, UDP, datagram, **fields)  # type: ignore[arg-type]
 
 
+def after_hop(packet: bytes) -> bytes:
+    """An IPv4 packet without options as the next router has it: one less TTL."""
+    head = packet[:8] + bytes((packet[8] - 1,)) + packet[9:10] + b"\0\0" + packet[12:20]
+    return head[:10] + struct.pack(">H", checksum(head)) + packet[12:]
+
+
 def icmp(kind: int, code: int, body: bytes, *, sum_: int | None = None) -> bytes:
     head = struct.pack(">BBH", kind, code, 0)
     return head[:2] + struct.pack(">H", checksum(head + body) if sum_ is None else sum_) + body

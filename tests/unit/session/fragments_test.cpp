@@ -36,8 +36,8 @@ Packet packet_of(size_t payload_bytes, std::initializer_list<uint8_t> options = 
 
 std::vector<Packet> fragments_of(Bytes packet, size_t mtu) {
   std::vector<Packet> fragments;
-  EXPECT_TRUE(for_each_fragment(
-      packet, mtu, [&](Bytes f) { fragments.emplace_back(f.begin(), f.end()); }));
+  EXPECT_TRUE(
+      for_each_fragment(packet, mtu, [&](Bytes f) { fragments.emplace_back(f.begin(), f.end()); }));
   return fragments;
 }
 
@@ -111,7 +111,8 @@ TEST(Fragments, AreNotMadeOfWhatSaysNoOrLies) {
   Packet longer = packet_of(1000);
   store_be16(&longer[2], 1021);
   EXPECT_TRUE(refused(longer, 576));
-  EXPECT_TRUE(refused(make_ip_packet({.source = ip("fd00::1"), .destination = ip("fd00::2")}, 1400), 1300));
+  EXPECT_TRUE(
+      refused(make_ip_packet({.source = ip("fd00::1"), .destination = ip("fd00::2")}, 1400), 1300));
   // Any bytes at all: none read out of bounds, none loops.
   std::mt19937_64 random(11);
   for (int round = 0; round < 20'000; ++round) {

@@ -28,11 +28,13 @@ class IcmpErrors : public ::testing::Test {
     gateway.outside.add_interface("192.0.2.1/24");
     gateway.inside.add_interface("10.0.0.1/24");
     gateway.inside.add_interface("fd00:1::1/64");
-    gateway.tunnel_local.add("10.8.0.1/32", {.kind = publish::NextHopKind::Local, .source = ip("10.8.0.1")});
+    gateway.tunnel_local.add("10.8.0.1/32",
+                             {.kind = publish::NextHopKind::Local, .source = ip("10.8.0.1")});
     gateway.start(clock.now);
     // The host asks for us, so that we know it.
-    punt_frame(PuntKind::Arp, kEtherTypeArp,
-               write_arp({.sender_mac = kHostMac, .sender = ip("10.0.0.9"), .target = ip("10.0.0.1")}));
+    punt_frame(
+        PuntKind::Arp, kEtherTypeArp,
+        write_arp({.sender_mac = kHostMac, .sender = ip("10.0.0.9"), .target = ip("10.0.0.1")}));
     punt_frame(PuntKind::PortIcmp, kEtherTypeIpv6,
                write_neighbour_message({.source = ip("fd00:1::9"),
                                         .destination = ip("fd00:1::1"),
@@ -51,10 +53,11 @@ class IcmpErrors : public ::testing::Test {
   std::vector<testing::Injected> turn() {
     gateway.session->turn(gateway.snapshot, clock.now);
     std::vector<testing::Injected> all = gateway.take_injected();
-    std::erase_if(all, [](const testing::Injected& entry) {  // what it tells the link of itself, or asks
-      const auto view = parse_ethernet(entry.bytes);
-      return entry.header.kind == InjectKind::Frame && view->destination.is_group();
-    });
+    std::erase_if(all,
+                  [](const testing::Injected& entry) {  // what it tells the link of itself, or asks
+                    const auto view = parse_ethernet(entry.bytes);
+                    return entry.header.kind == InjectKind::Frame && view->destination.is_group();
+                  });
     return all;
   }
   // From a host inside, or (`from_peer`) out of the tunnel.
@@ -122,8 +125,7 @@ TEST_F(IcmpErrors, SayWhyToAHostInside) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(to_string(c.reason));
-    expect_error(answer_inside(end(c.reason, v4, 1420)), c.v4,
-                 "10.0.0.1", "10.0.0.9", v4);
+    expect_error(answer_inside(end(c.reason, v4, 1420)), c.v4, "10.0.0.1", "10.0.0.9", v4);
     expect_error(answer_inside(end(c.reason, v6, 1420)), c.v6, "fd00:1::1", "fd00:1::9", v6);
   }
 }
@@ -144,7 +146,8 @@ TEST_F(IcmpErrors, GoToAPeerThroughItsTunnel) {
 
 TEST_F(IcmpErrors, FitTheTunnelThatTheyGoThrough) {
   gateway.snapshot.tunnels[0].mtu_bytes = 600;
-  const auto sent = end(DropReason::TtlExceeded, packet_from("fd00:8::2", "fd00:1::9", 1360), 0, true);
+  const auto sent =
+      end(DropReason::TtlExceeded, packet_from("fd00:8::2", "fd00:1::9", 1360), 0, true);
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(sent[0].bytes.size(), 600u);
 }
@@ -190,8 +193,8 @@ TEST_F(IcmpErrors, AreNotSentAboutAnyButTheFirstFragment) {
 }
 
 TEST_F(IcmpErrors, AreNotSentToNobodyNorAboutGroups) {
-  for (const char* source : {"0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1",
-                             "255.255.255.255"}) {
+  for (const char* source :
+       {"0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"}) {
     EXPECT_TRUE(silent(packet_from(source, "10.8.0.99"))) << source;
   }
   for (const char* source : {"::", "::1", "ff02::1"}) {
