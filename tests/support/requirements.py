@@ -10,14 +10,18 @@ import unittest
 
 # Programs of the tests and the Debian packages that bring them.
 PACKAGES = {
+    "apt-get": "apt",
     "buildah": "buildah",
+    "busybox": "busybox-static",
     "debootstrap": "debootstrap",
+    "dpkg-deb": "dpkg",
     "dpdk-dumpcap": "dpdk",
     "dpdk-telemetry.py": "dpdk",
     "ethtool": "ethtool",
     "ip": "iproute2",
     "iperf3": "iperf3",
     "ping": "iputils-ping",
+    "qemu-system-x86_64": "qemu-system-x86",
     "tcpdump": "tcpdump",
     "wg": "wireguard-tools",
     "wireguard-go": "wireguard-go",

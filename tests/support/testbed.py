@@ -64,14 +64,15 @@ class Testbed:
         self.switch = lab.namespace("switch")
         self.switch.switch()
         self.gateway_space = lab.namespace("gateway")
-        self._plug(self.gateway_space, "wan0", "gateway")
+        self.plug(self.gateway_space, "wan0", "gateway")
         self.host = lab.namespace("host")
         lab.link(self.host, "eth0", self.gateway_space, "lan0")
         self.host.address("eth0", *HOST)
         self.host.route("10.8.0.0/24", "via", bare(GATEWAY_INSIDE[0]))
         self.host.route("fd00:8::/64", "via", bare(GATEWAY_INSIDE[1]))
 
-    def _plug(self, space: Namespace, interface: str, port: str) -> None:
+    def plug(self, space: Namespace, interface: str, port: str) -> None:
+        """A cable from `interface` to the switch, where it is called `port`."""
         self.lab.link(space, interface, self.switch, port)
         self.switch.switch_port(port)
 
@@ -80,7 +81,7 @@ class Testbed:
         """A wireguard-go client; with `knows_endpoint` it can begin, else it waits for the gateway."""
         number = 2 + len(self.sides)
         space = self.lab.namespace(name)
-        self._plug(space, "eth0", f"p{number}")
+        self.plug(space, "eth0", f"p{number}")
         outside = (f"192.0.2.{number + 8}", f"2001:db8:0:1::{number + 8}")
         space.address("eth0", f"{outside[0]}/24", f"{outside[1]}/64")
         client = Client(self.lab, space, KeyPair.make(), (f"10.8.0.{number}/32", f"fd00:8::{number}/128"),
