@@ -1,5 +1,7 @@
 #include "control/gateway/routes.h"
 
+#include "dataplane/base/link_local.h"
+
 namespace turnpike::gateway {
 
 using publish::NextHop;

@@ -65,12 +65,4 @@ Topology with_removed_tunnels(Topology next, const Topology& running) {
   return merged;
 }
 
-IpAddress link_local_address(const MacAddress& mac) {
-  const auto& m = mac.bytes;
-  const uint8_t bytes[16] = {
-      0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
-      m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
-  return IpAddress::v6_bytes(bytes);
-}
-
 }  // namespace turnpike::gateway

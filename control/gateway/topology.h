@@ -50,7 +50,4 @@ struct Topology {
 // its ports and addresses. Without its peers and its key such an entry means nothing.
 [[nodiscard]] Topology with_removed_tunnels(Topology next, const Topology& running);
 
-// The link-local address that a port has beside the configured ones (RFC 4291, appendix A).
-[[nodiscard]] IpAddress link_local_address(const MacAddress& mac);
-
 }  // namespace turnpike::gateway

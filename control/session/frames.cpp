@@ -8,55 +8,45 @@
 namespace turnpike::session {
 namespace {
 
-// Sums of 16-bit words in a wider integer; folded at the end.
-uint64_t add_words(uint64_t sum, Bytes bytes) noexcept {
-  size_t i = 0;
-  for (; i + 2 <= bytes.size(); i += 2) sum += load_be16(&bytes[i]);
-  if (i < bytes.size()) sum += uint64_t{bytes[i]} << 8;
-  return sum;
-}
-
-uint16_t finish(uint64_t sum) noexcept {
-  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(~sum);
-}
+// `words` as pipeline::sum_words() adds them; the result in host order.
+uint16_t finish(uint64_t words) noexcept { return byteswap16(pipeline::finish_checksum(words)); }
 
 std::optional<IpView> parse_ipv4(Bytes packet) noexcept {
-  if (packet.size() < kIpv4HeaderBytes) return std::nullopt;
-  const size_t header = size_t{packet[0] & 0xfu} * 4;
-  const size_t total = load_be16(&packet[2]);
-  if (header < kIpv4HeaderBytes || total < header || total > packet.size()) return std::nullopt;
-  if (internet_checksum(packet.first(header)) != 0) return std::nullopt;
-  if ((load_be16(&packet[6]) & 0x3fff) != 0) return std::nullopt;  // more fragments, or an offset
-  return IpView{.source = IpAddress::v4_bytes(&packet[12]),
-                .destination = IpAddress::v4_bytes(&packet[16]),
+  const auto total = pipeline::check_ipv4(packet.data(), packet.size(), true);
+  if (!total || pipeline::ipv4_is_fragment(packet.data())) return std::nullopt;
+  const size_t header = pipeline::ipv4_header_bytes(packet.data());
+  return IpView{.source = pipeline::ip_source(packet.data()),
+                .destination = pipeline::ip_destination(packet.data()),
                 .protocol = packet[9],
                 .hop_limit = packet[8],
                 .traffic_class = packet[1],
-                .payload = packet.subspan(header, total - header)};
+                .payload = packet.subspan(header, *total - header)};
 }
 
 std::optional<IpView> parse_ipv6(Bytes packet) noexcept {
-  if (packet.size() < kIpv6HeaderBytes) return std::nullopt;
-  const size_t payload = load_be16(&packet[4]);
-  if (payload > packet.size() - kIpv6HeaderBytes) return std::nullopt;
-  return IpView{.source = IpAddress::v6_bytes(&packet[8]),
-                .destination = IpAddress::v6_bytes(&packet[24]),
+  const auto total = pipeline::check_ipv6(packet.data(), packet.size());
+  if (!total) return std::nullopt;
+  return IpView{.source = pipeline::ip_source(packet.data()),
+                .destination = pipeline::ip_destination(packet.data()),
                 .protocol = packet[6],
                 .hop_limit = packet[7],
                 .traffic_class = static_cast<uint8_t>(load_be16(packet.data()) >> 4),
-                .payload = packet.subspan(kIpv6HeaderBytes, payload)};
+                .payload = packet.subspan(kIpv6HeaderBytes, *total - kIpv6HeaderBytes)};
 }
 
 }  // namespace
 
-uint16_t internet_checksum(Bytes bytes) noexcept { return finish(add_words(0, bytes)); }
+uint16_t internet_checksum(Bytes bytes) noexcept {
+  return finish(pipeline::sum_words(bytes.data(), bytes.size()));
+}
 
 uint16_t transport_checksum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
                             Bytes bytes) noexcept {
-  uint64_t sum = add_words(0, Bytes(source.bytes.data(), source.size_bytes()));
-  sum = add_words(sum, Bytes(destination.bytes.data(), destination.size_bytes()));
-  return finish(add_words(sum + protocol + bytes.size(), bytes));
+  uint64_t sum = pipeline::sum_words(source.bytes.data(), source.size_bytes());
+  sum += pipeline::sum_words(destination.bytes.data(), destination.size_bytes());
+  sum += byteswap16(protocol);
+  sum += byteswap16(static_cast<uint16_t>(bytes.size()));
+  return finish(sum + pipeline::sum_words(bytes.data(), bytes.size()));
 }
 
 std::optional<EthernetView> parse_ethernet(Bytes frame) noexcept {
@@ -71,9 +61,7 @@ std::optional<EthernetView> parse_ethernet(Bytes frame) noexcept {
 
 void write_ethernet(std::span<uint8_t, kEthernetHeaderBytes> out, const MacAddress& destination,
                     const MacAddress& source, uint16_t ether_type) noexcept {
-  std::memcpy(out.data(), destination.bytes.data(), 6);
-  std::memcpy(out.data() + 6, source.bytes.data(), 6);
-  store_be16(out.data() + 12, ether_type);
+  pipeline::write_ethernet(out.data(), destination, source, byteswap16(ether_type));
 }
 
 std::optional<IpView> parse_ip_packet(Bytes packet) noexcept {
@@ -133,14 +121,6 @@ Packet make_udp_packet(const IpFields& fields, uint16_t source_port, uint16_t de
   const uint16_t sum = transport_checksum(fields.source, fields.destination, kProtocolUdp, udp);
   store_be16(&udp[6], sum == 0 ? 0xffff : sum);  // zero would say "none" (RFC 768)
   return packet;
-}
-
-IpAddress link_local_of(const MacAddress& mac) noexcept {
-  const auto& m = mac.bytes;
-  const uint8_t bytes[16] = {
-      0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
-      m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
-  return IpAddress::v6_bytes(bytes);
 }
 
 MacAddress ipv6_multicast_mac(const IpAddress& group) noexcept {

@@ -1,5 +1,5 @@
-// Ethernet, IPv4, IPv6 and UDP headers as the session thread reads and writes them: whole packets with every
-// checksum in software (few packets; the fast path has its own).
+// Whole packets as the session thread reads and writes them, every checksum in software. The headers are those
+// of dataplane/pipeline/headers.h, checked and summed there.
 //   Threads: pure functions, any thread.
 //   Bounds:  a parser accepts bytes of any length and content; views point into what was parsed.
 #pragma once
@@ -10,23 +10,25 @@
 
 #include "dataplane/base/address.h"
 #include "dataplane/base/bytes.h"
+#include "dataplane/pipeline/headers.h"
 
 namespace turnpike::session {
 
 using Packet = std::vector<uint8_t>;
 
-inline constexpr size_t kEthernetHeaderBytes = 14;
-inline constexpr size_t kIpv4HeaderBytes = 20;
-inline constexpr size_t kIpv6HeaderBytes = 40;
-inline constexpr size_t kUdpHeaderBytes = 8;
+inline constexpr size_t kEthernetHeaderBytes = pipeline::kEthernetBytes;
+inline constexpr size_t kIpv4HeaderBytes = pipeline::kIpv4Bytes;
+inline constexpr size_t kIpv6HeaderBytes = pipeline::kIpv6Bytes;
+inline constexpr size_t kUdpHeaderBytes = pipeline::kUdpBytes;
 
-inline constexpr uint16_t kEtherTypeIpv4 = 0x0800;
-inline constexpr uint16_t kEtherTypeArp = 0x0806;
-inline constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
+// In host order.
+inline constexpr uint16_t kEtherTypeIpv4 = byteswap16(pipeline::kEtherTypeIpv4);
+inline constexpr uint16_t kEtherTypeArp = byteswap16(pipeline::kEtherTypeArp);
+inline constexpr uint16_t kEtherTypeIpv6 = byteswap16(pipeline::kEtherTypeIpv6);
 
-inline constexpr uint8_t kProtocolIcmp = 1;
-inline constexpr uint8_t kProtocolUdp = 17;
-inline constexpr uint8_t kProtocolIcmpv6 = 58;
+inline constexpr auto kProtocolIcmp = static_cast<uint8_t>(pipeline::Protocol::Icmp);
+inline constexpr auto kProtocolUdp = static_cast<uint8_t>(pipeline::Protocol::Udp);
+inline constexpr auto kProtocolIcmpv6 = static_cast<uint8_t>(pipeline::Protocol::Icmpv6);
 
 inline constexpr MacAddress kBroadcastMac{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
@@ -67,7 +69,7 @@ struct IpFields {
 [[nodiscard]] Packet make_udp_packet(const IpFields& fields, uint16_t source_port,
                                      uint16_t destination_port, Bytes payload);
 
-// The checksum of RFC 1071 over `bytes`, as it is stored; zero over bytes that hold a right one.
+// The checksum of RFC 1071 over `bytes`, in host order; zero over bytes that hold a right one.
 [[nodiscard]] uint16_t internet_checksum(Bytes bytes) noexcept;
 // The same with the pseudo header of UDP and ICMPv6 before it (RFC 768, RFC 8200 section 8.1).
 [[nodiscard]] uint16_t transport_checksum(const IpAddress& source, const IpAddress& destination,
@@ -77,8 +79,6 @@ struct IpFields {
   return family == Family::V4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
 }
 
-// fe80:: with the modified EUI-64 of the MAC (RFC 4291, appendix A).
-[[nodiscard]] IpAddress link_local_of(const MacAddress& mac) noexcept;
 // 33:33 and the last four bytes (RFC 2464, section 7).
 [[nodiscard]] MacAddress ipv6_multicast_mac(const IpAddress& group) noexcept;
 // ff02::1:ffXX:XXXX (RFC 4291, section 2.7.1).

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "dataplane/base/check.h"
+#include "dataplane/base/link_local.h"
 
 namespace turnpike::session {
 
@@ -167,7 +168,7 @@ void NeighbourResolver::ask(const Snapshot& snapshot, Index index, const MacAddr
   const IpAddress group = solicited_node_group(neighbour.address);
   const NeighbourMessage solicitation{
       .type = NeighbourMessageType::Solicitation,
-      .source = hop.source.is_v6() ? hop.source : link_local_of(ours),
+      .source = hop.source.is_v6() ? hop.source : link_local_address(ours),
       .destination = unicast != nullptr ? neighbour.address : group,
       .target = neighbour.address,
       .link_layer = ours};

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "control/session/frames.h"
+#include "dataplane/base/link_local.h"
 
 namespace turnpike::session {
 
@@ -39,7 +40,7 @@ Hop route(const publish::Snapshot& snapshot, PortIndex port,
   }
   const publish::PortView& view = snapshot.ports[port];
   if (destination.is_v6() && destination.is_link_local()) {
-    const IpAddress ours = link_local_of(view.mac);
+    const IpAddress ours = link_local_address(view.mac);
     if (destination == ours) return {.kind = NextHopKind::Local, .source = ours};
     return {.kind = NextHopKind::OnLink, .neighbour = destination, .source = ours};
   }
@@ -73,7 +74,7 @@ void for_each_local_address(const publish::Snapshot& snapshot, PortIndex port,
     seen.push_back(hop.source);
     visit(hop.source);
   }
-  const IpAddress link_local = link_local_of(snapshot.ports[port].mac);
+  const IpAddress link_local = link_local_address(snapshot.ports[port].mac);
   if (has_v6 && std::ranges::find(seen, link_local) == seen.end()) visit(link_local);
 }
 

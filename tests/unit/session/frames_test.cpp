@@ -6,6 +6,7 @@
 
 #include "control/session/icmp.h"
 #include "control/session/neighbour_messages.h"
+#include "dataplane/base/link_local.h"
 #include "dataplane/base/text.h"
 
 namespace turnpike::session {
@@ -76,7 +77,7 @@ TEST(ParseIpPacket, RefusesWhatIsShortFragmentedOrFalse) {
 }
 
 TEST(Addresses, AreMadeAsTheRfcsSay) {
-  EXPECT_EQ(to_string(link_local_of({{0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde}})),
+  EXPECT_EQ(to_string(link_local_address({{0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde}})),
             "fe80::3656:78ff:fe9a:bcde");  // RFC 4291, appendix A
   const IpAddress group = solicited_node_group(*parse_ip("4037::1:800:200e:8c6c"));
   EXPECT_EQ(to_string(group), "ff02::1:ff0e:8c6c");  // RFC 4291, section 2.7.1

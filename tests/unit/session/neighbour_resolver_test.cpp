@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "dataplane/base/link_local.h"
 #include "gateway.h"
 
 namespace turnpike::session {
@@ -163,7 +164,7 @@ TEST_F(Neighbours, OverIpv6AreAskedByTheirGroupAndAnswerByAdvertisement) {
   sent = frames();
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(parse_ip_packet(parse_ethernet(sent[0])->payload)->source,
-            link_local_of(gateway.outside_mac));
+            link_local_address(gateway.outside_mac));
 }
 
 TEST_F(Neighbours, ThatDoNotAnswerAreGivenUpAndHeldOff) {
@@ -299,7 +300,7 @@ TEST_F(Neighbours, GetAdvertisementsForOurAddressesOnly) {
   EXPECT_EQ(reply->link_layer, gateway.outside_mac);
   EXPECT_TRUE(known("2001:db8::9"));
 
-  solicitation.target = link_local_of(gateway.outside_mac);
+  solicitation.target = link_local_address(gateway.outside_mac);
   solicitation.source = ip("fe80::9");
   nd(solicitation, gateway.outside_mac);
   EXPECT_TRUE(answer());
