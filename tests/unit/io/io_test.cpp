@@ -10,6 +10,7 @@
 #include "dataplane/io/eal.h"
 #include "dataplane/io/log.h"
 #include "dataplane/io/port.h"
+#include "dataplane/io/turn_meter.h"
 #include "dataplane/io/worker.h"
 
 namespace turnpike::io {
@@ -84,6 +85,20 @@ TEST(OpenPort, RefusesAPortWithFewerQueuesThanWorkers) {
       Port::open({.name = "inside", .device = "net_ring9", .queues = 60'000}, Environment::buffers);
   ASSERT_FALSE(port);
   EXPECT_NE(port.error().find("60000 workers"), std::string::npos) << port.error();
+}
+
+TEST(TurnMeter, LeavesATurnThatLostTheCoreOut) {
+  publish::Counters counters;
+  TurnMeter meter(counters, 2'000'000'000);
+  meter.note_turn(10'000, 32);
+  meter.note_turn(400, 0);
+  meter.note_turn(8'000'000, 32);  // 4 ms
+  meter.note_turn(20'000, 64);
+  meter.note_rest(1'000'000);
+  EXPECT_EQ(counters.turns.value(), 4u);
+  EXPECT_EQ(counters.total_cycles.value(), 1'030'400u);
+  EXPECT_EQ(counters.busy_cycles.value(), 30'000u);
+  EXPECT_EQ(counters.busy_packets.value(), 96u);
 }
 
 // A worker in a thread of the test, over one looped port.
