@@ -22,10 +22,9 @@ bool SqlError::is_sync_failure() const noexcept {
 }
 
 Database::Database(const std::string& path, const std::string& settings) {
-  const int code = sqlite3_open_v2(
-      path.c_str(), &handle_,
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
-      nullptr);
+  const int code =
+      sqlite3_open_v2(path.c_str(), &handle_,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code == SQLITE_OK) {
     sqlite3_extended_result_codes(handle_, 1);
     char* message = nullptr;

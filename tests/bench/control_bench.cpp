@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "tests/bench/control_daemon.h"
+#include "tests/bench/control_durable.h"
 #include "tests/bench/control_reload.h"
 #include "tests/bench/control_served.h"
 #include "tests/bench/control_world.h"
@@ -218,6 +219,9 @@ int run(const Options& options) {
   const std::string base = "control/" + std::to_string(sizes.prefixes);
   reload_figures(
       report, {.peers = options.quick ? 500u : 100'000u, .rounds = options.quick ? 2u : 5u}, kSeed);
+  durable_figures(report, {.commits = options.quick ? 100u : 2'000u,
+                           .rounds = options.quick ? 2u : 7u,
+                           .prefixes = options.quick ? 2'000u : sizes.prefixes});
   if (!report.wants(base)) {
     return report.write_json() ? 0 : 1;
   }

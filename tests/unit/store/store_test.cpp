@@ -35,6 +35,14 @@ TEST_F(StoreTest, AFileThatOthersCanReadIsClosedToThem) {
   EXPECT_EQ(status.st_mode & 0777, 0600u);
 }
 
+TEST_F(StoreTest, ADirectoryMayBeALinkTheFileMayNot) {
+  store_.reset();
+  std::filesystem::create_directory_symlink(directory_, directory_ / "link");
+  EXPECT_TRUE(Store::open((directory_ / "link" / "state.db").string()).has_value());
+  std::filesystem::create_symlink(path_, directory_ / "other.db");
+  EXPECT_FALSE(Store::open((directory_ / "other.db").string()).has_value());
+}
+
 TEST_F(StoreTest, EveryKindOfChangeComesBack) {
   const auto check = [&](const char* after) {
     const Loaded loaded = load();
