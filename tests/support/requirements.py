@@ -20,6 +20,7 @@ PACKAGES = {
     "ethtool": "ethtool",
     "ip": "iproute2",
     "iperf3": "iperf3",
+    "mkfs.ext4": "e2fsprogs",
     "ping": "iputils-ping",
     "qemu-system-x86_64": "qemu-system-x86",
     "tcpdump": "tcpdump",

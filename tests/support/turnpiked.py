@@ -96,10 +96,14 @@ class Gateway:
         self.config_file.touch(mode=0o600)
         self.config_file.write_text(to_yaml(self.config) + "\n")
 
-    def start(self, seconds: float = 60) -> None:
-        """Writes the configuration and waits until the daemon answers."""
+    def spawn(self) -> None:
+        """Writes the configuration and begins to start."""
         self.write_config()
         self.process = self.space.start("turnpiked", program("turnpiked"), "--config", str(self.config_file))
+
+    def start(self, seconds: float = 60) -> None:
+        """Writes the configuration and waits until the daemon answers."""
+        self.spawn()
 
         def ready() -> bool:
             self.check_alive()

@@ -1,0 +1,400 @@
+#!/usr/bin/env python3
+"""What is acknowledged survives kill -9; disks that are full, read-only or damaged; --confirm across a restart.
+
+`quick` kills 20 times, `full` (TURNPIKE_TEST_FULL=1) 500 times. TURNPIKE_TEST_SEED replays the moments.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import sqlite3
+import stat
+import sys
+import threading
+import time
+import unittest
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import requirements
+from control_client import Control
+from durable_load import Client, expected_peers, random_key
+from gateway_case import GatewayCase
+from lab import Lab, run, wait_until
+from testbed import HOST_V4
+from turnpiked import Config, Gateway, program
+
+FULL = bool(os.environ.get("TURNPIKE_TEST_FULL"))
+KILLS = 500 if FULL else 20
+CLIENTS = 4
+SEED = int(os.environ.get("TURNPIKE_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+EXIT_ERROR = 1
+CONFIRM_SECONDS = 3
+
+
+def fill(directory: Path) -> Path:
+    """A file that takes all the room that is left."""
+    filler = directory / "filler"
+    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(descriptor, b"x" * 4096)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+    finally:
+        os.close(descriptor)
+    return filler
+
+
+class DurabilityCase(unittest.TestCase):
+    """A gateway whose ports lead nowhere, so that it starts fast; its state is on a disk and synced."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        requirements.need(("ip",))
+
+    def setUp(self) -> None:
+        self.lab = self.enterContext(Lab("durable"))
+        self.addCleanup(self.print_logs_of_a_failure)
+        self.space = self.lab.namespace("gateway")
+        ports: list[Config] = [
+            {"name": "outside", "device": "net_null0", "addresses": ["192.0.2.1/24"]},
+            {"name": "inside", "device": "net_null1", "addresses": ["10.0.0.1/24"]}]
+        self.gateway = Gateway(self.lab, self.space, ports, [{
+            "name": "wg0", "private_key": random_key(), "listen_port": 51820, "outside": "outside",
+            "inside": "inside", "addresses": ["10.8.0.1/24"], "peers": []}])
+        self.gateway.config["control"]["durability"] = "full"
+
+    @property
+    def state(self) -> Path:
+        return Path(self.gateway.config["control"]["state"])
+
+    def print_logs_of_a_failure(self) -> None:
+        if not getattr(self._outcome, "success", True):
+            print(self.lab.logs(40), file=sys.stderr, flush=True)
+
+    def control(self) -> Control:
+        return self.enterContext(Control(self.gateway.socket))
+
+    def kill(self) -> None:
+        assert self.gateway.process is not None
+        self.gateway.process.signal(signal.SIGKILL)
+        self.gateway.process.wait()
+
+    def restart(self) -> None:
+        self.kill()
+        self.gateway.start()
+
+    def owner(self, prefix: str) -> str | None:
+        return json.loads(self.gateway.cli("owner", "wg0", prefix, "--json").stdout)["peer"]
+
+    def add_peer(self, name: str, *prefixes: str) -> None:
+        self.gateway.cli("peer", "add", "wg0", name, "--public-key", random_key(),
+                         *(["--allowed-ips", ",".join(prefixes)] if prefixes else []))
+
+    def refused_start(self) -> str:
+        """The daemon ends by itself with status 1; what it said."""
+        done = self.space.run(program("turnpiked"), "--config", str(self.gateway.config_file), check=False, timeout=60)
+        self.assertEqual(done.returncode, EXIT_ERROR, done.stderr)
+        return done.stderr
+
+
+class KillAtAnyMoment(DurabilityCase):
+    def test_the_state_is_what_was_acknowledged_and_at_most_what_was_in_flight(self) -> None:
+        print(f"TURNPIKE_TEST_SEED={SEED}", flush=True)
+        moment = random.Random(SEED)
+        self.gateway.start()
+        clients = [Client(number, self.gateway.socket) for number in range(CLIENTS)]
+        with Control(self.gateway.socket) as control:
+            for client in clients:
+                client.prepare(control)
+        in_flight_kept = committed = 0
+        for _ in range(KILLS):
+            threads = [threading.Thread(target=client.work_until_it_breaks) for client in clients]
+            for thread in threads:
+                thread.start()
+            time.sleep(moment.uniform(0.01, 0.5))
+            self.kill()
+            for thread in threads:
+                thread.join()
+            if moment.random() < 0.25:  # also while it starts
+                self.gateway.spawn()
+                time.sleep(moment.uniform(0, 0.4))
+                self.kill()
+            self.gateway.start()
+            committed += sum(client.acknowledged_now for client in clients)
+            in_flight_kept += self.check(self.gateway.show(), clients)
+        print(f"{KILLS} kills, {committed} acknowledged, {in_flight_kept} in flight and kept", flush=True)
+        self.assertGreater(committed, 5 * KILLS)
+        self.assertEqual(self.gateway.stop(), 0)
+
+    def check(self, shown: dict[str, Any], clients: list[Client]) -> int:
+        """Every client's transactions are there whole, up to the last acknowledged or the one after it."""
+        peers = {peer["name"]: peer for peer in shown["peers"]}
+        kept = 0
+        expected: dict[str, dict[str, Any]] = {}
+        for client in clients:
+            self.assertIsNone(client.fault)
+            step = int(peers[client.a]["description"])
+            self.assertIn(step, (client.acknowledged, client.asked), f"client {client.number}")
+            kept += step - client.acknowledged
+            client.resume_from(step)
+            expected |= expected_peers(client.number, step)
+        found = {name: {"description": peer["description"], "allowed_ips": sorted(peer["allowed_ips"])}
+                 for name, peer in peers.items()}
+        self.assertEqual(found, expected)
+        newest = max(client.generation for client in clients)
+        self.assertGreaterEqual(shown["generation"], newest)
+        self.assertLessEqual(shown["generation"], newest + len(clients))
+        return kept
+
+
+class Confirm(DurabilityCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.gateway.start()
+        self.add_peer("alice", "10.9.0.1/32")
+        self.add_peer("bob")
+
+    def move(self) -> None:
+        self.gateway.cli("ips", "move", "wg0", "--from", "alice", "--to", "bob", "10.9.0.1/32",
+                         "--confirm", f"{CONFIRM_SECONDS}s")
+        self.assertEqual(self.owner("10.9.0.1/32"), "bob")
+
+    def wait_for_alice(self) -> None:
+        wait_until("the move is undone", lambda: self.owner("10.9.0.1/32") == "alice", CONFIRM_SECONDS + 20)
+
+    def test_what_is_not_confirmed_is_undone(self) -> None:
+        self.move()
+        generation = self.gateway.show()["generation"]
+        self.wait_for_alice()
+        self.assertGreater(self.gateway.show()["generation"], generation)
+
+    def test_time_that_runs_out_while_the_gateway_is_down_counts(self) -> None:
+        self.move()
+        self.kill()
+        time.sleep(CONFIRM_SECONDS + 0.5)
+        self.gateway.start()
+        self.wait_for_alice()
+
+    def test_time_goes_on_after_a_restart(self) -> None:
+        self.move()
+        self.restart()
+        self.wait_for_alice()
+
+    def test_what_is_confirmed_stays_also_after_a_restart(self) -> None:
+        self.move()
+        self.gateway.cli("confirm")
+        self.restart()
+        time.sleep(CONFIRM_SECONDS + 1)
+        self.assertEqual(self.owner("10.9.0.1/32"), "bob")
+
+
+class History(DurabilityCase):
+    def test_a_rollback_is_a_new_commit_and_the_history_names_who_did_what(self) -> None:
+        self.gateway.start()
+        self.add_peer("alice", "10.9.0.1/32", "10.9.0.2/32")
+        self.add_peer("bob")
+        then = self.gateway.show()
+        self.gateway.cli("ips", "move", "wg0", "--from", "alice", "--to", "bob", "10.9.0.1/32",
+                         "--comment", "hand-over")
+        self.gateway.cli("peer", "remove", "wg0", "alice")
+        self.restart()
+        entries = json.loads(self.gateway.cli("history", "--json").stdout)["history"]
+        self.assertEqual([entry["comment"] for entry in entries[:2]], ["", "hand-over"])
+        self.assertEqual({entry["uid"] for entry in entries[:2]}, {os.getuid()})
+        self.assertTrue(all(entry["pid"] > 0 for entry in entries))
+        self.gateway.cli("rollback", str(then["generation"]))
+        now = self.gateway.show()
+        self.assertGreater(now["generation"], entries[0]["generation"])
+        kept = ("name", "public_key", "allowed_ips", "enabled")
+        self.assertEqual([{k: p[k] for k in kept} for p in sorted(now["peers"], key=lambda p: p["name"])],
+                         [{k: p[k] for k in kept} for p in sorted(then["peers"], key=lambda p: p["name"])])
+        self.restart()
+        self.assertEqual(self.gateway.show()["generation"], now["generation"])
+
+
+class BadDisks(DurabilityCase):
+    """With a disk of its own for the state."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        requirements.need(("mkfs.ext4",))
+
+    def disk(self, *mount: str) -> Path:
+        directory = self.lab.dir / "disk"
+        directory.mkdir()
+        run("mount", *mount, str(directory))
+        self.addCleanup(run, "umount", "--lazy", str(directory))
+        self.gateway.config["control"]["state"] = str(directory / "state.db")
+        return directory
+
+    def commit_until_refused(self) -> str:
+        """Claims until the store says no; the reason. What was acknowledged is remembered in `claimed`."""
+        self.claimed: list[str] = []
+        control = self.control()
+        for number in range(20_000):
+            prefix = f"10.{20 + number // 65536}.{number // 256 % 256}.{number % 256}/32"
+            answer = control.commit({"op": "claim", "peer": "alice", "prefixes": [prefix]})
+            if answer.status != 200:
+                self.assertEqual(answer.status, 500, answer.body)
+                self.refused = prefix
+                return answer.body["detail"]
+            self.claimed.append(prefix)
+        raise AssertionError("20,000 commits on a disk that cannot hold them")
+
+    def assert_as_acknowledged(self) -> None:
+        peers = {peer["name"]: sorted(peer["allowed_ips"]) for peer in self.gateway.show()["peers"]}
+        self.assertEqual(peers, {"alice": sorted(self.claimed)})
+        self.assertIsNone(self.owner(self.refused))
+
+    def test_a_full_disk_refuses_the_transaction_and_takes_it_when_there_is_room_again(self) -> None:
+        directory = self.disk("-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs")
+        self.gateway.start()
+        self.add_peer("alice")
+        filler = fill(directory)
+        reason = self.commit_until_refused()
+        self.assertRegex(reason, "full|space")
+        self.assertIn(str(self.state), reason)
+        self.assert_as_acknowledged()
+        filler.unlink()
+        answer = self.control().commit({"op": "claim", "peer": "alice", "prefixes": [self.refused]})
+        self.assertEqual(answer.status, 200, answer.body)
+        self.claimed.append(self.refused)
+        self.refused = "10.99.0.1/32"
+        self.restart()
+        self.assert_as_acknowledged()
+
+    def test_a_disk_that_turns_read_only_refuses_the_transaction_with_the_reason(self) -> None:
+        image = self.lab.dir / "image"
+        with image.open("wb") as file:
+            file.truncate(32 << 20)
+        run("mkfs.ext4", "-q", "-F", str(image))
+        directory = self.disk("-o", "loop,errors=remount-ro", str(image))
+        self.gateway.start()
+        self.add_peer("alice", "10.9.0.1/32")
+        loop = Path(run("findmnt", "-no", "SOURCE", str(directory)).stdout.strip()).name
+        Path(f"/sys/fs/ext4/{loop}/trigger_fs_error").write_text("a test\n")
+        self.claimed = ["10.9.0.1/32"]
+        self.refused = "10.9.0.2/32"
+        answer = self.control().commit({"op": "claim", "peer": "alice", "prefixes": [self.refused]})
+        self.assertEqual(answer.status, 500, answer.body)
+        self.assertIn(str(self.state), answer.body["detail"])
+        self.assert_as_acknowledged()
+        self.kill()
+        said = self.refused_start()
+        self.assertIn("control.state", said)
+        self.assertRegex(said, "[Rr]ead-only")
+
+
+class DamagedState(DurabilityCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.gateway.start()
+        with self.control() as control:
+            for number in range(64):
+                prefixes = [f"10.50.{number}.{host}/32" for host in range(256)]
+                key = random_key()
+                answer = control.commit({"op": "peer_add", "peer": key, "prefixes": prefixes})
+                self.assertEqual(answer.status, 200, answer.body)
+        self.assertEqual(self.gateway.stop(), 0)
+
+    def assert_recovers(self) -> None:
+        """As the message says: the file away, and the gateway starts with what the configuration says."""
+        said = self.refused_start()
+        self.assertIn(str(self.state), said)
+        self.assertIn("move it away", said)
+        self.assertEqual(len([line for line in said.splitlines() if "error" in line]), 1, said)
+        self.state.rename(self.state.with_suffix(".damaged"))
+        self.gateway.start()
+        self.assertEqual(self.gateway.show()["peers"], [])
+        self.assertEqual(self.gateway.stop(), 0)
+
+    def test_a_damaged_head_is_refused_and_the_message_helps(self) -> None:
+        with self.state.open("r+b") as file:
+            file.write(random.Random(1).randbytes(100))
+        self.assert_recovers()
+
+    def test_damage_in_the_middle_is_found(self) -> None:
+        page = 4096
+        with self.state.open("r+b") as file:
+            for at in range(4 * page, self.state.stat().st_size, page):
+                file.seek(at)
+                file.write(random.Random(at).randbytes(256))
+        self.assert_recovers()
+
+    def test_a_file_that_ends_early_is_found(self) -> None:
+        os.truncate(self.state, self.state.stat().st_size // 2 // 4096 * 4096)
+        self.assert_recovers()
+
+    def test_a_newer_state_is_refused_with_what_to_do(self) -> None:
+        database = sqlite3.connect(self.state)
+        database.execute("PRAGMA user_version = 99")
+        database.close()
+        said = self.refused_start()
+        self.assertIn("newer", said)
+        self.assertIn("99", said)
+
+
+class TheStateFile(DurabilityCase):
+    def test_is_private(self) -> None:
+        self.gateway.start()
+        self.add_peer("alice")
+        self.assertTrue(self.state.exists())
+        for path in self.state.parent.glob("state.db*"):
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600, path)
+
+    def test_belongs_to_one_daemon(self) -> None:
+        self.gateway.start()
+        said = self.refused_start()
+        self.assertIn(str(self.state), said)
+        self.gateway.check_alive()
+        self.assertEqual(self.gateway.stop(), 0)
+
+    def test_in_a_directory_that_cannot_be_written_is_one_clear_line(self) -> None:
+        directory = self.lab.dir / "read-only"
+        directory.mkdir()
+        run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(directory))
+        self.addCleanup(run, "umount", "--lazy", str(directory))
+        self.gateway.config["control"]["state"] = str(directory / "state.db")
+        self.gateway.write_config()
+        said = self.refused_start()
+        self.assertEqual(len(said.splitlines()), 1, said)
+        self.assertIn(str(directory), said)
+
+
+class FullDiskUnderTraffic(GatewayCase):
+    def test_the_old_state_keeps_forwarding(self) -> None:
+        side = self.bed.add_client("client-a")
+        directory = self.lab.dir / "disk"
+        directory.mkdir()
+        run("mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs", str(directory))
+        self.addCleanup(run, "umount", "--lazy", str(directory))
+        self.gateway = self.bed.gateway(1)
+        self.gateway.config["control"] |= {"state": str(directory / "state.db"), "durability": "full"}
+        self.gateway.start()
+        self.assert_pings(side.client.space, HOST_V4)
+        handshake = self.session_of("client-a")["last_handshake"]
+        fill(directory)
+        with Control(self.gateway.socket) as control:
+            for number in range(20_000):
+                answer = control.commit({"op": "release" if number % 2 else "claim", "peer": "client-a",
+                                         "prefixes": ["10.9.0.1/32"]})
+                if answer.status != 200:
+                    break
+            self.assertEqual(answer.status, 500, answer.body)
+            answer = control.commit({"op": "peer_remove", "peer": "client-a"})
+            self.assertEqual(answer.status, 500, answer.body)
+        self.assert_pings(side.client.space, HOST_V4)
+        self.assertEqual(self.session_of("client-a")["last_handshake"], handshake)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
