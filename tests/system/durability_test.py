@@ -220,6 +220,52 @@ class History(DurabilityCase):
         self.assertEqual(self.gateway.show()["generation"], now["generation"])
 
 
+class FileAndState(DurabilityCase):
+    """The file applied last, what was changed since, and the file as it is now."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.peers: list[Config] = self.gateway.config["tunnels"][0]["peers"]
+        self.peers += [{"name": "alice", "public_key": random_key(), "allowed_ips": ["10.9.0.1/32", "10.9.0.2/32"]},
+                       {"name": "bob", "public_key": random_key(), "allowed_ips": []}]
+        self.gateway.start()
+        self.gateway.cli("ips", "move", "wg0", "--from", "alice", "--to", "bob", "10.9.0.1/32")
+
+    def owners(self, *prefixes: str) -> list[str | None]:
+        return [self.owner(prefix) for prefix in prefixes]
+
+    def test_a_move_at_run_time_survives_restart_and_reload(self) -> None:
+        generation = self.gateway.show()["generation"]
+        self.restart()
+        self.assertEqual(self.owner("10.9.0.1/32"), "bob")
+        self.assertEqual(self.gateway.show()["generation"], generation, "the same file asks for nothing")
+        self.peers.append({"name": "carol", "public_key": random_key(), "allowed_ips": ["10.9.0.3/32"]})
+        self.gateway.write_config()
+        done = json.loads(self.gateway.cli("reload", "--json").stdout)
+        self.assertTrue(any("10.9.0.1/32" in warning for warning in done["warnings"]), done)
+        self.assertEqual(self.owners("10.9.0.1/32", "10.9.0.3/32"), ["bob", "carol"])
+        self.restart()
+        self.assertEqual(self.owners("10.9.0.1/32", "10.9.0.2/32", "10.9.0.3/32"), ["bob", "alice", "carol"])
+
+    def test_a_file_edited_while_the_gateway_is_down_is_applied_as_a_difference(self) -> None:
+        self.kill()
+        self.peers[0]["allowed_ips"] = ["10.9.0.1/32", "10.9.0.4/32"]
+        self.gateway.start()
+        self.assertEqual(self.owners("10.9.0.1/32", "10.9.0.2/32", "10.9.0.4/32"), ["bob", None, "alice"])
+
+    def test_a_file_that_cannot_be_applied_at_start_leaves_the_durable_state_and_says_why_by_line(self) -> None:
+        self.gateway.cli("ips", "claim", "wg0", "bob", "10.9.0.5/32")
+        before = self.gateway.show()
+        self.kill()
+        self.peers.append({"name": "carol", "public_key": random_key(), "allowed_ips": ["10.9.0.5/32"]})
+        self.gateway.start()
+        now = self.gateway.show()
+        self.assertEqual((now["generation"], [p["name"] for p in now["peers"]]),
+                         (before["generation"], [p["name"] for p in before["peers"]]))
+        log = self.gateway.log.read_text()
+        self.assertRegex(log, rf"{self.gateway.config_file}:\d+:\d+: .*10\.9\.0\.5/32 in wg0 is owned by bob")
+
+
 class BadDisks(DurabilityCase):
     """With a disk of its own for the state."""
 

@@ -145,6 +145,12 @@ TEST_F(Turnpike, AppliesDocumentsFromFilesAndFromStandardInput) {
 TEST_F(Turnpike, TellsUsageFromErrors) {
   EXPECT_EQ(run({}), kUsage);
   EXPECT_EQ(run({"frobnicate"}), kUsage);
+  EXPECT_NE(err_.find("no command \"frobnicate\"; there are check, show,"), std::string::npos)
+      << err_;
+  EXPECT_EQ(run({"shwo", "peers"}), kUsage);
+  EXPECT_NE(err_.find("did you mean show?"), std::string::npos) << err_;
+  EXPECT_EQ(run({"ips", "clain", "wg0", "bob"}), kUsage);
+  EXPECT_NE(err_.find("\"ips clain\"; did you mean ips claim?"), std::string::npos) << err_;
   EXPECT_EQ(run({"show", "sheep"}), kUsage);
   EXPECT_EQ(run({"ips", "claim", "wg0"}), kUsage);
   EXPECT_EQ(err_,
