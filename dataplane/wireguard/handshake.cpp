@@ -50,7 +50,8 @@ PeerHandshake PeerHandshake::of(const StaticIdentity& identity, const PublicKey&
 
 bool PeerHandshake::derive(const StaticIdentity& identity) noexcept {
   if (!derived) {
-    usable = crypto::shared_secret(identity.private_key, remote_static, static_static);
+    usable = remote_static != identity.public_key &&
+             crypto::shared_secret(identity.private_key, remote_static, static_static);
     derived = true;
   }
   return usable;

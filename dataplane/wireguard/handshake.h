@@ -35,7 +35,8 @@ struct PeerHandshake {
   PublicKey remote_static;
   PresharedKey preshared_key;  // all zero: none; may be changed at any time
   // Half the cost of an initiation, hence computed once, by derive(). Nothing may be done with a peer
-  // before that, or whose key is of low order: `usable` is false, and every function below refuses.
+  // before that, or whose key is of low order or our own: `usable` is false, and every function below
+  // refuses.
   SharedSecret static_static;
   bool derived = false;
   bool usable = false;
@@ -81,7 +82,7 @@ void assign_keys(Keypair& keypair, const DerivedKeys& keys, PeerRef peer, Tunnel
 enum class HandshakeRefusal : uint8_t {
   Malformed,  // type or length
   NotAuthentic,  // a tag is wrong, or a key in the message is of low order
-  UnusablePeer,  // the peer's static key is of low order
+  UnusablePeer,  // the peer's static key is of low order, or our own
   WrongPeer,  // accept_initiation() was given somebody else
   Replayed,  // the timestamp is not after the latest accepted
   TooSoon,  // within kInitiationInterval of the last accepted

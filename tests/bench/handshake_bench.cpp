@@ -6,6 +6,8 @@
 #include <memory>
 #include <numeric>
 
+#include "tests/bench/handshake_bare.h"
+#include "tests/bench/handshake_storm.h"
 #include "tests/bench/handshake_world.h"
 #include "tests/bench/paired.h"
 
@@ -14,6 +16,8 @@ namespace {
 
 // Below what a ring of punted datagrams takes for load.
 constexpr uint32_t kBatch = 64;
+// Of all peers so many take part, each several times: what is computed once for a peer is there after the first.
+constexpr uint32_t kActive = 1'024;
 // More than kRejectAfterTime: what one round made is of no use in the next.
 constexpr Duration kBetweenRounds = 200s;
 
@@ -29,39 +33,10 @@ struct Spent {
   uint64_t handshakes = 0;
 };
 
-// Four operations, on keys that differ each time.
-class Bare {
- public:
-  explicit Bare(RandomSource& random) {
-    for (uint32_t i = 0; i < kKeys; ++i) {
-      ours_.push_back(crypto::generate_private_key(random));
-      theirs_.push_back(crypto::public_key(ours_.back()));
-    }
-  }
-  void run(uint32_t handshakes) {
-    for (uint32_t i = 0; i < handshakes; ++i, ++at_) {
-      const PrivateKey& ephemeral = ours_[at_ % kKeys];
-      keep(crypto::public_key(ephemeral).bytes[0]);
-      for (uint32_t k = 1; k <= 3; ++k) {
-        SharedSecret secret;
-        if (!crypto::shared_secret(ephemeral, theirs_[(at_ + k) % kKeys], secret)) std::abort();
-        keep(secret.bytes()[0]);
-      }
-    }
-  }
-
- private:
-  static constexpr uint32_t kKeys = 256;
-  std::vector<PrivateKey> ours_;
-  std::vector<PublicKey> theirs_;
-  uint32_t at_ = 0;
-};
-
-template <typename Work>
-uint64_t timed(Work&& work) {
-  const uint64_t start = thread_cpu_ns();
-  work();
-  return thread_cpu_ns() - start;
+// Spread over all, so that their states share no cache line nor page.
+uint32_t nth_peer(const HandshakeWorld& world, uint32_t n) {
+  const uint32_t active = std::min(kActive, world.peers());
+  return n % active * (world.peers() / active);
 }
 
 uint32_t batch_of(const HandshakeWorld& world) { return std::min(kBatch, world.peers()); }
@@ -71,7 +46,7 @@ Spent respond(HandshakeWorld& world, Bare& bare, uint32_t& next, uint32_t batche
   Spent spent;
   for (uint32_t i = 0; i < batches; ++i) {
     for (uint32_t k = 0; k < batch_of(world); ++k) {
-      const uint32_t peer = next++ % world.peers();
+      const uint32_t peer = nth_peer(world, next++);
       const bool room = world.punt_datagram(
           {.peer = peer, .bytes = world.far(peer).initiate(world.now(), world.random())});
       if (!room) std::abort();
@@ -88,7 +63,7 @@ Spent initiate(HandshakeWorld& world, Bare& bare, uint32_t& next, uint32_t batch
   Spent spent;
   for (uint32_t i = 0; i < batches; ++i) {
     for (uint32_t k = 0; k < batch_of(world); ++k) {
-      world.punt_needs_handshake(next++ % world.peers());
+      world.punt_needs_handshake(nth_peer(world, next++));
     }
     spent.session_ns += timed([&] { world.turns(); });
     for (const Datagram& sent : world.take_sent()) {
@@ -112,7 +87,8 @@ bool measure(Report& report, const std::string& name, HandshakeWorld& world, con
   Bare bare(world.random());
   uint32_t next = 0;
   std::vector<double> rates, bare_rates, ratios;
-  for (size_t round = 0; round <= sizes.rounds; ++round) {
+  const size_t warm_up = std::min(kActive, world.peers()) / (sizes.batches * batch_of(world));
+  for (size_t round = 0; round < warm_up + sizes.rounds; ++round) {
     const Spent spent = role(world, bare, next, sizes.batches);
     world.advance(kBetweenRounds);
     world.turns();  // timers, and the router's address
@@ -125,7 +101,7 @@ bool measure(Report& report, const std::string& name, HandshakeWorld& world, con
                    static_cast<unsigned long long>(wanted));
       return false;
     }
-    if (round == 0) continue;  // warm-up
+    if (round < warm_up) continue;
     const auto done = static_cast<double>(spent.handshakes) * 1e9;
     rates.push_back(done / static_cast<double>(spent.session_ns));
     bare_rates.push_back(done / static_cast<double>(spent.bare_ns));
@@ -155,6 +131,7 @@ int run(int argc, char** argv) {
     if (!measure(report, responder, *world, sizes, respond)) return 1;
     if (!measure(report, initiator, *world, sizes, initiate)) return 1;
   }
+  if (!storm(report, report.options().quick ? 512 : 100'000)) return 1;
   return report.write_json() ? 0 : 1;
 }
 

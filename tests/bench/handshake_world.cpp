@@ -104,7 +104,7 @@ Endpoint HandshakeWorld::endpoint_of(uint32_t peer) const noexcept {
 }
 
 bool HandshakeWorld::punt_datagram(const Datagram& datagram) {
-  if (gateway_.doors[0]->punt.try_begin() == nullptr) return false;
+  if (!ring_has_room()) return false;
   gateway_.punt({.kind = PuntKind::Handshake,
                  .port = kOutside,
                  .tunnel = 0,

@@ -48,6 +48,7 @@ class HandshakeWorld {
   [[nodiscard]] RandomSource& random() noexcept { return random_; }
   void advance(Duration by) { clock_.advance(by); }
 
+  [[nodiscard]] bool ring_has_room() { return gateway_.doors[0]->punt.try_begin() != nullptr; }
   // As a worker does. False: the ring is full.
   bool punt_datagram(const Datagram& datagram);
   void punt_needs_handshake(uint32_t peer);

@@ -73,6 +73,24 @@ TEST(Rekey, HappensByTheNumberOfMessagesWithoutALoss) {
   });
 }
 
+// A counter of 32 bits would begin anew here, and with it every nonce.
+TEST(Nonces, GoOnBeyondThirtyTwoBits) {
+  for_each_seed(4, {.delay_min = 1ms, .delay_max = 10ms}, [](World& world) {
+    const auto two = world.two_gateways();
+    open_session(world, two);
+    world.run_for(1s);  // a counter that leaps leaves what is under way behind the window
+    wireguard::Keypair* keypair =
+        world.gateway(two.a).slot(world.peer(two.a, two.b)).send.current.load();
+    ASSERT_NE(keypair, nullptr);
+    keypair->send_counter = 0xffff'ffff - 20;
+    const Instant then = world.now();
+    world.run_for(10s, both_ways(two, {.every = 100ms, .burst = 5}));
+    EXPECT_GT(world.ledger().highest_nonce, 0x1'0000'0000u);
+    EXPECT_EQ(world.nonces_reused(), 0u);
+    EXPECT_EQ(world.delivered_between(then, then + 9s), world.sent_between(then, then + 9s));
+  });
+}
+
 TEST(NonceLimit, IsNeverReachedAndTrafficGoesOnUnderANewKey) {
   for (const uint64_t left : {1u, 7u, 64u, 200u}) {
     for_each_seed(4, {.loss = 0.05, .delay_max = 40ms, .interleave = 0.5}, [&](World& world) {

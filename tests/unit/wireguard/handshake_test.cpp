@@ -192,20 +192,47 @@ TEST(Handshake, IsAcceptedAfterTheInitiatorsClockWentBack) {
   }
 }
 
-TEST(Handshake, IsNeverDoneWithAPeerOfLowOrder) {
-  Parties world;
-  PublicKey low;
-  low.bytes[0] = 1;
-  PeerHandshake peer = PeerHandshake::of(world.a, low, PresharedKey{});
+void expect_unusable(Parties& world, const PublicKey& key) {
+  PeerHandshake peer = PeerHandshake::of(world.a, key, PresharedKey{});
   EXPECT_FALSE(peer.usable);
   const Remembered before(peer);
   EXPECT_EQ(create_initiation(world.a, peer, 1, at(0s), world.random).error(),
             HandshakeRefusal::UnusablePeer);
   OpenedInitiation opened;
-  opened.remote_static = low;
+  opened.remote_static = key;
   EXPECT_EQ(accept_initiation(opened, peer, at(0s).instant).error(),
             HandshakeRefusal::UnusablePeer);
   EXPECT_EQ(Remembered(peer), before);
+}
+
+// All seven of them, with and without the bit that X25519 ignores.
+TEST(Handshake, IsNeverDoneWithAPeerOfLowOrder) {
+  constexpr std::string_view kPoints[] = {
+      "0000000000000000000000000000000000000000000000000000000000000000",
+      "0100000000000000000000000000000000000000000000000000000000000000",
+      "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+      "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+      "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+      "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+      "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  };
+  Parties world;
+  for (const std::string_view point : kPoints) {
+    SCOPED_TRACE(point);
+    PublicKey key;
+    for (size_t i = 0; i < kKeyBytes; ++i) {
+      key.bytes[i] =
+          static_cast<uint8_t>(std::stoul(std::string(point.substr(2 * i, 2)), nullptr, 16));
+    }
+    expect_unusable(world, key);
+    key.bytes[31] |= 0x80;
+    expect_unusable(world, key);
+  }
+}
+
+TEST(Handshake, IsNeverDoneWithOurOwnKey) {
+  Parties world;
+  expect_unusable(world, world.a.public_key);
 }
 
 TEST(Handshake, RefusesAnEphemeralOfLowOrder) {
