@@ -406,14 +406,22 @@ std::vector<std::string> Gateway::unaccounted() const {
   within("opened, but not authentic", counts.opened - counts.authentic, drops(AuthenticationFailed),
          0);
   within("opened again", counts.authentic_again, drops(ReplayedCounter), 0);
-  within("opened, but not delivered",
-         counts.authentic - counts.authentic_again - counts.authentic_empty - delivered_,
-         sum({InnerSourceNotAllowed, InnerInvalid, NoRoute}),
-         sum({NeighbourUnknown, HeldNeighbour, PuntRingFull, InjectRingFull}));
-  within("came from hosts, but not sealed", inner_arrived_ - counts.sealed_full,
-         session_->held_packets() + sum({NoAllowedIp, NonceLimit, HeldQueueFull, HeldTotalFull,
-                                         HeldExpired, HeldPeerGone, MartianSource}),
-         sum({NoEndpoint, StalePeer, NeighbourUnknown, PuntRingFull, InjectRingFull}));
+  const uint64_t opened = counts.authentic - counts.authentic_again - counts.authentic_empty;
+  const auto spoilt = sum({InnerSourceNotAllowed, InnerInvalid, NoRoute});
+  const auto unsealed =
+      session_->held_packets() + sum({NoAllowedIp, NonceLimit, HeldQueueFull, HeldTotalFull,
+                                      HeldExpired, HeldPeerGone, MartianSource});
+  const auto either_way = sum({NeighbourUnknown, HeldNeighbour, PuntRingFull, InjectRingFull});
+  if (forwards_) {
+    // What is for another peer is opened and sealed: only the sum is known.
+    within("came in, but neither sealed nor delivered",
+           opened + inner_arrived_ - counts.sealed_full - delivered_, spoilt + unsealed,
+           either_way + sum({NoEndpoint, StalePeer, NotForwarded}));
+    return faults;
+  }
+  within("opened, but not delivered", opened - delivered_, spoilt, either_way);
+  within("came from hosts, but not sealed", inner_arrived_ - counts.sealed_full, unsealed,
+         either_way + sum({NoEndpoint, StalePeer}));
   return faults;
 }
 

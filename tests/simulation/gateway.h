@@ -80,6 +80,8 @@ class Gateway {
   [[nodiscard]] std::vector<std::string> unaccounted() const;
   [[nodiscard]] std::string drops_text() const;
   void note_delivered() noexcept { ++delivered_; }
+  // Peers reach each other through it: what is opened may be sealed again.
+  void note_hub() noexcept { forwards_ = true; }
   [[nodiscard]] size_t snapshots_waiting() const noexcept { return retired_.size(); }
 
  private:
@@ -130,6 +132,7 @@ class Gateway {
   uint64_t data_arrived_ = 0;  // data messages that came in outside
   uint64_t inner_arrived_ = 0;  // packets of hosts that came in inside
   uint64_t delivered_ = 0;
+  bool forwards_ = false;
   uint64_t handshakes_ = 0;
   std::map<PeerIndex, uint64_t> handshake_seen_;  // last_handshake_wall
   std::vector<std::string> faults_;

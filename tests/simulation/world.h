@@ -49,6 +49,8 @@ class World {
   GatewayNumber add_gateway();
   // Each becomes a peer of the other, with its inside subnets; `knows`: it has the other's endpoint.
   void connect(GatewayNumber a, GatewayNumber b, bool a_knows = true, bool b_knows = true);
+  // A gateway whose spokes reach each other through it: for them, everything is behind it.
+  void connect_spoke(GatewayNumber hub, GatewayNumber spoke, bool hub_knows = false);
   struct Two {
     GatewayNumber a, b;
   };
@@ -105,6 +107,7 @@ class World {
     std::map<GatewayNumber, PeerSpec> specs;
     std::map<GatewayNumber, PeerRef> peers;
     Duration wall_offset{0};
+    bool is_hub = false;
     uint64_t handshakes_before = 0;  // of gateways that were here before a restart
   };
   struct Transit {
@@ -118,6 +121,8 @@ class World {
   };
 
   void start(GatewayNumber number);
+  void introduce(GatewayNumber at, GatewayNumber other, bool knows,
+                 const PresharedKey& preshared_key, std::vector<Prefix> allowed);
   void note_durable(GatewayNumber number);
   [[nodiscard]] Endpoint endpoint_of(GatewayNumber number) const;
   void transmit(GatewayNumber from, PortIndex port, Bytes frame);
@@ -138,6 +143,7 @@ class World {
   std::map<std::pair<GatewayNumber, GatewayNumber>, bool> cut_;
   uint64_t frames_lost_ = 0;
   uint8_t next_address_ = 100;
+  uint32_t seals_max_ = 1;  // of an inner packet: one, or one more at a hub
   std::vector<std::string> faults_;
 };
 
