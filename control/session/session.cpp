@@ -45,6 +45,7 @@ size_t Session::turn(const Snapshot& snapshot, const Now& now) {
   for (size_t worker = 0; worker < punts_.size(); ++worker) {
     done += drain(static_cast<WorkerIndex>(worker), *punts_[worker]);
   }
+  done += work_backlog();
   done += wheel_.expire(now.instant, kTimersPerTurn, [this](PeerIndex index) { on_timer(index); });
   done += resolver_.run_timers(snapshot, now.instant, kTimersPerTurn);
   keypairs_.collect(kRetiredPerTurn, [this](PeerIndex index) -> wireguard::Keypair* {
@@ -89,7 +90,8 @@ Peer* Session::find(PeerRef ref) noexcept {
 size_t Session::drain(WorkerIndex worker, publish::PuntRing& ring) {
   admission_.note_backlog(ring.waiting(), ring.slots(), now_.instant);
   size_t taken = 0;
-  while (taken < kPuntsPerTurn) {
+  const size_t limit = admission_.under_load(now_.instant) ? kPuntsPerTurnUnderLoad : kPuntsPerTurn;
+  while (taken < limit) {
     const PuntSlot* slot = ring.front();
     if (slot == nullptr) break;
     receive(worker, *slot);

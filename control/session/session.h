@@ -8,7 +8,7 @@
 //   session_errors.cpp      ICMP errors and fragments for packets that cannot go on as they are
 //   Threads:   one owner; commands and turn() alike. Between turns the snapshot is not held.
 //   Ownership: what SessionParts names outlives it.
-//   Bounds:    a turn takes at most kPuntsPerTurn entries of each ring and kTimersPerTurn timers of each kind.
+//   Bounds:    a turn takes at most kPuntsPerTurn entries (under load, kPuntsPerTurnUnderLoad) of each ring and kTimersPerTurn timers of each kind.
 //              A command does its work on keys at once; what needs the snapshot happens in the next turn.
 #pragma once
 
@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "control/session/admission.h"
+#include "control/session/backlog.h"
 #include "control/session/held_packets.h"
 #include "control/session/icmp.h"
 #include "control/session/icmp_errors.h"
@@ -33,6 +34,9 @@
 namespace turnpike::session {
 
 inline constexpr size_t kPuntsPerTurn = 64;
+// Under load, when initiations are only judged and put into the backlog, of which so many are answered.
+inline constexpr size_t kPuntsPerTurnUnderLoad = 512;
+inline constexpr size_t kBacklogPerTurn = 32;
 inline constexpr size_t kTimersPerTurn = 256;
 inline constexpr size_t kReroutesPerTurn = 256;
 inline constexpr size_t kRetiredPerTurn = 256;
@@ -126,6 +130,8 @@ class Session {
   // session_handshakes.cpp
   void receive_handshake(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
   void receive_initiation(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
+  void answer_initiation(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
+  size_t work_backlog();
   void receive_response(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram);
   void receive_cookie_reply(Bytes datagram);
   [[nodiscard]] bool admit(WorkerIndex worker, const publish::PuntHeader& header, Bytes datagram,
@@ -176,6 +182,7 @@ class Session {
   TokenBucket echo_bucket_;
   IcmpErrorLimiter error_limiter_;
   Admission admission_;
+  Backlog backlog_;
 
   std::array<Tunnel, kMaxTunnels> tunnels_;
   std::vector<std::unique_ptr<Peer>> peers_;  // by PeerIndex

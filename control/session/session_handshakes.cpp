@@ -88,6 +88,28 @@ void Session::note_authentic(Peer& peer, WorkerIndex worker, const PuntHeader& h
 
 void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
   if (!admit(worker, header, datagram, false)) return;
+  // Nobody overtakes those that wait.
+  if (!admission_.under_load(now_.instant) && backlog_.empty()) {
+    return answer_initiation(worker, header, datagram);
+  }
+  if (!backlog_.push(worker, header, datagram, now_.instant)) drop(DropReason::HandshakeQueueFull);
+}
+
+size_t Session::work_backlog() {
+  size_t done = 0;
+  for (; done < kBacklogPerTurn; ++done) {
+    const auto entry = backlog_.pop();
+    if (!entry) break;
+    if (Backlog::stale(*entry, now_.instant) || !tunnels_[entry->header.tunnel].identity) {
+      drop(DropReason::HandshakeQueueFull);
+      continue;
+    }
+    answer_initiation(entry->worker, entry->header, entry->datagram);
+  }
+  return done;
+}
+
+void Session::answer_initiation(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
   Tunnel& tunnel = tunnels_[header.tunnel];
   const auto opened = wireguard::open_initiation(*tunnel.identity, datagram);
   if (!opened) return drop(reason_of(opened.error()));

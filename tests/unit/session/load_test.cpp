@@ -252,5 +252,30 @@ TEST_F(UnderLoad, AMessageWithoutAValidMac1IsNeverAnswered) {
   EXPECT_EQ(world.handshakes.size(), before);
 }
 
+TEST(Backlog, GivesBackWhatItTookInOrderUpToItsBound) {
+  Backlog backlog;
+  wireguard::InitiationBytes datagram{};
+  const Instant now{1'000'000'000};
+  for (size_t i = 0; i < Backlog::kSlots; ++i) {
+    store_le32(datagram.data(), static_cast<uint32_t>(i));
+    ASSERT_TRUE(backlog.push(3, {.tunnel = 1}, datagram, now));
+  }
+  EXPECT_FALSE(backlog.push(3, {.tunnel = 1}, datagram, now));
+  for (size_t i = 0; i < Backlog::kSlots; ++i) {
+    const auto entry = backlog.pop();
+    ASSERT_TRUE(entry);
+    EXPECT_EQ(load_le32(entry->datagram.data()), i);
+    EXPECT_EQ(entry->header.tunnel, 1);
+  }
+  EXPECT_FALSE(backlog.pop());
+}
+
+// Its sender begins anew after kRekeyTimeout and takes no answer to an older message.
+TEST(Backlog, TellsWhatIsTooOldToBeAnswered) {
+  const Backlog::Entry entry{.at = Instant{1'000'000'000}};
+  EXPECT_FALSE(Backlog::stale(entry, entry.at + 4s));
+  EXPECT_TRUE(Backlog::stale(entry, entry.at + wireguard::kRekeyTimeout));
+}
+
 }  // namespace
 }  // namespace turnpike::session
