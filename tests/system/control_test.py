@@ -144,7 +144,7 @@ class StockWg(NullCase):
                 (("set", "wg0", "listen-port", "51821"), "Address already in use"),  # wg1's, on the same port
                 (("set", "wg9", "listen-port", "1"), "Unable to modify interface"),  # why depends on the kernel
                 (("set", "wg0", "peer", "tooshort", "remove"), "Key is not the correct length or format"),
-                (("set", "wg0", "peer", key(1), "allowed-ips", "10.8.0.2/33"), "Unable to parse IP address")):
+                (("set", "wg0", "peer", key(1), "allowed-ips", "10.8.0.2/33"), "AllowedIP is not in the correct format")):
             status, _, text = self.wg(*words)
             self.assertEqual(status, 1, words)
             self.assertIn(said, text, words)
