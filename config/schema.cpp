@@ -1,11 +1,9 @@
 #include "config/schema.h"
 
-#include <algorithm>
 #include <array>
-#include <cctype>
-#include <string>
 #include <vector>
 
+#include "config/nearest.h"
 #include "dataplane/base/check.h"
 
 namespace turnpike::config {
@@ -114,33 +112,6 @@ constexpr auto kControl = std::to_array<Key>({
     choice("durability", kDurabilities),
 });
 
-// "AllowedIPs", "allowed-ips" and "allowed_ips" are the same intention.
-std::string folded(std::string_view name) {
-  std::string out;
-  for (const char c : name) {
-    if (c == '_' || c == '-' || c == ' ') continue;
-    out.push_back(static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
-  }
-  return out;
-}
-
-// Insertions, removals, replacements and swaps of neighbours that lead from one to the other.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<size_t>> cost(a.size() + 1, std::vector<size_t>(b.size() + 1));
-  for (size_t i = 0; i <= a.size(); ++i) cost[i][0] = i;
-  for (size_t j = 0; j <= b.size(); ++j) cost[0][j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = cost[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
-      cost[i][j] = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1, replaced});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
-      }
-    }
-  }
-  return cost[a.size()][b.size()];
-}
-
 }  // namespace
 
 std::span<const Key> keys_of(Section section) noexcept {
@@ -171,20 +142,9 @@ const Key* find_key(Section section, std::string_view name) noexcept {
 }
 
 std::string_view nearest_key(Section section, std::string_view name) {
-  constexpr size_t kLongestGuess = 40;
-  if (name.size() > kLongestGuess) return {};
-  const std::string wanted = folded(name);
-  std::string_view best;
-  size_t best_distance = 0;
-  for (const Key& key : keys_of(section)) {
-    const size_t distance = edit_distance(wanted, folded(key.name));
-    if (distance > std::max<size_t>(1, key.name.size() / 3)) continue;
-    if (best.empty() || distance < best_distance) {
-      best = key.name;
-      best_distance = distance;
-    }
-  }
-  return best;
+  std::vector<std::string_view> names;
+  for (const Key& key : keys_of(section)) names.push_back(key.name);
+  return nearest(names, name);
 }
 
 }  // namespace turnpike::config

@@ -4,6 +4,7 @@
 #include <ostream>
 #include <sstream>
 
+#include "config/nearest.h"
 #include "control/cli/commands.h"
 #include "control/cli/environment.h"
 #include "control/cli/file_commands.h"
@@ -58,6 +59,10 @@ class CommandLine {
       std::ranges::reverse(arguments);  // as CLI11 takes a vector
       app_.parse(arguments);
     } catch (const CLI::ParseError& e) {
+      if (const std::string unknown = unknown_command(); !unknown.empty()) {
+        environment_.err << "turnpike: " << unknown << "\n";
+        return kUsage;
+      }
       std::ostringstream out, err;
       const bool help = e.get_exit_code() == 0;
       app_.exit(e, out, err);
@@ -75,6 +80,26 @@ class CommandLine {
     made->footer("Example:\n  " + example);
     return made;
   }
+  // Of a word in the place of a command that is none: a sentence, or nothing. The library says that a
+  // command is missing, whatever was written.
+  std::string unknown_command() {
+    CLI::App* last = &app_;
+    while (!last->get_subcommands().empty()) last = last->get_subcommands().front();
+    std::vector<std::string_view> names;
+    for (const CLI::App* command : last->get_subcommands({})) names.push_back(command->get_name());
+    const std::vector<std::string> rest = last->remaining();
+    if (names.empty() || rest.empty() || rest.front().starts_with('-')) return {};
+    const std::string before = last == &app_ ? "" : last->get_name() + " ";
+    const std::string_view near = config::nearest(names, rest.front());
+    std::string text = "there is no command \"" + before + rest.front() + "\"; ";
+    if (!near.empty()) return text + "did you mean " + before + std::string(near) + "?";
+    text += "there are ";
+    for (const std::string_view name : names) {
+      text += (name == names.front() ? "" : ", ") + before + std::string(name);
+    }
+    return text;
+  }
+
   void add_common(CLI::App& command) {
     command.add_option("--socket", common_.socket, "the daemon's socket, else $TURNPIKE_SOCKET")
         ->type_name("PATH")
