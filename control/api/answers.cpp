@@ -27,6 +27,8 @@ const char* title(unsigned status) {
       return "Unsupported media type";
     case 422:
       return "The file cannot be applied";
+    case 503:
+      return "Service unavailable";
     default:
       return "Internal error";
   }

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -57,6 +58,30 @@ struct WorkerStatus {
 struct DropCount {
   std::string reason;
   uint64_t count = 0;
+};
+
+struct TunnelTraffic {
+  std::string name;
+  uint64_t outbound_packets = 0, outbound_bytes = 0;  // inner ones that were encrypted
+  uint64_t inbound_packets = 0, inbound_bytes = 0;  // and that were decrypted
+};
+
+struct QueueFill {
+  uint32_t lcore = 0;
+  uint64_t punt = 0, inject = 0;  // entries that wait
+};
+
+struct Totals {
+  std::string version;
+  WallTime started;
+  uint64_t peers = 0, prefixes = 0;
+  uint64_t commits = 0, refusals = 0, commit_failures = 0;
+  uint64_t reloads = 0, failed_reloads = 0;
+  bool last_reload_good = true;
+  WallTime last_reload;  // that was good; the start is one
+  uint64_t handshakes = 0, events_lost = 0, readers_cut_off = 0;
+  std::vector<TunnelTraffic> tunnels;
+  std::vector<QueueFill> queues;
 };
 
 // Who asks, by the socket's credentials; for access, history and log.
@@ -128,6 +153,7 @@ struct Confirmed {
   std::vector<Generation> generations;
 };
 using ConfirmAnswer = std::variant<Confirmed, NotFound, CommitFailure>;
+class BodySource;
 
 class Backend {
  public:
@@ -139,6 +165,11 @@ class Backend {
   [[nodiscard]] virtual std::vector<PortStatus> ports() const = 0;
   [[nodiscard]] virtual std::vector<WorkerStatus> workers() const = 0;
   [[nodiscard]] virtual std::vector<DropCount> drops() const = 0;
+
+  // Lines of events from now on, for one reader; nullptr when there are too many.
+  [[nodiscard]] virtual std::unique_ptr<BodySource> events() = 0;
+  // What is counted beside what stands above; for metrics.
+  [[nodiscard]] virtual Totals totals() const = 0;
 
   // False while a large transaction is made true on another thread. Then nothing above may be asked; who
   // begins something, or goes on with it, does so by when_ready().

@@ -171,7 +171,28 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
                              });
   }
 
+  // A stream of events may be silent for long: whether its reader is still there is seen only by its end of the
+  // connection, on which nothing is expected any more.
+  void watch_reader() {
+    if (std::exchange(watched_, true)) return;
+    keep_alive_ = false;
+    stream_.socket().async_wait(asio::socket_base::wait_read,
+                                [self = this->shared_from_this()](Error) {
+                                  self->source_.reset();
+                                  self->stream_.close();
+                                });
+  }
+
   void write_slice() {
+    if (!source_) return;  // its reader has gone
+    const bool waits = source_->wait([weak = this->weak_from_this()] {
+      const auto self = weak.lock();
+      if (self) asio::post(self->stream_.get_executor(), [self] { self->write_slice(); });
+    });
+    if (waits) {
+      stream_.expires_never();
+      return watch_reader();
+    }
     if (!shared_->backend.ready()) {
       return shared_->backend.when_ready(
           [self = this->shared_from_this()] { self->write_slice(); });
@@ -199,6 +220,7 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
     message_.reset();
     if (error) return;
     if (keep_alive_) return read();
+    if (watched_) return stream_.close();
     Error ignored;
     stream_.socket().shutdown(asio::socket_base::shutdown_send, ignored);
   }
@@ -217,6 +239,7 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
   std::unique_ptr<BodySource> source_;
   std::string slice_;
   bool keep_alive_ = false;
+  bool watched_ = false;
 };
 
 }  // namespace

@@ -31,6 +31,9 @@ class BodySource {
   virtual ~BodySource() = default;
   // Appends the next slice; false when that was the last one.
   [[nodiscard]] virtual bool next(std::string& out) = 0;
+  // True when there is nothing yet: `ready` is then called once, as soon as there is. Sources that make their
+  // answer by themselves never wait.
+  [[nodiscard]] virtual bool wait(std::function<void()> /*ready*/) { return false; }
 };
 
 struct Response {
@@ -39,7 +42,7 @@ struct Response {
   std::string body;
   std::unique_ptr<BodySource> source;  // if set, what follows `body`
   std::optional<Generation> generation;  // becomes the ETag
-  std::string allow;                   // methods, with status 405
+  std::string allow;  // methods, with status 405
 };
 
 using Respond = std::function<void(Response)>;

@@ -93,6 +93,7 @@ std::span<const Routes::Route> Routes::table() {
       {"GET", "/v1/show", Access::Read, &Routes::show, kShowParameters},
       {"GET", "/v1/owner", Access::Read, &Routes::owner, kOwnerParameters},
       {"GET", "/v1/peer", Access::Read, &Routes::peer, kPeerParameters},
+      {"GET", "/v1/events", Access::Read, &Routes::events, {}},
       {"POST", "/v1/reload", Access::All, &Routes::reload, kReloadParameters},
       {"POST", "/v1/diff", Access::All, &Routes::diff, kDiffParameters},
       {"GET", "/v1/history", Access::Read, &Routes::history, {}},
@@ -322,6 +323,14 @@ void Routes::confirm(Request& request, Respond respond) {
   backend_.confirm(generation, [respond = std::move(respond)](const ConfirmAnswer& answer) {
     respond(answer_of(answer));
   });
+}
+
+void Routes::events(Request&, Respond respond) {
+  Response response;
+  response.content_type = "application/jsonl";
+  response.source = backend_.events();
+  if (!response.source) return respond(problem(503, "too many listen to events already"));
+  respond(std::move(response));
 }
 
 }  // namespace turnpike::api

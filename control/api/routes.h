@@ -40,6 +40,7 @@ class Routes {
   void history(Request& request, Respond respond);
   void rollback(Request& request, Respond respond);
   void confirm(Request& request, Respond respond);
+  void events(Request& request, Respond respond);
 
   Backend& backend_;
   Offload offload_;

@@ -65,7 +65,7 @@ Result<Reply, std::string> ask(const std::string& path, const Ask& request,
   while (!parser.is_done()) {
     parser.get().body().data = piece;
     parser.get().body().size = sizeof(piece);
-    http::read(socket, buffer, parser, error);
+    http::read_some(socket, buffer, parser, error);  // as it comes: an answer may never end
     if (error == http::error::need_buffer) error = {};
     if (error) return fail("the answer from " + path + " ended too soon: " + error.message());
     const std::string_view got(piece, sizeof(piece) - parser.get().body().size);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <string>
 #include <vector>
@@ -13,9 +14,12 @@ struct Environment {
   std::ostream& out;
   std::ostream& err;
   size_t width = 0;       // of the terminal; 0: no terminal, lines are as long as they are
+  size_t height = 0;      // likewise
   bool colour = false;
   uint64_t now_seconds = 0;  // since 1970
   std::string socket;     // $TURNPIKE_SOCKET, or empty
+  // Waits so many seconds; gives how many they were, or less than zero when q was pressed.
+  std::function<double(uint64_t seconds)> wait = [](uint64_t) { return -1.0; };
 };
 
 // Exit status (design, 8).

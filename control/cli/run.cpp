@@ -9,6 +9,9 @@
 #include "control/cli/environment.h"
 #include "control/cli/file_commands.h"
 #include "control/cli/history_commands.h"
+#include "control/cli/import.h"
+#include "control/cli/top.h"
+#include "control/cli/watch.h"
 
 namespace turnpike::cli {
 namespace {
@@ -52,6 +55,9 @@ class CommandLine {
     add_history();
     add_rollback();
     add_confirm();
+    add_watch();
+    add_top();
+    add_import();
   }
 
   int run(std::vector<std::string> arguments) {
@@ -292,6 +298,35 @@ class CommandLine {
     on(c, [this] { return confirm(generation_, common_, environment_); });
   }
 
+  void add_watch() {
+    CLI::App* c = command(app_, "watch", "what happens, as it happens", "turnpike watch --json");
+    add_common(*c);
+    on(c, [this] { return watch(common_, environment_); });
+  }
+
+  void add_top() {
+    CLI::App* c = command(app_, "top", "peers and their traffic, again and again; q ends it",
+                          "turnpike top --interval 1");
+    c->add_option("--interval", top_.interval_seconds, "seconds between two looks")
+        ->check(CLI::Range(1, 3600))
+        ->type_name("SECONDS");
+    c->add_option("--rounds", top_.rounds, "how often; without it, until q or Ctrl-C")
+        ->type_name("N");
+    c->add_option("--tunnel", top_.tunnel, "only this one")->type_name("TUNNEL");
+    add_common(*c);
+    on(c, [this] { return top(top_, common_, environment_); });
+  }
+
+  void add_import() {
+    CLI::App* c = command(app_, "import", "make a configuration of a file of wg(8) or wg-quick(8)",
+                          "turnpike import /etc/wireguard/wg0.conf --secrets keys > turnpike.yaml");
+    c->add_option("WG-CONF", file_)->required()->type_name("");
+    c->add_option("--tunnel", tunnel_, "the tunnel's name, else the file's")->type_name("NAME");
+    c->add_option("--secrets", secrets_, "write the keys as files (0600) into this directory")
+        ->type_name("DIR");
+    on(c, [this] { return import_file(file_, tunnel_, secrets_, environment_); });
+  }
+
   void on(CLI::App* command, std::function<int()> action) {
     command->callback([this, action = std::move(action)] { action_ = action; });
   }
@@ -303,7 +338,8 @@ class CommandLine {
   ChangeOptions options_;
   PeerArguments peer_;
   OwnerArguments owners_;
-  std::string file_, section_, tunnel_, target_;
+  TopOptions top_;
+  std::string file_, section_, tunnel_, target_, secrets_;
   std::optional<uint64_t> generation_;
   std::function<int()> action_;
 };

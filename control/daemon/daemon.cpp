@@ -23,6 +23,7 @@ namespace {
 // While a commit waits for other threads; they come round within some tens of microseconds.
 constexpr std::chrono::microseconds kPollEvery{50};
 constexpr std::chrono::seconds kSampleEvery{1};
+constexpr std::chrono::milliseconds kDrainEvery{50};
 // Of the helper thread: it may share a core with threads that packets wait for.
 constexpr int kHelperNice = 10;
 
@@ -76,6 +77,8 @@ void log_reload(const api::FileAnswer& answer) {
   spdlog::error("reload: nothing of the file was applied");
 }
 
+WallTime wall_now() { return session::SessionThread::read_clocks().wall; }
+
 Instant monotonic_now() { return session::SessionThread::read_clocks().instant; }
 WallTime wall_now() { return session::SessionThread::read_clocks().wall; }
 
@@ -88,14 +91,6 @@ store::HistoryEntry entry_of(const api::Caller& caller, store::Cause cause) {
 }
 
 api::Caller ourselves() { return {.uid = geteuid(), .gid = getegid(), .pid = getpid()}; }
-
-// Logs a commit; the outcome in the API's words.
-api::CommitAnswer told(Committer::Outcome outcome, const store::HistoryEntry& entry, bool dry_run) {
-  if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
-    if (done->changed && !dry_run) log_commit(*done, entry);
-  }
-  return answer_of(std::move(outcome));
-}
 
 // The file applied last, of which tunnels and peers are kept, with what is read at start from the present one.
 std::shared_ptr<const config::Config> complete(config::Config applied,
@@ -134,8 +129,10 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
     : io_(io),
       poll_timer_(io),
       load_timer_(io),
+      event_timer_(io),
       host_(std::move(host)),
-      loads_(config.dataplane.workers.size()) {
+      loads_(config.dataplane.workers.size()),
+      observer_(wall_now()) {
   for (const auto& door : host_->doors) doors_.push_back(door.get());
   session_ = std::make_unique<session::SessionThread>(
       session::SessionParts{.peers = host_->peers,
@@ -144,7 +141,8 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
                             .epoch = host_->epoch,
                             .key_pages = host_->secret_pages,
                             .random = random_,
-                            .doors = doors_},
+                            .doors = doors_,
+                            .events = &session_events_},
       config.dataplane.session_cores.front());
   link_ = std::make_unique<ThreadSessionLink>(*session_);
   gateway_ = std::make_unique<gateway::Gateway>(gateway::Gateway::Parts{
@@ -178,6 +176,7 @@ Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
   }
   daemon->host_->start_workers();
   daemon->sample_load();
+  daemon->drain_events();
   return daemon;
 }
 
@@ -378,11 +377,16 @@ void Daemon::reload(api::FileOptions options, std::function<void(api::FileAnswer
   const auto now = session::SessionThread::read_clocks().instant;
   notify_systemd(
       ("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(now.nanoseconds / 1'000)).c_str());
-  reloader_->reload(std::move(options), [answer = std::move(answer)](api::FileAnswer done) {
-    log_reload(done);
-    notify_systemd("READY=1");
-    answer(std::move(done));
-  });
+  const bool dry_run = options.commit.dry_run;
+  reloader_->reload(std::move(options),
+                    [this, dry_run, answer = std::move(answer)](api::FileAnswer done) {
+                      if (!dry_run) {
+                        log_reload(done);
+                        observer_.reloaded(done, wall_now());
+                      }
+                      notify_systemd("READY=1");
+                      answer(std::move(done));
+                    });
 }
 
 void Daemon::diff(std::string path, std::function<void(api::DiffAnswer)> answer) {
@@ -547,6 +551,76 @@ void Daemon::commit_file(FileCommit file, const api::CommitOptions& options,
              answer(told(std::move(outcome), entry, options.dry_run));
            }});
   start_polling();
+}
+
+// Logs, counts and tells how a commit ended; the outcome in the API's words.
+api::CommitAnswer Daemon::told(Committer::Outcome outcome, const store::HistoryEntry& entry,
+                               bool dry_run) {
+  if (!dry_run) {
+    const api::Caller caller{.uid = entry.uid, .gid = 0, .pid = static_cast<pid_t>(entry.pid)};
+    if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
+      if (done->changed) {
+        log_commit(*done, entry);
+        observer_.committed(*done, caller, wall_now());
+        if (entry.cause == store::Cause::Rollback || entry.cause == store::Cause::Unconfirmed) {
+          observer_.rolled_back(done->generation, store::to_string(entry.cause), wall_now());
+        }
+      }
+    } else if (const auto* refusal = std::get_if<state::Refusal>(&outcome)) {
+      observer_.refused(*refusal, caller, wall_now());
+    } else {
+      observer_.failed(std::get<Committer::Failure>(outcome).what, caller, wall_now());
+    }
+  }
+  return answer_of(std::move(outcome));
+}
+
+void Daemon::drain_events() {
+  if (committer_->ready()) {
+    observer_.drain(
+        session_events_,
+        [this](PeerRef ref) {
+          const auto id = gateway_->peers().id_of(ref.index);
+          if (!id || gateway_->peers().find(*id) != ref) return std::string();
+          const uint32_t slot = state_.find_peer(*id);
+          return slot == state::kNoSlot ? std::string() : state::label(state_.peer(slot));
+        },
+        [this](TunnelIndex tunnel) {
+          return tunnel < state_.tunnels().size() ? state_.tunnel(tunnel).name : std::string();
+        });
+  }
+  event_timer_.expires_after(kDrainEvery);
+  event_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) drain_events();
+  });
+}
+
+api::Totals Daemon::totals() const {
+  api::Totals totals = observer_.totals();
+  totals.version = TURNPIKE_VERSION;
+  totals.peers = state_.peer_count();
+  totals.prefixes = state_.prefix_count();
+  totals.handshakes = session_->session().handshakes_done();
+  totals.events_lost = session_events_.lost();
+  totals.readers_cut_off = observer_.readers_cut_off();
+  for (const state::Tunnel& tunnel : state_.tunnels()) {
+    if (tunnel.index == kNoTunnel) continue;
+    api::TunnelTraffic traffic{.name = tunnel.name};
+    for (const publish::Door* door : doors_) {
+      const publish::TunnelCounters& counters = door->counters.tunnels[tunnel.index];
+      traffic.outbound_packets += counters.outbound_packets.value();
+      traffic.outbound_bytes += counters.outbound_bytes.value();
+      traffic.inbound_packets += counters.inbound_packets.value();
+      traffic.inbound_bytes += counters.inbound_bytes.value();
+    }
+    totals.tunnels.push_back(std::move(traffic));
+  }
+  for (size_t i = 0; i < doors_.size(); ++i) {
+    totals.queues.push_back({.lcore = io::lcore_of_worker(i),
+                             .punt = doors_[i]->punt.waiting(),
+                             .inject = doors_[i]->inject.waiting()});
+  }
+  return totals;
 }
 
 PublicKey Daemon::public_key(const PrivateKey& key) const { return crypto::public_key(key); }

@@ -15,6 +15,7 @@
 #include "control/daemon/boot.h"
 #include "control/daemon/history.h"
 #include "control/daemon/host.h"
+#include "control/daemon/observer.h"
 #include "control/daemon/reloader.h"
 #include "control/daemon/thread_session_link.h"
 #include "control/daemon/timestamps.h"
@@ -46,6 +47,8 @@ class Daemon final : public api::Backend {
   [[nodiscard]] std::vector<api::PortStatus> ports() const override;
   [[nodiscard]] std::vector<api::WorkerStatus> workers() const override;
   [[nodiscard]] std::vector<api::DropCount> drops() const override;
+  [[nodiscard]] std::unique_ptr<api::BodySource> events() override { return observer_.listen(); }
+  [[nodiscard]] api::Totals totals() const override;
   [[nodiscard]] bool ready() const override { return committer_->ready(); }
   void when_ready(std::function<void()> run) override { committer_->when_ready(std::move(run)); }
   void commit(state::Transaction transaction, api::CommitOptions options,
@@ -82,15 +85,20 @@ class Daemon final : public api::Backend {
                    std::function<void(api::CommitAnswer)> answer);
   [[nodiscard]] bool has_session(PeerId peer) const;
   void poll_gateway();
+  void drain_events();
+  api::CommitAnswer told(gateway::Committer::Outcome outcome, const store::HistoryEntry& entry,
+                         bool dry_run);
   void sample_load();
 
   boost::asio::io_context& io_;
   boost::asio::steady_timer poll_timer_;
   bool polling_ = false;
   boost::asio::steady_timer load_timer_;
+  boost::asio::steady_timer event_timer_;
   crypto::SystemRandom random_;
   std::unique_ptr<Host> host_;
   std::vector<publish::Door*> doors_;
+  session::EventQueue session_events_;
   std::unique_ptr<session::SessionThread> session_;
   std::unique_ptr<ThreadSessionLink> link_;
   std::unique_ptr<gateway::Gateway> gateway_;
@@ -100,6 +108,7 @@ class Daemon final : public api::Backend {
   std::unique_ptr<History> history_;
   std::unique_ptr<Timestamps> timestamps_;
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
+  Observer observer_;
   std::function<void()> tunnels_changed_;
   std::unique_ptr<Reloader> reloader_;
   boost::asio::thread_pool helper_{1};  // last: it ends before what it works on

@@ -10,6 +10,7 @@
 
 #include "config/load.h"
 #include "control/api/http_server.h"
+#include "control/api/metrics_server.h"
 #include "control/api/wg_server.h"
 #include "control/daemon/daemon.h"
 #include "control/daemon/environment.h"
@@ -117,6 +118,12 @@ int run(const std::string& file) {
     if (auto opened = wg.follow(); !opened) spdlog::error("{}", opened.error());
   });
   reload_on_signal(hangups, **daemon);
+  std::unique_ptr<api::MetricsServer> metrics;
+  if (config->control.metrics) {
+    auto served = api::MetricsServer::start(io, **daemon, *config->control.metrics);
+    if (!served) return fail_with({"control.metrics: " + served.error()});
+    metrics = std::move(*served);
+  }
 
   spdlog::info("ready: {} workers, {} ports, {} tunnels, {} peers; AEAD by {}; control at {}",
                config->dataplane.workers.size(), config->ports.size(), config->tunnels.size(),

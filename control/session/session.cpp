@@ -29,6 +29,8 @@ Session::Session(const SessionParts& parts, Instant now)
       wheel_(now),
       echo_bucket_(kEchoesPerSecond, kEchoBurst),
       error_limiter_(parts.random),
+      events_(parts.events),
+      unknown_key_bucket_(kUnknownKeysPerSecond, kUnknownKeysBurst),
       admission_(parts.random),
       ipv4_identification_(static_cast<uint16_t>(parts.random.next_u32())) {
   for (publish::Door* door : parts.doors) punts_.push_back(&door->punt);
@@ -78,6 +80,26 @@ void Session::note_snapshot() {
   }
   all_routes_stale_ = false;
   if (changed) reroute_at_ = 0;
+}
+
+void Session::tell(EventKind kind, const Peer& peer, const Endpoint& before) noexcept {
+  if (events_ == nullptr) return;
+  events_->push({.kind = kind,
+                 .tunnel = peer.tunnel,
+                 .peer = peer.ref,
+                 .endpoint = peer.remote,
+                 .before = before,
+                 .at = now_.wall});
+}
+
+void Session::tell_unknown_key(TunnelIndex tunnel, const PublicKey& key,
+                               const Endpoint& source) noexcept {
+  if (events_ == nullptr || !unknown_key_bucket_.take(now_.instant)) return;
+  events_->push({.kind = EventKind::UnknownKey,
+                 .tunnel = tunnel,
+                 .key = key,
+                 .endpoint = source,
+                 .at = now_.wall});
 }
 
 Peer* Session::find(PeerRef ref) noexcept {

@@ -21,6 +21,7 @@
 
 #include "control/session/admission.h"
 #include "control/session/backlog.h"
+#include "control/session/events.h"
 #include "control/session/held_packets.h"
 #include "control/session/icmp.h"
 #include "control/session/icmp_errors.h"
@@ -52,6 +53,7 @@ struct SessionParts {
   RandomSource& random;
   std::span<publish::Door* const> doors;  // of all workers; the index is the WorkerIndex
   uint32_t max_keypairs = 4 * kMaxPeers;
+  EventQueue* events = nullptr;  // where events go, if anywhere
 };
 
 class Session {
@@ -95,6 +97,8 @@ class Session {
   [[nodiscard]] std::optional<PeerStatus> status(PeerIndex peer) const;
   [[nodiscard]] const publish::Counters& counters() const noexcept { return counters_; }
   [[nodiscard]] size_t keypairs_in_use() const noexcept { return keypairs_.in_use(); }
+  // Sessions that came up or were renewed. Any thread.
+  [[nodiscard]] uint64_t handshakes_done() const noexcept { return handshakes_done_.value(); }
   [[nodiscard]] size_t held_packets() const noexcept { return held_.total(); }
 
  private:
@@ -111,6 +115,8 @@ class Session {
   [[nodiscard]] publish::PeerSlot& slot_of(const Peer& peer) noexcept {
     return slots_[peer.ref.index];
   }
+  void tell(EventKind kind, const Peer& peer, const Endpoint& before = {}) noexcept;
+  void tell_unknown_key(TunnelIndex tunnel, const PublicKey& key, const Endpoint& source) noexcept;
   void drop(DropReason reason, uint64_t packets = 1) noexcept { counters_.drop(reason, packets); }
 
   // session.cpp
@@ -181,6 +187,9 @@ class Session {
   TimingWheel wheel_;  // one timer for each peer
   TokenBucket echo_bucket_;
   IcmpErrorLimiter error_limiter_;
+  EventQueue* events_;
+  TokenBucket unknown_key_bucket_;
+  publish::Counter handshakes_done_;
   Admission admission_;
   Backlog backlog_;
 

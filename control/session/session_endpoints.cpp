@@ -9,9 +9,11 @@ using publish::NeighbourIndex;
 // From an authentic message of the peer, or from control (`local` none).
 void Session::set_endpoint(Peer& peer, const Endpoint& remote, const IpAddress& local) {
   if (peer.remote == remote && peer.local == local && !peer.endpoint_stale) return;
+  const Endpoint before = peer.remote;
   note_remote(peer, remote);
   peer.local = local;
   peer.endpoint_stale = true;
+  if (before != remote && !before.is_none()) tell(EventKind::PeerRoamed, peer, before);
   refresh_endpoint(peer);
 }
 

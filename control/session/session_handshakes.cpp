@@ -114,7 +114,10 @@ void Session::answer_initiation(WorkerIndex worker, const PuntHeader& header, By
   const auto opened = wireguard::open_initiation(*tunnel.identity, datagram);
   if (!opened) return drop(reason_of(opened.error()));
   const auto found = tunnel.peers.find(opened->remote_static);
-  if (found == tunnel.peers.end()) return drop(DropReason::HandshakePeerUnknown);
+  if (found == tunnel.peers.end()) {
+    tell_unknown_key(header.tunnel, opened->remote_static, header.remote);
+    return drop(DropReason::HandshakePeerUnknown);
+  }
   Peer& peer = *peers_[found->second];
   peer.handshake.derive(*tunnel.identity);
   const auto accepted = wireguard::accept_initiation(*opened, peer.handshake, now_.instant);
@@ -258,6 +261,8 @@ void Session::sync(Peer& peer) {
 void Session::session_is_up(Peer& peer) {
   publish::PeerSlot& slot = slot_of(peer);
   slot.activity.last_handshake_wall.store(now_.wall.nanoseconds, std::memory_order_relaxed);
+  handshakes_done_.add(1);
+  tell(EventKind::HandshakeDone, peer);
   peer.progress.in_flight = false;
   peer.wants_handshake = false;
   release_held(peer);

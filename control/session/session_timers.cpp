@@ -81,6 +81,7 @@ void Session::act(Peer& peer, const TimerDecision& decision) {
     keypairs_.clear(peer.keypairs, peer.ref.index);
   }
   if (decision.give_up_handshake) {
+    tell(EventKind::PeerSilent, peer);
     abandon_initiation(peer);
     peer.wants_handshake = false;
     slot.activity.unacknowledged_since.store(0, std::memory_order_relaxed);

@@ -96,6 +96,15 @@ void FakeBackend::rest() {
   for (auto& run : std::exchange(waiting_, {})) run();
 }
 
+Totals FakeBackend::totals() const {
+  Totals totals{.version = "1.2.3"};
+  totals.peers = state_.peer_count();
+  totals.commits = 7;
+  totals.tunnels = {{.name = "wg0", .outbound_packets = 11, .inbound_bytes = 12}};
+  totals.queues = {{.lcore = 1, .punt = 3, .inject = 4}};
+  return totals;
+}
+
 void FakeBackend::reload(FileOptions options, std::function<void(FileAnswer)> answer) {
   last_options = options.commit;
   last_comment = options.comment;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control/api/backend.h"
+#include "control/api/events.h"
 
 namespace turnpike::api {
 
@@ -21,6 +22,8 @@ class FakeBackend final : public Backend {
               std::function<void(CommitAnswer)> answer) override;
   void commit(MakeTransaction make, bool large, CommitOptions options,
               std::function<void(CommitAnswer)> answer) override;
+  [[nodiscard]] std::unique_ptr<BodySource> events() override { return hub.listen(); }
+  [[nodiscard]] Totals totals() const override;
   void reload(FileOptions options, std::function<void(FileAnswer)> answer) override;
   void diff(std::string path, std::function<void(DiffAnswer)> answer) override;
   void history(std::function<void(HistoryAnswer)> answer) override { answer(history_answer); }
@@ -34,6 +37,7 @@ class FakeBackend final : public Backend {
   void apply(std::vector<state::Edit> edits);
 
   std::string failure;  // if set, commits fail with it
+  EventHub hub;
   // What reload() and diff() answer.
   FileAnswer file_answer;
   DiffAnswer diff_answer;

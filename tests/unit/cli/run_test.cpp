@@ -1,12 +1,15 @@
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "config/load.h"
 #include "control/cli/commands.h"
 #include "control/cli/environment.h"
 #include "control/cli/table.h"
+#include "control/cli/watch.h"
 #include "tests/unit/api/live_server.h"
 
 namespace turnpike::cli {
@@ -228,6 +231,97 @@ TEST_F(Turnpike, RollsBackAndConfirms) {
   EXPECT_EQ(run({"confirm", "43"}), kError);
   EXPECT_EQ(backend.last_generation, 43u);
   EXPECT_EQ(err_, "turnpike: nothing awaits confirmation\n");
+}
+
+TEST_F(Turnpike, ReloadsAndSaysWhyNot) {
+  server_.on_thread([&] {
+    server_.backend.file_answer = api::Committed{.generation = 9, .warnings = {"f.yaml:3:1: x"}};
+  });
+  EXPECT_EQ(run({"reload", "--comment", "why"}), kDone);
+  EXPECT_EQ(out_, "committed as generation 9\nwarning: f.yaml:3:1: x\n");
+  server_.on_thread([&] {
+    EXPECT_EQ(server_.backend.last_comment, "why");
+    server_.backend.file_answer = api::FileMistakes{{{.file = "f.yaml",
+                                                      .line = 2,
+                                                      .column = 3,
+                                                      .path = "control.state",
+                                                      .message = "restart needed: x"}}};
+  });
+  EXPECT_EQ(run({"reload"}), kError);
+  EXPECT_EQ(err_,
+            "turnpike: the file cannot be applied; nothing was changed\n"
+            "  f.yaml:2:3: control.state: restart needed: x\n");
+  server_.on_thread([&] {
+    server_.backend.file_answer = api::FileConflicts{
+        {.conflicts = {{.kind = state::ConflictKind::OwnedByAnother,
+                        .owner = "alice",
+                        .peer = "bob"}}},
+        {{.file = "f.yaml", .line = 7, .column = 1, .path = "tunnel wg0", .message = "taken"}}};
+  });
+  EXPECT_EQ(run({"reload"}), kRefused);
+  EXPECT_NE(err_.find("f.yaml:7:1: tunnel wg0: taken"), std::string::npos) << err_;
+  EXPECT_EQ(run({"diff", "f.yaml"}), kDone);  // the daemon is asked for an absolute path
+}
+
+TEST_F(Turnpike, ShowsWhatAReloadWouldDo) {
+  gateway::FileDiff diff{.generation = 5, .changed = true};
+  diff.peers = {{.kind = gateway::DiffKind::Removed, .tunnel = "wg0", .peer = "alice"}};
+  diff.prefixes = {
+      {.tunnel = "wg0", .prefix = *parse_prefix("10.8.0.2/32"), .from = "alice", .to = "bob"}};
+  diff.sessions = {{.tunnel = "wg0", .peer = "alice", .ends = true, .why = "the peer is removed"}};
+  diff.nested = {"nested"};
+  server_.on_thread([&] { server_.backend.diff_answer = diff; });
+  EXPECT_EQ(run({"diff", "some/../f.yaml"}), kDone) << err_;
+  for (const char* piece :
+       {"at generation 5", "alice  removed", "moved  alice  bob", "ends", "warning: nested"}) {
+    EXPECT_NE(out_.find(piece), std::string::npos) << piece << "\n" << out_;
+  }
+  server_.on_thread([&] {
+    EXPECT_TRUE(server_.backend.last_path.starts_with("/")) << server_.backend.last_path;
+    EXPECT_TRUE(server_.backend.last_path.ends_with("/f.yaml"));
+    EXPECT_EQ(server_.backend.last_path.find(".."), std::string::npos);
+  });
+}
+
+TEST_F(Turnpike, ImportsWhatWgQuickHasAndSaysWhatItLeavesOut) {
+  socket_ = "/nonexistent.sock";
+  const std::string file = server_.directory() + "/home.conf", keys = server_.directory() + "/keys";
+  std::ofstream(file) << "[Interface]\nPrivateKey = " << api::test_key_text(5)
+                      << "\nAddress = 10.8.0.1/24\nListenPort = 51820\nDNS = 9.9.9.9\n"
+                         "[Peer]\nPublicKey = "
+                      << api::test_key_text(6) << "\nPresharedKey = " << api::test_key_text(7)
+                      << "\nAllowedIPs = 10.8.0.2/32\n";
+  EXPECT_EQ(run({"import", file, "--secrets", keys}), kDone) << err_;
+  EXPECT_NE(err_.find(":5:7: DNS is left out"), std::string::npos) << err_;
+  EXPECT_EQ(out_.find(api::test_key_text(5)), std::string::npos);
+  const std::string yaml = server_.directory() + "/home.yaml";
+  std::ofstream(yaml) << out_;
+  const auto loaded = config::load_config(yaml);
+  ASSERT_TRUE(loaded) << config::to_string(loaded.error().front());
+  EXPECT_EQ(loaded->tunnels[0].name, "home");
+  EXPECT_EQ(loaded->tunnels[0].private_key.bytes()[0], 5);
+  EXPECT_EQ(loaded->tunnels[0].peers[0].preshared_key->bytes()[0], 7);
+  for (const auto& entry : std::filesystem::directory_iterator(keys)) {
+    EXPECT_EQ(entry.status().permissions(),
+              std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  }
+  EXPECT_EQ(run({"import", file, "--secrets", keys}), kError);  // never over a key that is there
+  EXPECT_NE(err_.find("File exists"), std::string::npos) << err_;
+  EXPECT_EQ(run({"import", "/nonexistent.conf"}), kError);
+}
+
+TEST_F(Turnpike, TopPrintsRatesOfEachRound) {
+  EXPECT_EQ(run({"top", "--rounds", "1", "--json"}), kDone) << err_;
+  EXPECT_EQ(nlohmann::json::parse(out_).at("peers").size(), 3u);
+  EXPECT_EQ(run({"top", "--rounds", "1"}), kDone);
+  EXPECT_NE(out_.find("3 peers"), std::string::npos) << out_;
+  EXPECT_EQ(out_.find('\x1b'), std::string::npos);  // no terminal
+}
+
+TEST(Watch, WritesALineForAPerson) {
+  EXPECT_EQ(event_text(R"({"event":"committed","generation":4,"time":"2026-01-01T00:00:00Z"})"),
+            "2026-01-01T00:00:00Z  committed  generation=4\n");
+  EXPECT_EQ(event_text("nonsense"), "nonsense\n");
 }
 
 TEST(Table, ShrinksTheWidestColumnThatMay) {

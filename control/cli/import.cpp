@@ -1,0 +1,49 @@
+#include "control/cli/import.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <ostream>
+
+#include "config/importer.h"
+#include "control/cli/requests.h"
+#include "control/cli/secret_files.h"
+#include "dataplane/base/keys.h"
+
+namespace turnpike::cli {
+
+int import_file(const std::string& file, const std::string& tunnel, const std::string& secrets,
+                Environment& environment) {
+  std::ifstream stream(file, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(stream), {});
+  if (!stream.is_open() || stream.bad()) return complain(environment, file + ": cannot be read");
+  config::ImportOptions options;
+  // Addresses for documentation (RFC 5737), so that the file loads until the right ones stand there.
+  options.outside.addresses = {{.value = *parse_interface_address("192.0.2.1/24"), .at = {}}};
+  options.inside.addresses = {{.value = *parse_interface_address("198.51.100.1/24"), .at = {}}};
+  // wg-quick calls the interface as the file is called.
+  options.tunnel_name = tunnel.empty() ? std::filesystem::path(file).stem().string() : tunnel;
+  const auto imported = config::import_wg(text, file, options);
+  wipe(text.data(), text.size());
+  if (!imported) {
+    for (const config::ConfigError& mistake : imported.error()) {
+      environment.err << config::to_string(mistake) << "\n";
+    }
+    return kError;
+  }
+  if (!secrets.empty()) {
+    const auto written = write_secrets(imported->config, secrets);
+    if (!written) return complain(environment, written.error());
+  }
+  environment.out << config::export_config(imported->config, secret_names(secrets));
+  for (const config::ConfigError& note : imported->notes) {
+    environment.err << "note: " << config::to_string(note) << "\n";
+  }
+  environment.err << "note: ports are examples: set device and addresses of outside and inside\n";
+  if (secrets.empty()) {
+    environment.err << "note: no key was written; --secrets DIR writes the files that are named\n";
+  }
+  return kDone;
+}
+
+}  // namespace turnpike::cli

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""What the gateway tells while it runs: events to those who listen, metrics to Prometheus, rates to `turnpike top`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import unittest
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from gateway_case import GatewayCase
+from lab import Process, wait_until
+from testbed import HOST_V4, Side
+from turnpiked import program
+from wireguard import ping
+
+FULL = bool(os.environ.get("TURNPIKE_TEST_FULL"))
+METRICS = "127.0.0.1:9586"
+_SCRAPE = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode(), end='')"
+
+
+class EventsAndMetrics(GatewayCase):
+    a: Side
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.a = self.bed.add_client("client-a")
+        self.gateway = self.bed.gateway()
+        self.gateway.config["control"]["metrics"] = METRICS
+        self.gateway.start()
+
+    def watch(self) -> Process:
+        assert self.gateway is not None
+        before = self.metric("turnpike_commits_total")
+        process = self.gateway.space.start("watch", program("turnpike"), "--socket", str(self.gateway.socket),
+                                           "watch", "--json")
+        # It listens from when it sees the first event of ours.
+        count = 0
+
+        def seen() -> bool:
+            nonlocal count
+            count += 1
+            self.gateway.cli("ips", "claim" if count % 2 else "release", "wg0", "client-a", "10.99.0.0/24")
+            return bool(self.events(process))
+
+        wait_until("turnpike watch sees an event", seen, 20, every=0.3)
+        self.assertGreater(self.metric("turnpike_commits_total"), before)
+        return process
+
+    def events(self, process: Process) -> list[dict[str, Any]]:
+        text = process.log.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def await_event(self, process: Process, name: str, seconds: float = 20, **fields: object) -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            found[:] = [e for e in self.events(process)
+                        if e["event"] == name and all(e.get(k) == v for k, v in fields.items())]
+            return bool(found)
+
+        wait_until(f"the event {name} {fields}", there, seconds)
+        return found[0]
+
+    def metric(self, sample: str) -> float:
+        assert self.gateway is not None
+        text = self.gateway.space.run(sys.executable, "-c", _SCRAPE, f"http://{METRICS}/metrics").stdout
+        for line in text.splitlines():
+            if line.startswith(sample + " "):
+                return float(line.rsplit(" ", 1)[1])
+        raise AssertionError(f"there is no {sample} in\n{text}")
+
+    def test_events_are_told_as_they_happen(self) -> None:
+        gateway = self.gateway
+        assert gateway is not None
+        process = self.watch()
+        self.assert_pings(self.a.client.space, HOST_V4)
+        self.await_event(process, "handshake_done", peer="client-a", tunnel="wg0")
+        self.assertGreaterEqual(self.metric("turnpike_handshakes_total"), 1)
+
+        # Another address of the same client.
+        space, old = self.a.client.space, self.a.outside[0]
+        space.ip("address", "flush", "dev", "eth0", "scope", "global")
+        space.address("eth0", "192.0.2.77/24")
+        self.a.client.wg("set", self.a.client.interface, "listen-port", "44444")
+        wait_until("client-a is back", lambda: ping(space, HOST_V4, 2, wait=2)[1] == 2, 20)
+        roamed = self.await_event(process, "peer_roamed", peer="client-a")
+        self.assertEqual(roamed["endpoint"], "192.0.2.77:44444")
+        self.assertTrue(roamed["before"].startswith(f"{old}:"), roamed)
+
+        # A client that no peer is.
+        stranger = self.bed.add_client("stranger")
+        stranger.client.space.run("ping", "-c", "1", "-W", "1", HOST_V4, check=False)
+        unknown = self.await_event(process, "unknown_key", public_key=stranger.client.keys.public)
+        self.assertEqual(unknown["tunnel"], "wg0")
+
+        gateway.cli("ips", "claim", "wg0", "client-a", "10.98.0.0/24", "--comment", "told")
+        committed = self.await_event(process, "committed", comment="told")
+        self.assertEqual(committed["generation"], gateway.show()["generation"])
+        refusals = self.metric("turnpike_refusals_total")
+        gateway.cli("ips", "release", "wg0", "client-a", "10.97.0.0/24", check=False)
+        self.assertIn("10.97.0.0/24", self.await_event(process, "refused")["detail"])
+        self.assertEqual(self.metric("turnpike_refusals_total"), refusals + 1)
+
+        gateway.config["tunnels"][0]["peers"][0]["persistent_keepalive"] = 9
+        gateway.write_config()
+        gateway.cli("reload")
+        self.await_event(process, "reload", applied=True, changed=True)
+        gateway.config["dataplane"]["memory"] = 1024
+        gateway.write_config()
+        gateway.cli("reload", check=False)
+        self.assertIn("restart needed", self.await_event(process, "reload", applied=False)["detail"])
+        self.assertEqual(self.metric("turnpike_last_reload_success"), 0)
+        self.assertEqual(self.metric('turnpike_reloads_total{outcome="applied"}'), 1)
+        if FULL:
+            # Handshakes are given up after 90 seconds without an answer.
+            self.a.client.process.signal(signal.SIGSTOP)
+            self.bed.host.run("ping", "-c", "120", "-i", "1", self.a.v4, check=False, timeout=150)
+            self.await_event(process, "peer_silent", 60, peer="client-a")
+            self.a.client.process.signal(signal.SIGCONT)
+        process.stop()
+
+    def test_counters_and_rates_follow_the_traffic(self) -> None:
+        gateway = self.gateway
+        assert gateway is not None
+        sample = 'turnpike_tunnel_packets_total{tunnel="wg0",direction="inbound"}'
+        before = self.metric(sample)
+        self.assert_pings(self.a.client.space, HOST_V4, count=10)
+        self.assertGreaterEqual(self.metric(sample) - before, 10)
+        self.assertEqual(self.metric('turnpike_port_up{port="outside"}'), 1)
+        self.assertEqual(self.metric("turnpike_generation"), gateway.show()["generation"])
+        flood = self.a.client.space.start("flood", "ping", "-i", "0.02", "-s", "1000", HOST_V4)
+        rounds = gateway.cli("top", "--rounds", "2", "--interval", "2", "--json").stdout.splitlines()
+        flood.stop()
+        self.assertEqual(len(rounds), 2)
+        first, second = (json.loads(line)["peers"][0] for line in rounds)
+        self.assertEqual(first["rx_bytes_per_second"], 0)
+        self.assertGreater(second["rx_bytes_per_second"], 5_000)
+        self.assertGreater(second["tx_bytes_per_second"], 5_000)
+        self.assertIn("client-a", gateway.cli("top", "--rounds", "1").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
