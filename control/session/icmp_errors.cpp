@@ -75,6 +75,7 @@ std::optional<IcmpError> error_v4(DropReason reason, uint16_t mtu_bytes) noexcep
   switch (reason) {
     case DropReason::NoAllowedIp:
     case DropReason::NoEndpoint:
+    case DropReason::NeighbourUnknown:
       return IcmpError{.type = kUnreachableV4, .code = kHostUnreachableV4};
     case DropReason::NoRoute:
       return IcmpError{.type = kUnreachableV4, .code = kNetUnreachableV4};
@@ -92,6 +93,7 @@ std::optional<IcmpError> error_v6(DropReason reason, uint16_t mtu_bytes) noexcep
   switch (reason) {
     case DropReason::NoAllowedIp:
     case DropReason::NoEndpoint:
+    case DropReason::NeighbourUnknown:
       return IcmpError{.type = kUnreachableV6, .code = kAddressUnreachableV6};
     case DropReason::NoRoute:
       return IcmpError{.type = kUnreachableV6, .code = kNoRouteV6};

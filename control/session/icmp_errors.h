@@ -26,7 +26,7 @@ struct IcmpError {
 };
 
 // What is said about a packet of this family that ended so; nothing where silence is right. As the kernel does,
-// whoever has no peer or no endpoint for an address calls the host unreachable.
+// whoever has no peer, no endpoint or no neighbour for an address calls the host unreachable.
 [[nodiscard]] std::optional<IcmpError> icmp_error_for(DropReason reason, Family family,
                                                       uint16_t mtu_bytes) noexcept;
 

@@ -1,6 +1,7 @@
 #include "control/session/neighbour_resolver.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/link_local.h"
@@ -21,13 +22,15 @@ bool is_host_mac(const MacAddress& mac, const MacAddress& ours) noexcept {
 }  // namespace
 
 NeighbourResolver::NeighbourResolver(publish::NeighbourTable& table, Outbox& outbox,
-                                     publish::Counters& counters, RandomSource& random, Instant now)
+                                     publish::Counters& counters, RandomSource& random, Instant now,
+                                     Lost lost)
     : table_(table),
       outbox_(outbox),
       counters_(counters),
       random_(random),
       wheel_(now),
-      entries_(publish::kMaxNeighbours) {}
+      entries_(publish::kMaxNeighbours),
+      lost_(std::move(lost)) {}
 
 void NeighbourResolver::send_frame(const Snapshot& snapshot, WorkerIndex worker, PortIndex port,
                                    const MacAddress& destination, uint16_t ether_type,
@@ -99,6 +102,7 @@ void NeighbourResolver::send(const Snapshot& snapshot, Instant now, WorkerIndex 
     wait(entry, packet);
   } else {
     counters_.drop(DropReason::NeighbourUnknown);
+    lost_(worker, port, packet);
   }
 }
 
@@ -195,6 +199,7 @@ void NeighbourResolver::resolved(const Snapshot& snapshot, Instant now, Index in
 void NeighbourResolver::fail(Instant now, Index index) {
   Entry& entry = entries_[index];
   table_.clear_mac(index);
+  for (const Packet& packet : entry.waiting) lost_(entry.worker, entry.port, packet);
   drop_waiting(entry, DropReason::HeldNeighbour);
   set_state(entry, State::Failed);
   entry.hold_off_until = now + kHoldOff;

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "control/session/frames.h"
@@ -43,8 +44,11 @@ inline constexpr uint32_t kMaxLearned = publish::kMaxNeighbours / 4 * 3;
 
 class NeighbourResolver {
  public:
+  // Told of each packet that ends because its neighbour does not answer; it is counted. It may not call back.
+  using Lost = std::function<void(WorkerIndex, PortIndex, Bytes)>;
+
   NeighbourResolver(publish::NeighbourTable& table, Outbox& outbox, publish::Counters& counters,
-                    RandomSource& random, Instant now);
+                    RandomSource& random, Instant now, Lost lost);
 
   // Sends an IP packet to `neighbour` on `port`; when its MAC is not known, a copy waits for it.
   void send(const publish::Snapshot& snapshot, Instant now, WorkerIndex worker, PortIndex port,
@@ -120,6 +124,7 @@ class NeighbourResolver {
   // Entries that are neither Reachable nor Probing.
   std::array<uint32_t, kMaxPorts> unresolved_{};
   uint32_t unresolved_total_ = 0;
+  Lost lost_;
 };
 
 }  // namespace turnpike::session

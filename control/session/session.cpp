@@ -25,7 +25,10 @@ Session::Session(const SessionParts& parts, Instant now)
       random_(parts.random),
       outbox_(inject_rings(parts.doors), counters_),
       keypairs_(parts.key_pages, parts.max_keypairs, parts.receivers, parts.peers, parts.epoch),
-      resolver_(parts.neighbours, outbox_, counters_, parts.random, now),
+      resolver_(parts.neighbours, outbox_, counters_, parts.random, now,
+                [this](WorkerIndex worker, PortIndex port, Bytes packet) {
+                  report_lost(worker, port, packet);
+                }),
       wheel_(now),
       echo_bucket_(kEchoesPerSecond, kEchoBurst),
       error_limiter_(parts.random),

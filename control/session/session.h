@@ -100,6 +100,7 @@ class Session {
   // Sessions that came up or were renewed. Any thread.
   [[nodiscard]] uint64_t handshakes_done() const noexcept { return handshakes_done_.value(); }
   [[nodiscard]] size_t held_packets() const noexcept { return held_.total(); }
+  [[nodiscard]] uint64_t icmp_errors_sent() const noexcept { return icmp_errors_sent_; }
 
  private:
   using PuntSlot = publish::PuntRing::Slot;
@@ -131,6 +132,9 @@ class Session {
 
   // session_errors.cpp
   void receive_undeliverable(WorkerIndex worker, const publish::PuntHeader& header, Bytes packet);
+  void report_lost(WorkerIndex worker, PortIndex port, Bytes packet);
+  void send_error_into(TunnelIndex tunnel, WorkerIndex worker, const IcmpError& error, Bytes about);
+  void send_error_to_port(PortIndex port, WorkerIndex worker, const IcmpError& error, Bytes about);
   void receive_needs_fragments(WorkerIndex worker, const publish::PuntHeader& header, Bytes packet);
 
   // session_handshakes.cpp
@@ -205,6 +209,7 @@ class Session {
   WallTime newest_sent_;  // date of an initiation, over all peers
   std::vector<PeerRef> received_;  // for take_received()
   uint16_t ipv4_identification_;
+  uint64_t icmp_errors_sent_ = 0;
 
   // Of the turn that runs.
   const publish::Snapshot* snapshot_ = nullptr;

@@ -38,7 +38,7 @@ def ping_fragmented(space: Namespace, address: str, size: int) -> int:
 
 def say(space: Namespace, address: str, *words: str) -> str:
     """What one ping says."""
-    done = space.run("ping", "-n", "-c", "1", "-W", "5", *words, address, check=False, timeout=30)
+    done = space.run("ping", "-n", "-c", "1", "-W", "9", *words, address, check=False, timeout=30)
     return done.stdout + done.stderr
 
 
@@ -69,6 +69,10 @@ class Errors(GatewayCase):
         with self.subTest("from a peer to another that is nowhere"):
             self.assert_said(client, ABSENT_V4, (), f"From {TUNNEL_V4}", "Destination Host Unreachable")
             self.assert_said(client, ABSENT_V6, (), f"From {TUNNEL_V6}", "Address unreachable")
+        with self.subTest("a host inside that does not answer"):
+            for address, from_, what in (("10.0.0.77", TUNNEL_V4, "Destination Host Unreachable"),
+                                         ("fd00:1::77", TUNNEL_V6, "Address unreachable")):
+                self.assert_said(client, address, (), f"From {from_}", what)
         with self.subTest("traceroute shows the gateway"):
             self.assert_said(host, side.v4, ("-t", "1"), f"From {INSIDE_V4}", "Time to live exceeded")
             self.assert_said(host, side.v6, ("-t", "1"), f"From {INSIDE_V6}", "Hop limit")

@@ -407,6 +407,8 @@ std::vector<std::string> Gateway::unaccounted() const {
          0);
   within("opened again", counts.authentic_again, drops(ReplayedCounter), 0);
   const uint64_t opened = counts.authentic - counts.authentic_again - counts.authentic_empty;
+  // Errors of our own go to hosts as well, so each may or may not have been sealed.
+  const uint64_t errors = session_->icmp_errors_sent();
   const auto spoilt = sum({InnerSourceNotAllowed, InnerInvalid, NoRoute});
   const auto unsealed =
       session_->held_packets() + sum({NoAllowedIp, NonceLimit, HeldQueueFull, HeldTotalFull,
@@ -415,13 +417,13 @@ std::vector<std::string> Gateway::unaccounted() const {
   if (forwards_) {
     // What is for another peer is opened and sealed: only the sum is known.
     within("came in, but neither sealed nor delivered",
-           opened + inner_arrived_ - counts.sealed_full - delivered_, spoilt + unsealed,
-           either_way + sum({NoEndpoint, StalePeer, NotForwarded}));
+           opened + inner_arrived_ + errors - counts.sealed_full - delivered_ - errors_delivered_,
+           spoilt + unsealed, errors + either_way + sum({NoEndpoint, StalePeer, NotForwarded}));
     return faults;
   }
-  within("opened, but not delivered", opened - delivered_, spoilt, either_way);
-  within("came from hosts, but not sealed", inner_arrived_ - counts.sealed_full, unsealed,
-         either_way + sum({NoEndpoint, StalePeer}));
+  within("opened, but not delivered", opened - delivered_ - errors_delivered_, spoilt, either_way);
+  within("came from hosts, but not sealed", inner_arrived_ + errors - counts.sealed_full, unsealed,
+         errors + either_way + sum({NoEndpoint, StalePeer}));
   return faults;
 }
 

@@ -82,6 +82,7 @@ class Gateway {
   void note_delivered() noexcept { ++delivered_; }
   // Peers reach each other through it: what is opened may be sealed again.
   void note_hub() noexcept { forwards_ = true; }
+  void note_error_delivered() noexcept { ++errors_delivered_; }  // of another gateway
   [[nodiscard]] size_t snapshots_waiting() const noexcept { return retired_.size(); }
 
  private:
@@ -133,6 +134,7 @@ class Gateway {
   uint64_t inner_arrived_ = 0;  // packets of hosts that came in inside
   uint64_t delivered_ = 0;
   bool forwards_ = false;
+  uint64_t errors_delivered_ = 0;
   uint64_t handshakes_ = 0;
   std::map<PeerIndex, uint64_t> handshake_seen_;  // last_handshake_wall
   std::vector<std::string> faults_;

@@ -46,6 +46,21 @@ IpAddress ip_destination_of(Bytes frame) noexcept {
                                                          : IpAddress::v6_bytes(ip + 24);
 }
 
+IpAddress ip_source_of(Bytes frame) noexcept {
+  const uint8_t* ip = frame.data() + kEthernetBytes;
+  return ether_type_of(frame) == session::kEtherTypeIpv4 ? IpAddress::v4_bytes(ip + 12)
+                                                         : IpAddress::v6_bytes(ip + 8);
+}
+
+bool is_icmp_error(Bytes packet) noexcept {
+  if (packet.size() > kIpv4Bytes && packet[0] >> 4 == 4) {
+    const uint8_t type = packet[kIpv4Bytes];
+    return packet[9] == session::kProtocolIcmp && (type == 3 || type == 11);
+  }
+  return packet.size() > kIpv6Bytes && packet[0] >> 4 == 6 &&
+         packet[6] == session::kProtocolIcmpv6 && packet[kIpv6Bytes] < 128;
+}
+
 Bytes udp_payload_of(Bytes frame) noexcept {
   if (frame.size() < kEthernetBytes + kIpv4Bytes + kUdpBytes) return {};
   const Bytes ip = frame.subspan(kEthernetBytes);

@@ -31,6 +31,10 @@ inline constexpr size_t kUdpBytes = 8;
 // The payload of UDP in IPv4 or IPv6 in the frame; empty when there is none.
 [[nodiscard]] Bytes udp_payload_of(Bytes frame) noexcept;
 
+// ICMP of either family that answers a packet which could not go on.
+[[nodiscard]] bool is_icmp_error(Bytes packet) noexcept;
+[[nodiscard]] IpAddress ip_source_of(Bytes frame) noexcept;  // of a frame with IPv4 or IPv6
+
 // What a host with every address on its link but the gateway's answers to ARP or a neighbour solicitation;
 // nothing for other frames.
 [[nodiscard]] std::optional<Frame> host_answer(Bytes frame, const MacAddress& host,

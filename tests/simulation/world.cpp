@@ -209,7 +209,12 @@ void World::transmit_inside(GatewayNumber at, Bytes frame) {
     return;
   }
   const Bytes packet = frame.subspan(kEthernetBytes);
-  if (destination_of(frame) != host_mac(at) || ledger_.find(packet) == nullptr) return;
+  if (destination_of(frame) != host_mac(at)) return;
+  if (is_icmp_error(packet) && std::ranges::find(gateway.addresses(kInside), ip_source_of(frame)) ==
+                                   gateway.addresses(kInside).end()) {
+    return gateway.note_error_delivered();
+  }
+  if (ledger_.find(packet) == nullptr) return;
   gateway.note_delivered();
   ledger_.note_delivered(at, packet, now_.nanoseconds);
 }

@@ -119,6 +119,7 @@ TEST_F(IcmpErrors, SayWhyToAHostInside) {
   } cases[] = {
       {DropReason::NoAllowedIp, {3, 1, 0}, {1, 3, 0}},
       {DropReason::NoEndpoint, {3, 1, 0}, {1, 3, 0}},
+      {DropReason::NeighbourUnknown, {3, 1, 0}, {1, 3, 0}},
       {DropReason::NoRoute, {3, 0, 0}, {1, 0, 0}},
       {DropReason::TtlExceeded, {11, 0, 0}, {3, 0, 0}},
       {DropReason::PacketTooBig, {3, 4, 1420}, {2, 0, 1420}},
@@ -216,8 +217,8 @@ TEST_F(IcmpErrors, AreNotSentAboutWhatEndsInSilence) {
   for (size_t i = 0; i < kDropReasons; ++i) {
     const auto reason = static_cast<DropReason>(i);
     const bool told = reason == DropReason::NoAllowedIp || reason == DropReason::NoEndpoint ||
-                      reason == DropReason::NoRoute || reason == DropReason::TtlExceeded ||
-                      reason == DropReason::PacketTooBig;
+                      reason == DropReason::NeighbourUnknown || reason == DropReason::NoRoute ||
+                      reason == DropReason::TtlExceeded || reason == DropReason::PacketTooBig;
     EXPECT_EQ(icmp_error_for(reason, Family::V4, 1420).has_value(), told) << to_string(reason);
     EXPECT_EQ(icmp_error_for(reason, Family::V6, 1420).has_value(), told) << to_string(reason);
   }
@@ -245,6 +246,32 @@ TEST_F(IcmpErrors, AreBoundedInAll) {
   }
   EXPECT_LE(sent, 10 * IcmpErrorLimiter::kPerSecond + IcmpErrorLimiter::kAtOnce);
   EXPECT_GE(sent, 10 * IcmpErrorLimiter::kPerSecond - 10);
+}
+
+TEST_F(IcmpErrors, TellAPeerThatAHostInsideDoesNotAnswer) {
+  testing::Routes allowed(gateway.pages);  // the value of a prefix is its place: all are of peer 0
+  allowed.add("10.8.0.0/24", {});
+  gateway.snapshot.tunnels[0].allowed_v4 = allowed.table().v4;
+  const auto wants = [&](std::string_view from) {
+    const Packet packet = packet_from(from, "10.0.0.77");
+    gateway.punt({.kind = PuntKind::NeedsNeighbour, .port = kInside, .next_hop = ip("10.0.0.77")},
+                 packet);
+    EXPECT_TRUE(turn().empty() || gateway.drops(DropReason::NeighbourUnknown) > 0);
+    return packet;
+  };
+  const Packet lost = wants("10.8.0.2");
+  wants("10.0.0.1");  // our own: an answer to somebody who has gone
+  wants("10.8.0.1");
+  wants("10.0.0.9");  // of nobody's peer
+  std::vector<testing::Injected> sent;
+  for (int i = 0; i < 40; ++i) {
+    clock.advance(100ms);
+    for (auto& entry : turn()) sent.push_back(std::move(entry));
+  }
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.kind, InjectKind::InnerPacket);
+  expect_error(sent[0].bytes, {3, 1, 0}, "10.8.0.1", "10.8.0.2", lost);
+  EXPECT_EQ(gateway.drops(DropReason::HeldNeighbour), 4u);
 }
 
 TEST_F(IcmpErrors, APacketThatMayBeFragmentedIs) {
