@@ -22,7 +22,6 @@ namespace {
 
 // While a commit waits for other threads; they come round within some tens of microseconds.
 constexpr std::chrono::microseconds kPollEvery{50};
-constexpr std::chrono::seconds kSampleEvery{1};
 constexpr std::chrono::milliseconds kDrainEvery{50};
 // Of the helper thread: it may share a core with threads that packets wait for.
 constexpr int kHelperNice = 10;
@@ -404,74 +403,6 @@ void Daemon::poll_gateway() {
   });
 }
 
-void Daemon::sample_load() {
-  for (size_t i = 0; i < loads_.size(); ++i) loads_[i].sample(doors_[i]->counters);
-  load_timer_.expires_after(kSampleEvery);
-  load_timer_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) sample_load();
-  });
-}
-
-api::PeerStatus Daemon::peer_status(PeerId peer) const {
-  const PeerRef ref = gateway_->peers().find(peer);
-  if (ref.index == kNoPeer) return {};
-  const publish::PeerSlot& slot = host_->peers[ref.index];
-  // A slot that the session thread has not taken over yet shows another peer's past.
-  if (slot.send.incarnation.load(std::memory_order_acquire) != ref.incarnation) return {};
-  return {.endpoint = slot.send.endpoint().remote,
-          .last_handshake = {slot.activity.last_handshake_wall.load(std::memory_order_relaxed)},
-          .rx_bytes = slot.activity.rx_bytes.load(std::memory_order_relaxed),
-          .tx_bytes = slot.activity.tx_bytes.load(std::memory_order_relaxed)};
-}
-
-api::TunnelStatus Daemon::tunnel_status(TunnelIndex tunnel) const {
-  const gateway::Topology& topology = gateway_->topology();
-  for (const gateway::TunnelTopology& t : topology.tunnels) {
-    if (t.name != state_.tunnel(tunnel).name) continue;
-    return {.outside = topology.ports[t.outside].name,
-            .inside = topology.ports[t.inside].name,
-            .mtu = t.mtu_bytes,
-            .addresses = t.addresses};
-  }
-  return {};
-}
-
-std::vector<api::PortStatus> Daemon::ports() const {
-  std::vector<api::PortStatus> ports;
-  for (const io::Port& port : host_->ports()) {
-    const io::PortStats stats = port.stats();
-    ports.push_back({.name = port.name(),
-                     .up = stats.up,
-                     .mac = port.mac(),
-                     .rx_packets = stats.rx_packets,
-                     .tx_packets = stats.tx_packets,
-                     .missed = stats.missed,
-                     .no_mbuf = stats.no_mbuf});
-  }
-  return ports;
-}
-
-std::vector<api::WorkerStatus> Daemon::workers() const {
-  std::vector<api::WorkerStatus> workers;
-  for (size_t i = 0; i < doors_.size(); ++i) {
-    workers.push_back({.lcore = io::lcore_of_worker(i),
-                       .generation = doors_[i]->counters.generation.value(),
-                       .busy = loads_[i].busy(),
-                       .cycles_per_packet = loads_[i].cycles_per_packet()});
-  }
-  return workers;
-}
-
-std::vector<api::DropCount> Daemon::drops() const {
-  std::vector<api::DropCount> drops;
-  for (size_t reason = 0; reason < kDropReasons; ++reason) {
-    uint64_t count = session_->session().counters().drops[reason].value();
-    for (const publish::Door* door : doors_) count += door->counters.drops[reason].value();
-    drops.push_back({.reason = std::string(kDropReasonNames[reason]), .count = count});
-  }
-  return drops;
-}
-
 void Daemon::commit(state::Transaction transaction, api::CommitOptions options,
                     std::function<void(api::CommitAnswer)> answer) {
   commit([transaction = std::move(transaction)](
@@ -592,34 +523,6 @@ void Daemon::drain_events() {
   event_timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) drain_events();
   });
-}
-
-api::Totals Daemon::totals() const {
-  api::Totals totals = observer_.totals();
-  totals.version = TURNPIKE_VERSION;
-  totals.peers = state_.peer_count();
-  totals.prefixes = state_.prefix_count();
-  totals.handshakes = session_->session().handshakes_done();
-  totals.events_lost = session_events_.lost();
-  totals.readers_cut_off = observer_.readers_cut_off();
-  for (const state::Tunnel& tunnel : state_.tunnels()) {
-    if (tunnel.index == kNoTunnel) continue;
-    api::TunnelTraffic traffic{.name = tunnel.name};
-    for (const publish::Door* door : doors_) {
-      const publish::TunnelCounters& counters = door->counters.tunnels[tunnel.index];
-      traffic.outbound_packets += counters.outbound_packets.value();
-      traffic.outbound_bytes += counters.outbound_bytes.value();
-      traffic.inbound_packets += counters.inbound_packets.value();
-      traffic.inbound_bytes += counters.inbound_bytes.value();
-    }
-    totals.tunnels.push_back(std::move(traffic));
-  }
-  for (size_t i = 0; i < doors_.size(); ++i) {
-    totals.queues.push_back({.lcore = io::lcore_of_worker(i),
-                             .punt = doors_[i]->punt.waiting(),
-                             .inject = doors_[i]->inject.waiting()});
-  }
-  return totals;
 }
 
 PublicKey Daemon::public_key(const PrivateKey& key) const { return crypto::public_key(key); }
