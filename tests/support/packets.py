@@ -21,6 +21,7 @@ BROADCAST = b"\xff" * 6
 _ETH_P_ALL = 3  # linux/if_ether.h
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _PACKET_OUTGOING = 4  # linux/if_packet.h
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # asm-generic/socket.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -159,6 +160,18 @@ class RawPort:
                     return frame
         except (TimeoutError, BlockingIOError):
             return None
+
+    def keep_only(self, ether_type: int | None) -> None:
+        """Leaves frames of other types out before they take room in the socket; None: no more."""
+        if ether_type is None:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            return
+        # Load the half word at 12; equal: keep all, else: nothing (classic BPF, linux/filter.h).
+        program = b"".join(struct.pack("HBBI", *step) for step in (
+            (0x28, 0, 0, 12), (0x15, 0, 1, ether_type), (0x06, 0, 0, 0x40000), (0x06, 0, 0, 0)))
+        steps = ctypes.create_string_buffer(program, len(program))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER,
+                                struct.pack("HL", len(program) // 8, ctypes.addressof(steps)))
 
     def close(self) -> None:
         self._socket.close()
