@@ -48,10 +48,10 @@ EntryList read_leaf(Kind kind, const void* line) noexcept {
 
 size_t find_in_leaf(Kind kind, const void* line, Entry& wanted) noexcept {
   return with_leaf(kind, line, [&wanted](const auto& leaf) {
+    // What does not fit into a key of this leaf, with the mark behind it, cannot stand here.
+    if (wanted.length >= leaf.kKeyBits) return kLeafEntries;
     const unsigned beyond = 64 - leaf.kKeyBits;
     const uint64_t marked = wanted.key | uint64_t{1} << (63 - wanted.length);
-    // What does not fit into a key of this leaf cannot stand here.
-    if (wanted.length >= leaf.kKeyBits) return kLeafEntries;
     for (size_t i = 0; i < leaf.kCapacity; ++i) {
       if (leaf.keys[i] == marked >> beyond && (leaf.links >> i & 1) == wanted.link) {
         wanted.value = leaf.values[i];
