@@ -365,7 +365,7 @@ void Daemon::make_reloader(std::shared_ptr<const config::Config> config,
 }
 
 bool Daemon::has_session(PeerId peer) const {
-  constexpr auto lasts = static_cast<uint64_t>(wireguard::kRejectAfterTime.count());
+  const auto lasts = static_cast<uint64_t>(wireguard::kRejectAfterTime.count());
   const uint64_t last = peer_status(peer).last_handshake.nanoseconds;
   const uint64_t now = session::SessionThread::read_clocks().wall.nanoseconds;
   return last != 0 && (now < last || now - last < lasts);

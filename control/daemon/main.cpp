@@ -15,9 +15,19 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/environment.h"
 #include "control/daemon/log.h"
+#include "dataplane/wireguard/constants.h"
 
 namespace turnpike::daemon {
 namespace {
+
+// A program that tests linked with other lives of keys than the paper's must not be taken for the gateway.
+std::string version() {
+  std::string text = TURNPIKE_VERSION;
+  if (wireguard::kRekeyAfterTime == wireguard::kPapersRekeyAfterTime) return text;
+  const auto age = std::chrono::duration_cast<std::chrono::seconds>(wireguard::kRekeyAfterTime);
+  return text + ", for tests only: keys are renewed when they are " + std::to_string(age.count()) +
+         " s old";
+}
 
 int fail_with(const std::vector<std::string>& lines) {
   for (const std::string& line : lines) spdlog::error("{}", line);
@@ -73,6 +83,7 @@ void reload_on_signal(boost::asio::signal_set& hangups, Daemon& daemon) {
 }
 
 int run(const std::string& file) {
+  if (version() != TURNPIKE_VERSION) spdlog::warn("version {}", version());
   auto loaded = config::load_config(file);
   if (!loaded) {
     std::vector<std::string> lines;
@@ -144,7 +155,7 @@ int main(int argc, char** argv) {
   bool verbose = false;
   app.add_option("--config", file, "the YAML configuration")->required()->type_name("FILE");
   app.add_flag("--verbose", verbose, "log details too, those of DPDK among them");
-  app.set_version_flag("--version", TURNPIKE_VERSION);
+  app.set_version_flag("--version", turnpike::daemon::version());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -9,17 +9,20 @@
 
 namespace turnpike::wireguard {
 
-inline constexpr Duration kRekeyAfterTime = 120s;
-inline constexpr Duration kRejectAfterTime = 180s;
+// How long a key lives. Their values are in lifetimes.cpp and are the paper's in every program but one, which tests
+// link with lives of some seconds: no configuration reaches them.
+extern const Duration kRekeyAfterTime;  // 120 s
+extern const Duration kRejectAfterTime;  // 180 s
+// The initiator also renews a key while only receiving, once per key, when it is this old (paper, 6.2).
+extern const Duration kRekeyAfterTimeReceiving;  // 165 s
+extern const Duration kKeyErasureTime;  // 540 s
+inline constexpr Duration kPapersRekeyAfterTime = 120s;
+
 inline constexpr Duration kRekeyAttemptTime = 90s;
 inline constexpr Duration kRekeyTimeout = 5s;
 inline constexpr Duration kRekeyTimeoutJitterMax = 333ms;  // kernel: HZ / 3
 inline constexpr Duration kKeepaliveTimeout = 10s;
-inline constexpr Duration kKeyErasureTime = 3 * kRejectAfterTime;
 inline constexpr Duration kNewHandshakeAfterSilence = kKeepaliveTimeout + kRekeyTimeout;
-// The initiator also renews a key while only receiving, once per key, when it is this old (paper, 6.2).
-inline constexpr Duration kRekeyAfterTimeReceiving =
-    kRejectAfterTime - kKeepaliveTimeout - kRekeyTimeout;
 inline constexpr Duration kCookieSecretLifetime = 120s;
 inline constexpr Duration kCookieLatency = 5s;  // kernel: COOKIE_SECRET_LATENCY
 inline constexpr uint64_t kRekeyAfterMessages = uint64_t{1} << 60;

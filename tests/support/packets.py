@@ -165,10 +165,17 @@ class RawPort:
         """Leaves frames of other types out before they take room in the socket; None: no more."""
         if ether_type is None:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-            return
-        # Load the half word at 12; equal: keep all, else: nothing (classic BPF, linux/filter.h).
+        else:
+            self._filter(0x28, 12, ether_type)  # load the half word at 12
+
+    def keep_length(self, length: int) -> None:
+        """Leaves frames of other lengths out."""
+        self._filter(0x80, 0, length)  # load the length
+
+    def _filter(self, load: int, offset: int, wanted: int) -> None:
+        # Equal: keep all, else: nothing (classic BPF, linux/filter.h).
         program = b"".join(struct.pack("HBBI", *step) for step in (
-            (0x28, 0, 0, 12), (0x15, 0, 1, ether_type), (0x06, 0, 0, 0x40000), (0x06, 0, 0, 0)))
+            (load, 0, 0, offset), (0x15, 0, 1, wanted), (0x06, 0, 0, 0x40000), (0x06, 0, 0, 0)))
         steps = ctypes.create_string_buffer(program, len(program))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER,
                                 struct.pack("HL", len(program) // 8, ctypes.addressof(steps)))

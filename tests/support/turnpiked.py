@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # The build under test; meson sets it, so that a sanitized build can be tried in the same way.
 BUILD = Path(os.environ.get("TURNPIKE_BUILD_DIR", ROOT / "build"))
 
+# turnpiked, but its keys live some seconds: see meson_options.txt.
+SHORT_KEYS = "turnpiked-short-keys"
+
 Config = dict[str, Any]
 
 _PLAIN_SCALAR = re.compile(r"[A-Za-z/][A-Za-z0-9_./,=@-]*$")
@@ -49,8 +52,8 @@ def to_yaml(value: object, indent: int = 0) -> str:
 
 
 def program(name: str) -> str:
-    """The path of turnpiked or turnpike in the build under test."""
-    folder = {"turnpiked": "control/daemon", "turnpike": "control/cli"}[name]
+    """The path of turnpiked, of its kind with short-lived keys, or of turnpike in the build under test."""
+    folder = {"turnpiked": "control/daemon", SHORT_KEYS: "tests/system", "turnpike": "control/cli"}[name]
     for path in (BUILD / name, BUILD / folder / name):
         if path.exists():
             return str(path)
@@ -69,9 +72,11 @@ class Gateway:
     """One turnpiked with everything that it keeps in the lab's directory."""
 
     def __init__(self, lab: Lab, space: Namespace, ports: list[Config], tunnels: list[Config],
-                 workers: int = 1, **dataplane: object) -> None:
+                 workers: int = 1, name: str = "gateway", daemon: str = "turnpiked", **dataplane: object) -> None:
         self.space = space
-        self.dir = lab.dir / "gateway"
+        self.name = name
+        self.daemon = daemon
+        self.dir = lab.dir / name
         self.dir.mkdir(mode=0o700)
         self.socket = self.dir / "control.sock"
         self.config_file = self.dir / "turnpike.yaml"
@@ -99,7 +104,7 @@ class Gateway:
     def spawn(self) -> None:
         """Writes the configuration and begins to start."""
         self.write_config()
-        self.process = self.space.start("turnpiked", program("turnpiked"), "--config", str(self.config_file))
+        self.process = self.space.start(f"turnpiked-{self.name}", program(self.daemon), "--config", str(self.config_file))
 
     def start(self, seconds: float = 60) -> None:
         """Writes the configuration and waits until the daemon answers."""

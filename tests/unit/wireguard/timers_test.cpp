@@ -234,6 +234,13 @@ TEST(RekeyAfterSending, IsTheInitiatorsByAgeAndAnybodysByCount) {
   EXPECT_TRUE(rekey_due_after_sending(Role::Responder, at(0s), kRekeyAfterMessages + 1, at(0s)));
 }
 
+TEST(LivesOfKeys, AreThePapersWhereNoTestHasShortenedThem) {
+  EXPECT_EQ(kRekeyAfterTime, 120s);
+  EXPECT_EQ(kRejectAfterTime, 180s);
+  EXPECT_EQ(kRekeyAfterTimeReceiving, 165s);
+  EXPECT_EQ(kKeyErasureTime, 540s);
+}
+
 TEST(RekeyAfterReceiving, IsTheInitiatorsFrom165SecondsOn) {
   EXPECT_FALSE(rekey_due_after_receiving(Role::Initiator, at(0s), at(165s - 1ns)));
   EXPECT_TRUE(rekey_due_after_receiving(Role::Initiator, at(0s), at(165s)));
