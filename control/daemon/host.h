@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "config/config.h"
-#include "dataplane/base/pages.h"
+#include "dataplane/base/ready_pages.h"
 #include "dataplane/crypto/secret_pages.h"
 #include "dataplane/io/eal.h"
 #include "dataplane/io/port.h"
@@ -39,7 +39,7 @@ class Host {
   [[nodiscard]] std::string_view aead_name() const noexcept { return aeads_.front()->name(); }
 
   SystemPages pages;
-  SystemPages table_pages;  // of the tries: where workers look things up for each packet
+  ReadyPages table_pages;  // of the tries: where workers look things up for each packet
   crypto::SecretPages secret_pages{pages};
   publish::Epoch epoch;
   publish::PeerSlots peers{pages, kMaxPeers};

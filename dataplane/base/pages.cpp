@@ -13,7 +13,6 @@
 namespace turnpike {
 namespace {
 
-constexpr size_t kHugePageBytes = size_t{2} << 20;
 constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
 // Addresses only. Over-maps by one huge page and cuts the ends off, so that the kernel can use huge pages.
@@ -104,6 +103,11 @@ bool SystemPages::back(void* part, size_t bytes) noexcept {
   if (fill(part, bytes)) return true;
   unback(part, bytes);
   return false;
+}
+
+// Whole huge pages move as such: the kernel changes an entry of its tables, not 512.
+bool SystemPages::move_in(void* part, void* pages, size_t bytes) noexcept {
+  return mremap(pages, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, part) == part;
 }
 
 void SystemPages::unback(void* part, size_t bytes) noexcept {

@@ -6,6 +6,8 @@
 
 namespace turnpike {
 
+inline constexpr size_t kHugePageBytes = size_t{2} << 20;
+
 // Threads: any, if the implementation says so; SystemPages is safe from all.
 class PageSource {
  public:
@@ -27,6 +29,9 @@ class RoomSource : public PageSource {
   virtual void unback(void* part, size_t bytes) noexcept = 0;
   // A room of which nothing is backed.
   virtual void give_up(void* room, size_t bytes) noexcept = 0;
+  // A room now grows by parts of kHugePageBytes (true), and no longer does (false): a source may have such parts
+  // ready before they are asked for.
+  virtual void expect_growth(bool expected) noexcept { (void)expected; }
 };
 
 // Anonymous mappings. Parts of 2 MiB and more are on reserved hugepages where these are wanted and there are
@@ -51,6 +56,12 @@ class SystemPages final : public RoomSource {
   void unback(void* part, size_t bytes) noexcept override;
   void give_up(void* room, size_t bytes) noexcept override;
 
+  // Like back(), with memory that allocate() gave and that is then no longer where it was.
+  [[nodiscard]] bool move_in(void* part, void* pages, size_t bytes) noexcept;
+
+  [[nodiscard]] size_t used_bytes() const noexcept {
+    return __atomic_load_n(&used_bytes_, __ATOMIC_RELAXED);
+  }
   // False once reserved hugepages were wanted and had run out.
   [[nodiscard]] bool all_huge() const noexcept {
     return !__atomic_load_n(&hugepages_missed_, __ATOMIC_RELAXED);

@@ -17,7 +17,7 @@ namespace turnpike::lookup {
 namespace {
 
 // A large region is one huge page. A small table starts with one chunk.
-constexpr uint32_t kLargeRegionChunks = 8;
+constexpr uint32_t kLargeRegionChunks = kHugePageBytes / kChunkBytes;
 constexpr uint32_t kSmallRegions = 2;
 constexpr uint32_t kRoomChunksMin = 2 * kLargeRegionChunks;
 constexpr unsigned kLongGarbageOrder = 4;
@@ -35,6 +35,8 @@ NodeArena::~NodeArena() {
     }
     chunk += count;
   }
+  regions_ = 0;
+  tell_of_growth();
   give_up_room();
 }
 
@@ -75,6 +77,7 @@ bool NodeArena::add_region() noexcept {
   reserved_bytes_ += count * kChunkBytes;
   ++regions_;
   ++idle_regions_;
+  tell_of_growth();
   chunks_end_ = std::max(chunks_end_, first + count);
   for (uint32_t i = count; i-- > 0;) {
     backed_.set(first + i);
@@ -107,6 +110,14 @@ void NodeArena::release_region(uint32_t first) noexcept {
   reserved_bytes_ -= count * kChunkBytes;
   --regions_;
   --idle_regions_;
+  tell_of_growth();
+}
+
+// With the last small region in use, the next one is large.
+void NodeArena::tell_of_growth() noexcept {
+  const bool grows = regions_ >= kSmallRegions;
+  if (grows != grows_) pages_.expect_growth(grows);
+  grows_ = grows;
 }
 
 // One idle region stays, so that a table at the edge of one does not ask for it again and again;

@@ -124,6 +124,7 @@ class NodeArena {
   [[nodiscard]] bool add_region() noexcept;
   void release_region(uint32_t first) noexcept;
   void release_idle_regions(uint32_t region) noexcept;
+  void tell_of_growth() noexcept;
   void push_free(Line line, unsigned order) noexcept;
   void unlink_free(Line line) noexcept;
   void count_used(Line line, int64_t lines) noexcept;
@@ -140,6 +141,7 @@ class NodeArena {
   std::array<Line, kOrderMax + 1> free_{};
   std::array<Line, kOrderMax + 1> free_retiring_{};
   uint32_t regions_ = 0, idle_regions_ = 0;
+  bool grows_ = false;  // the source expects large regions
   size_t used_lines_ = 0;
   size_t reserved_bytes_ = 0;
 

@@ -4,11 +4,11 @@
 #include <array>
 #include <atomic>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <thread>
 
 #include "dataplane/base/limits.h"
+#include "dataplane/base/ready_pages.h"
 #include "dataplane/lookup/allowed_ips.h"
 #include "dataplane/publish/epoch.h"
 #include "dataplane/publish/retirement.h"
@@ -37,42 +37,6 @@ std::vector<Edit> as_edits(const std::vector<Prefix>& prefixes, PeerIndex first 
   for (const Prefix& p : prefixes) edits.push_back({p, first++});
   return edits;
 }
-
-// Rooms that were touched before, as those on huge pages are: the first touch of fresh memory costs what the
-// kernel and the machine below it want, which is measured apart.
-class WarmPages final : public RoomSource {
- public:
-  explicit WarmPages(size_t room_bytes) : room_bytes_(room_bytes) {
-    for (void*& room : rooms_) {
-      room = system_.allocate(room_bytes_);
-      if (room == nullptr) std::abort();
-      std::memset(room, 1, room_bytes_);
-      std::memset(room, 0, room_bytes_);
-    }
-  }
-  ~WarmPages() override {
-    for (void* room : rooms_) system_.release(room, room_bytes_);
-  }
-  void* allocate(size_t bytes) noexcept override { return system_.allocate(bytes); }
-  void release(void* pages, size_t bytes) noexcept override { system_.release(pages, bytes); }
-  // Larger ones are refused; an arena then asks for less.
-  void* reserve(size_t bytes) noexcept override {
-    if (bytes != room_bytes_ || taken_ == rooms_.size()) return nullptr;
-    return rooms_[taken_++];
-  }
-  bool back(void*, size_t) noexcept override { return true; }
-  void unback(void* part, size_t bytes) noexcept override { std::memset(part, 0, bytes); }
-  void give_up(void* room, size_t) noexcept override {
-    --taken_;
-    std::swap(*std::find(rooms_.begin(), rooms_.end(), room), rooms_[taken_]);
-  }
-
- private:
-  const size_t room_bytes_;
-  SystemPages system_;
-  std::array<void*, 2> rooms_{};
-  size_t taken_ = 0;
-};
 
 // Commits that are retired by epoch. The one reader reports now and then, as a worker does at each burst.
 template <typename Root>
@@ -217,7 +181,7 @@ void measure(Report& report, const Family& family) {
   const std::vector<Edit> edits = as_edits(prefixes);
 
   std::vector<double> build_ms;
-  WarmPages pages(size_t{quick ? 4u : 64u} << 20);
+  ReadyPages pages;  // as the daemon has them
   auto writer = std::make_unique<Writer<Root>>(pages);
   for (int round = 0; round < (quick ? 1 : 3); ++round) {
     writer.reset();
@@ -258,8 +222,8 @@ void measure(Report& report, const Family& family) {
   }
   report.add(base + "/batch-" + std::to_string(batch), "ms", batch_ms);
 
-  // One edit at a time from nothing: on memory that the process has touched, as hugepages are, and on what the
-  // kernel gives, whose first touch clears 2 MiB (and where a hypervisor has to find them too, that shows).
+  // One edit at a time from nothing: with pages that are touched ahead, and for comparison with the kernel's, whose
+  // first touch clears 2 MiB (and where a hypervisor has to find them too, that shows).
   auto grown = std::make_unique<Writer<Root>>(pages);
   const auto grow = [&](const std::string& name, Writer<Root>& table) {
     std::vector<double> us;
@@ -274,9 +238,9 @@ void measure(Report& report, const Family& family) {
   };
   grow("/grow", *grown);
   {
-    SystemPages fresh_pages;
-    Writer<Root> table(fresh_pages);
-    grow("/grow-fresh-memory", table);
+    SystemPages untouched;
+    Writer<Root> table(untouched);
+    grow("/grow-untouched", table);
   }
 
   // The fresh ones of the batches are in the built table only.

@@ -1,8 +1,11 @@
 // The allowed-IPs table and its memory: refusals, bounds of what an edit copies, what comes back.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <map>
+#include <thread>
 
+#include "dataplane/base/ready_pages.h"
 #include "tests/support/one_bit_trie.h"
 #include "tests/support/prefix_mix.h"
 
@@ -253,6 +256,51 @@ TEST(AllowedIpsMemory, OfATableThatShrankGoesBackWithTheNextCommit) {
   shrink_to_little<RootV4>(Mix::Spread, 2'000);
   shrink_to_little<RootV4>(Mix::Dense, 2'000);
   shrink_to_little<RootV6>(Mix::V6, 2'000);
+}
+
+// Edit by edit, each large region is there and touched when it is needed; and nothing of it stays.
+template <typename Root>
+void grow_on_ready_pages(Mix mix) {
+  ReadyPages pages;
+  std::vector<Edit> edits;
+  for (const Prefix& p : test::prefix_mix(mix, 250'000, 6)) edits.push_back({p, 1});
+  {
+    Writer<Root> writer(pages);
+    size_t reserved = 0;
+    for (const Edit& e : edits) {
+      ASSERT_TRUE(writer.prepare({&e, 1}));
+      writer.reclaim(writer.commit());
+      if (writer.reserved_bytes() == reserved) continue;
+      reserved = writer.reserved_bytes();
+      // A small table keeps nothing ready.
+      if (reserved < (size_t{512} << 10)) {
+        ASSERT_EQ(pages.used_bytes(), reserved);
+      }
+      // The helper needs less time than a region lasts, but a busy machine may give it none.
+      for (int i = 0; i < 20'000 && reserved >= (size_t{512} << 10); ++i) {
+        if (pages.counts().ready == 1) break;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    }
+    EXPECT_EQ(pages.counts().missed, 0u);
+    EXPECT_GE(pages.counts().served, 2u);
+    EXPECT_EQ(pages.used_bytes(), reserved + kHugePageBytes);
+    for (Edit& e : edits) e.peer = kNoPeer;
+    ASSERT_TRUE(writer.prepare(edits));
+    writer.reclaim(writer.commit());
+    EXPECT_EQ(writer.reserved_bytes(), 0u);
+    EXPECT_EQ(pages.used_bytes(), 0u);
+    // A table that is destroyed as it is expects nothing either.
+    for (Edit& e : edits) e.peer = 1;
+    ASSERT_TRUE(writer.prepare(edits));
+    writer.reclaim(writer.commit());
+  }
+  EXPECT_EQ(pages.used_bytes(), 0u);
+}
+
+TEST(AllowedIpsMemory, ATableThatGrowsEditByEditFindsItsMemoryTouchedAhead) {
+  grow_on_ready_pages<RootV4>(Mix::Spread);
+  grow_on_ready_pages<RootV6>(Mix::V6);
 }
 
 TEST(AllowedIpsMemory, GarbageOfSeveralBatchesComesBackInTheirOrder) {
