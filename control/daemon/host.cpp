@@ -70,6 +70,8 @@ Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& con
   }
   host->eal_ = {.main_core = config.dataplane.main_core,
                 .worker_cores = {config.dataplane.workers.begin(), config.dataplane.workers.end()},
+                .session_cores = {config.dataplane.session_cores.begin(),
+                                  config.dataplane.session_cores.end()},
                 .hugepages = config.dataplane.hugepages,
                 .memory_mib = config.dataplane.memory_mib,
                 .file_prefix = config.dataplane.file_prefix,

@@ -6,6 +6,8 @@
 #include <rte_lcore.h>
 #include <rte_pdump.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -13,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <string_view>
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/limits.h"
@@ -39,6 +42,9 @@ std::string check_cores(const EalOptions& options) {
   std::string error = why_not(options.main_core, "dataplane.main_core");
   for (const unsigned core : options.worker_cores) {
     if (error.empty()) error = why_not(core, "dataplane.workers");
+  }
+  for (const unsigned core : options.session_cores) {
+    if (error.empty()) error = why_not(core, "dataplane.session_cores");
   }
   if (error.empty() &&
       options.worker_cores.size() > std::min<size_t>(kMaxWorkers, RTE_MAX_LCORE - 1)) {
@@ -97,6 +103,46 @@ std::vector<std::string> arguments_of(const EalOptions& options) {
   return arguments;
 }
 
+// DPDK writes a few things past its log, to stdio: what is fatal once more, complaints of getopt, and how it is to
+// be called. They are kept here instead, so that an error remains one line. (glibc's stdout and stderr are
+// variables; what holds the old streams, such as our log, goes on.)
+class StdioKept {
+ public:
+  StdioKept() : out_(stdout), err_(stderr), kept_(open_memstream(&text_, &bytes_)) {
+    if (kept_ != nullptr) stdout = stderr = kept_;
+  }
+  ~StdioKept() {
+    end();
+    free(text_);
+  }
+  StdioKept(const StdioKept&) = delete;
+  StdioKept& operator=(const StdioKept&) = delete;
+
+  // getopt's complaint, if there is one: DPDK's log does not have it.
+  [[nodiscard]] std::string complaint() {
+    end();
+    const std::string_view all(text_ == nullptr ? "" : text_, bytes_);
+    constexpr std::string_view kMark = "turnpiked: ";
+    if (!all.starts_with(kMark)) return {};
+    return std::string(all.substr(kMark.size(), all.find('\n') - kMark.size()));
+  }
+
+ private:
+  void end() {
+    if (kept_ == nullptr) return;
+    stdout = out_;
+    stderr = err_;
+    fclose(kept_);
+    kept_ = nullptr;
+  }
+
+  FILE* out_;
+  FILE* err_;
+  char* text_ = nullptr;
+  size_t bytes_ = 0;
+  FILE* kept_;
+};
+
 // Without shared configuration DPDK itself does not notice that two processes use one prefix. The
 // descriptor is closed by the end of the process.
 int runtime_lock = -1;
@@ -119,9 +165,13 @@ Result<void, std::string> start_eal(const EalOptions& options) {
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
+  StdioKept stdio;
   if (rte_eal_init(static_cast<int>(arguments.size()), argv.data()) < 0) {
     const std::string reason = rte_strerror(rte_errno);
-    const std::string details = take_last_errors();
+    std::string details = take_last_errors();
+    if (const std::string complaint = stdio.complaint(); !complaint.empty()) {
+      details += (details.empty() ? "" : " ") + complaint;
+    }
     return fail(
         "DPDK did not start (" + reason + ")" + (details.empty() ? "" : ": " + details) +
         (options.hugepages

@@ -13,6 +13,7 @@ namespace turnpike::io {
 struct EalOptions {
   unsigned main_core = 0;             // CPU
   std::vector<unsigned> worker_cores;  // CPUs; worker i runs on lcore i + 1
+  std::vector<unsigned> session_cores;  // CPUs; not DPDK's, only checked with the others
   bool hugepages = false;
   unsigned memory_mib = 512;
   std::string file_prefix = "turnpike";
@@ -21,7 +22,8 @@ struct EalOptions {
 };
 
 // Starts the EAL; the error is one line that says what is missing; start-up is over then for this process. Pins the calling thread to main_core
-// as a side effect of DPDK, so that threads made later set their own affinity.
+// as a side effect of DPDK, so that threads made later set their own affinity. While it runs, nothing else may
+// write to stdout or stderr through stdio.
 [[nodiscard]] Result<void, std::string> start_eal(const EalOptions& options);
 
 // After all workers and ports have stopped. Removes what the EAL left in its run-time directory.

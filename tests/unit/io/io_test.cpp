@@ -52,6 +52,25 @@ TEST(StartEal, NamesACpuThatDoesNotExistAndThoseThatDo) {
   EXPECT_NE(started.error().find("there are 0"), std::string::npos) << started.error();
 }
 
+TEST(StartEal, NamesAMissingCpuOfTheSessionThread) {
+  EalOptions options = eal_options();
+  options.session_cores = {0, 4'000};
+  const auto started = start_eal(options);
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().find("dataplane.session_cores: CPU 4000"), std::string::npos)
+      << started.error();
+}
+
+TEST(StartEal, SaysWhatFailedInItsErrorAndNowhereElse) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  const auto started = start_eal(eal_options());  // for the second time, which DPDK cannot
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().find('\n'), std::string::npos);
+}
+
 TEST(StartEal, NamesMemoryThatTheMachineDoesNotHave) {
   EalOptions options = eal_options();
   options.memory_mib = 1u << 30;
