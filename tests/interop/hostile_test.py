@@ -27,7 +27,7 @@ from gateway_case import GatewayCase
 from hostile import (ANY, Aim, Case, Stranger, flipped_frames, icmp_frames, ip_frames, link_frames, neighbour_frames,
                      truncated_frames, udp_frames)
 from lab import Process, wait_until
-from noise_peer import Initiator, Session, tai64n
+from noise_peer import LOW_ORDER, Initiator, Session, tai64n
 from packets import (BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6, FRAGMENT, ICMP, ICMPV6, UDP, RawPort, address_bytes, after_hop,
                      arp, ethernet, icmp, icmpv6, ip_udp, ipv4, ipv6, mac_bytes, socket_in)
 from testbed import GATEWAY_INSIDE, GATEWAY_OUTSIDE, GATEWAY_TUNNEL, HOST_V4, HOST_V6, LISTEN_PORT, bare
@@ -39,12 +39,6 @@ ABSENT_V4 = "10.8.0.99"
 SINK_PORT = 9999
 # Hosts tell their groups and look for routers by themselves.
 NOISE = {"multicast"}
-# Points of order 1, 2, 4 and 8 (u coordinates), also not reduced; libsodium's list.
-LOW_ORDER = [bytes(32), b"\1" + bytes(31),
-             bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
-             bytes.fromhex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
-             bytes.fromhex("ec" + "ff" * 30 + "7f"), bytes.fromhex("ed" + "ff" * 30 + "7f"),
-             bytes.fromhex("ee" + "ff" * 30 + "7f")]
 
 
 def padded(packet: bytes) -> bytes:

@@ -21,6 +21,12 @@ INITIATION_BYTES, RESPONSE_BYTES, COOKIE_REPLY_BYTES, DATA_OVERHEAD_BYTES = 148,
 _CONSTRUCTION = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"
 _IDENTIFIER = b"WireGuard v1 zx2c4 Jason@zx2c4.com"
 _TAI64_EPOCH = 0x400000000000000A
+# Points of order 1, 2, 4 and 8 (u coordinates), also not reduced; libsodium's list.
+LOW_ORDER = [bytes(32), b"\1" + bytes(31),
+             bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+             bytes.fromhex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
+             bytes.fromhex("ec" + "ff" * 30 + "7f"), bytes.fromhex("ed" + "ff" * 30 + "7f"),
+             bytes.fromhex("ee" + "ff" * 30 + "7f")]
 
 
 def blake2s(*parts: bytes) -> bytes:
