@@ -41,6 +41,28 @@ TEST(Rekey, LosesNoPacketWhereHandshakesCross) {
   }
 }
 
+// The responder cannot renew, and speaks until its key is too old: the initiator, which says nothing at all since
+// keepalives are not answered, renews it at the first one after 165 s (paper, 6.2). Else the responder would begin after
+// 180 s, and renew every 120 s from then on.
+TEST(Rekey, IsTheInitiatorsAlsoWhereItOnlyReceives) {
+  for_each_seed(6, {.delay_min = 5ms, .delay_max = 40ms, .interleave = 0.5}, [](World& world) {
+    const auto two = world.two_gateways();
+    open_session(world, two);
+    world.run_for(30s);  // passive keepalives are over
+    world.gateway(two.b).session().set_peer(world.peer(two.b, two.a),
+                                            {.persistent_keepalive_seconds = uint16_t{10}});
+    const uint64_t handshakes = world.handshakes_completed();
+    world.run_for(30min);
+    // Every 165 to 175 s and a little.
+    EXPECT_GE(world.handshakes_completed(), handshakes + 10);
+    EXPECT_LE(world.handshakes_completed(), handshakes + 11);
+    const Instant then = world.now();
+    world.run_for(1s, {{.from = two.b, .to = two.a, .every = 100ms}});
+    world.run_for(1s);
+    EXPECT_EQ(world.delivered_between(then, world.now()), world.sent_between(then, world.now()));
+  });
+}
+
 TEST(Rekey, InTheMiddleOfBurstsUsesEachNonceOnce) {
   // The session thread has a turn in the middle of every burst; bursts come closely around each rekey.
   for_each_seed(12, {.loss = 0.02, .delay_max = 30ms, .workers = 2, .interleave = 1.0},

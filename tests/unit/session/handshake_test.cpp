@@ -375,7 +375,7 @@ TEST(RemovedPeer, GivesEverythingBackOnceEveryReaderHasPassed) {
   EXPECT_EQ(world.at_b.back(), "new");
 }
 
-TEST(Roaming, MovesTheEndpointByEventAndByHandshake) {
+TEST(Roaming, AWorkersEventMovesTheEndpoint) {
   World world(12);
   world.send(world.a, "x");
   world.settle();
