@@ -64,6 +64,8 @@ class Flow:
 
 
 class Rekey(GatewayCase):
+    DAEMON = SHORT_KEYS
+
     def start_both(self) -> None:
         """The gateway, told where client a is, and the branch, told where the gateway is."""
         bed = self.bed
@@ -71,9 +73,7 @@ class Rekey(GatewayCase):
         keys = KeyPair.make()
         branch = {"name": "branch", "public_key": keys.public, "allowed_ips": [f"{OFFICE}/32"]}
         client = {**bed.peer_config(side), "endpoint": f"{side.outside[0]}:{CLIENT_PORT}"}
-        self.gateway = bed.gateway(peers=[client, branch])
-        self.gateway.daemon = SHORT_KEYS
-        self.gateway.start()
+        self.start(peers=[client, branch])
 
         space, self.office = self.lab.namespace("branch"), self.lab.namespace("office")
         bed.plug(space, "wan0", "branch")

@@ -16,6 +16,8 @@ from wireguard import ping
 class GatewayCase(unittest.TestCase):
     """A Testbed for each test; whatever the test does, the gateway must stop cleanly at its end."""
 
+    DAEMON = "turnpiked"
+
     lab: Lab
     bed: Testbed
     gateway: Gateway | None
@@ -34,6 +36,7 @@ class GatewayCase(unittest.TestCase):
     def start(self, workers: int = 1, peers: Sequence[Config] | None = None) -> Gateway:
         """Starts turnpiked for the clients made so far."""
         self.gateway = self.bed.gateway(workers, peers)
+        self.gateway.daemon = self.DAEMON
         self.gateway.start()
         return self.gateway
 

@@ -1,4 +1,4 @@
-"""A WireGuard initiator of our own, written from the paper: independent of what it is used to test.
+"""A WireGuard peer of our own in both roles, written from the paper: independent of what it is used to test.
 
 X25519 and the AEAD are libsodium's (PyNaCl), BLAKE2s is hashlib's. Numbers in comments are sections of the paper.
 """
@@ -149,3 +149,80 @@ class Initiator:
         assert unseal(key, 0, nothing, digest) == b""
         sending, receiving = kdf(2, chaining, b"")
         return Session(sending, receiving, remote_index, local_index)
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """An initiation that was read, as far as answers need it."""
+
+    message: bytes
+    sender_index: int
+    static: bytes
+    timestamp: bytes
+    chaining_key: bytes
+    digest: bytes
+
+    @property
+    def mac1(self) -> bytes:
+        return self.message[116:132]
+
+
+class Responder:
+    """One static key that initiations are answered with, rightly or not."""
+
+    def __init__(self, private: bytes | None = None, preshared_key: bytes = bytes(32)) -> None:
+        self.private = os.urandom(32) if private is None else private
+        self.public = public_key(self.private)
+        self.preshared_key = preshared_key
+
+    @property
+    def public_base64(self) -> str:
+        return base64.b64encode(self.public).decode()
+
+    def read(self, message: bytes) -> Heard:
+        """Consumes the first message (5.4.2); raises when it is not for us or not authentic."""
+        assert len(message) == INITIATION_BYTES, len(message)
+        kind, sender_index = struct.unpack_from("<II", message)
+        assert kind == INITIATION
+        assert message[116:132] == mac(blake2s(b"mac1----", self.public), message[:116])
+        ephemeral = message[8:40]
+        chaining = blake2s(_CONSTRUCTION)
+        digest = blake2s(blake2s(chaining, _IDENTIFIER), self.public)
+        (chaining,) = kdf(1, chaining, ephemeral)
+        digest = blake2s(digest, ephemeral)
+        chaining, key = kdf(2, chaining, sodium.crypto_scalarmult(self.private, ephemeral))
+        static = unseal(key, 0, message[40:88], digest)
+        digest = blake2s(digest, message[40:88])
+        chaining, key = kdf(2, chaining, sodium.crypto_scalarmult(self.private, static))
+        timestamp = unseal(key, 0, message[88:116], digest)
+        return Heard(message, sender_index, static, timestamp, chaining, blake2s(digest, message[88:116]))
+
+    def response(self, heard: Heard, index: int, *, receiver_index: int | None = None,
+                 preshared_key: bytes | None = None, low_order: bytes | None = None) -> tuple[bytes, Session]:
+        """The second message (5.4.3). With a point of low order as ephemeral, whose secrets are zero for everybody."""
+        private = os.urandom(32)
+        ephemeral = public_key(private) if low_order is None else low_order
+
+        def shared(theirs: bytes) -> bytes:
+            return bytes(32) if low_order is not None else sodium.crypto_scalarmult(private, theirs)
+
+        (chaining,) = kdf(1, heard.chaining_key, ephemeral)
+        digest = blake2s(heard.digest, ephemeral)
+        (chaining,) = kdf(1, chaining, shared(heard.message[8:40]))
+        (chaining,) = kdf(1, chaining, shared(heard.static))
+        chaining, into_hash, key = kdf(3, chaining, self.preshared_key if preshared_key is None else preshared_key)
+        digest = blake2s(digest, into_hash)
+        receiving, sending = kdf(2, chaining, b"")
+        to = heard.sender_index if receiver_index is None else receiver_index
+        message = struct.pack("<III", RESPONSE, index, to) + ephemeral + seal(key, 0, b"", digest)
+        return with_macs(message, heard.static), Session(sending, receiving, heard.sender_index, index)
+
+    def cookie_reply(self, heard: Heard, cookie: bytes, *, mac1: bytes | None = None,
+                     receiver_index: int | None = None) -> bytes:
+        """A cookie for the sender of the initiation, or (`mac1`) of another message (5.4.7)."""
+        nonce = os.urandom(24)
+        key = blake2s(b"cookie--", self.public)
+        sealed = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
+            cookie, heard.mac1 if mac1 is None else mac1, nonce, key)
+        to = heard.sender_index if receiver_index is None else receiver_index
+        return struct.pack("<II", COOKIE_REPLY, to) + nonce + sealed
