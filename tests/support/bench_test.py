@@ -96,6 +96,15 @@ class Charts(unittest.TestCase):
             "pipeline-outbound-1420-peers-M-s.svg", "pipeline-outbound-64-peers-M-s.svg",
             "pipeline-outbound-size-1-peer-M-s.svg", "pipeline-outbound-size-1000-peers-M-s.svg"])
 
+    def test_seconds_are_a_linear_axis_from_zero(self) -> None:
+        figures = [figure(f"handshake/storm/9-peers/{n}-seconds", 3.0 * n) for n in (1, 2, 3)]
+        text = plots.line_charts(figures, "")["handshake-storm-9-peers-seconds-M-s.svg"]
+        first, second, third = (float(c.get("cx", "")) for c in self.shapes(text, "circle"))
+        self.assertAlmostEqual(third - second, second - first, delta=0.2)
+        texts = [t.text for t in self.shapes(text, "text")]
+        self.assertIn("seconds", texts)
+        self.assertIn("0", texts)
+
     def test_a_point_is_no_curve(self) -> None:
         self.assertEqual(plots.line_charts([figure("lookup/ipv4/1000/zipf", 1.0, "rte_fib")], ""), {})
 

@@ -1,7 +1,8 @@
 """Which charts a list of benchmark figures makes.
 
 A part of a name that is a number (`1000`, `64`, `1000-peers`) is an axis: figures that differ in it alone make one
-curve. Each axis with two points or more gives a chart of values, ours and the baselines', and one of ratios.
+curve. Each axis with two points or more gives a chart of values, ours and the baselines', and one of ratios; seconds
+are a linear axis, all others are logarithmic.
 Figures `.../stage/NAME` make one chart of stacked bars.
 """
 
@@ -65,7 +66,7 @@ def line_charts(figures: list[Figure], caption: str) -> dict[str, str]:
             charts[f"{_slug(family.replace('*', unit or 'size'))}-{_slug(value_unit)}{what}.svg"] = svg.line_chart(
                 title, _axis_label(family.split("/")[0], unit), "ratio (as the benchmark defines it)" if what else value_unit,
                 {name: sorted(points.items()) for name, points in curves.items()}, caption,
-                reference=1.0 if what else None)
+                reference=1.0 if what else None, linear=unit == "seconds")
     return charts
 
 

@@ -68,18 +68,19 @@ def _legend(names: list[str]) -> list[str]:
 
 
 def line_chart(title: str, x_label: str, y_label: str, curves: Curves, caption: str = "",
-               reference: float | None = None) -> str:
-    """Curves over a logarithmic x axis and a linear y axis from 0; `reference` draws a dashed line."""
+               reference: float | None = None, linear: bool = False) -> str:
+    """Curves over a logarithmic x axis (or a linear one from 0) and a linear y axis from 0; `reference` is a dashed line."""
     height = 500
     bottom, right = height - BOTTOM, WIDTH - RIGHT
     xs = sorted({x for points in curves.values() for x, _ in points})
     if not xs or xs[0] <= 0:
         raise ValueError("a logarithmic axis needs points above 0")
-    low, high = math.log10(xs[0]), math.log10(xs[-1])
+    scale = (lambda x: x) if linear else math.log10
+    low, high = 0.0 if linear else scale(xs[0]), scale(xs[-1])
     steps = ticks(max([y for points in curves.values() for _, y in points] + [reference or 0.0]))
 
     def at_x(x: float) -> float:
-        return LEFT + 20 + (right - LEFT - 40) * ((math.log10(x) - low) / (high - low) if high > low else 0.5)
+        return LEFT + 20 + (right - LEFT - 40) * ((scale(x) - low) / (high - low) if high > low else 0.5)
 
     def at_y(y: float) -> float:
         return bottom - (bottom - TOP) * y / steps[-1]
@@ -88,14 +89,14 @@ def line_chart(title: str, x_label: str, y_label: str, curves: Curves, caption: 
     for step in steps:
         out.append(_line(LEFT, at_y(step), right, at_y(step), "#ddd"))
         out.append(_text(LEFT - 8, at_y(step) + 4, short(step), "end"))
-    for x in xs:
+    for x in [x for x in ticks(xs[-1]) if x <= xs[-1]] if linear else xs:
         out.append(_line(at_x(x), bottom, at_x(x), bottom + 5, "#333"))
         out.append(_text(at_x(x), bottom + 20, short(x), "middle"))
     if reference is not None:
         out.append(_line(LEFT, at_y(reference), right, at_y(reference), "#333", ' stroke-dasharray="6 4"'))
     out.append(_line(LEFT, bottom, right, bottom, "#333"))
     out.append(_line(LEFT, TOP, LEFT, bottom, "#333"))
-    out.append(_text((LEFT + right) / 2, bottom + 42, x_label + " (logarithmic)", "middle"))
+    out.append(_text((LEFT + right) / 2, bottom + 42, x_label if linear else x_label + " (logarithmic)", "middle"))
     middle = (TOP + bottom) / 2
     out.append(_text(24, middle, y_label, "middle", extra=f' transform="rotate(-90 24 {middle:.1f})"'))
     for i, points in reversed(list(enumerate(curves.values()))):  # the first, ours, on top
@@ -103,7 +104,7 @@ def line_chart(title: str, x_label: str, y_label: str, curves: Curves, caption: 
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in points)
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{3 if i == 0 else 2}"/>')
         for x, y in points:
-            out.append(f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="4" fill="{colour}">'
+            out.append(f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="{3 if linear else 4}" fill="{colour}">'
                        f"<title>{x:g}: {y:.4g}</title></circle>")
     return _frame(title, caption, height, out + _legend(list(curves)))
 
