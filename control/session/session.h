@@ -133,6 +133,8 @@ class Session {
   // session_errors.cpp
   void receive_undeliverable(WorkerIndex worker, const publish::PuntHeader& header, Bytes packet);
   void report_lost(WorkerIndex worker, PortIndex port, Bytes packet);
+  void send_error_to_source(TunnelIndex index, WorkerIndex worker, const IcmpError& error,
+                            Bytes about);
   void send_error_into(TunnelIndex tunnel, WorkerIndex worker, const IcmpError& error, Bytes about);
   void send_error_to_port(PortIndex port, WorkerIndex worker, const IcmpError& error, Bytes about);
   void receive_needs_fragments(WorkerIndex worker, const publish::PuntHeader& header, Bytes packet);

@@ -56,8 +56,24 @@ void Session::receive_undeliverable(WorkerIndex worker, const PuntHeader& header
   if (!error) return;
   if (header.port != kNoPort) {
     send_error_to_port(header.port, worker, *error, packet);
-  } else {
+  } else if (header.peer.index != kNoPeer) {
     send_error_into(header.tunnel, worker, *error, packet);
+  } else {
+    send_error_to_source(header.tunnel, worker, *error, packet);
+  }
+}
+
+// Where it came from is not known any more: out of the tunnel if its source is a peer's, else from inside; ourselves we
+// tell nothing.
+void Session::send_error_to_source(TunnelIndex index, WorkerIndex worker, const IcmpError& error,
+                                   Bytes about) {
+  const publish::TunnelView& tunnel = snapshot_->tunnels[index];
+  const IpAddress source = source_of(about);
+  if (!tunnel.active || is_tunnel_local(tunnel, source)) return;
+  if (tunnel.inside < snapshot_->port_count && is_local(*snapshot_, tunnel.inside, source)) return;
+  if (is_owned(tunnel, source)) return send_error_into(index, worker, error, about);
+  if (tunnel.inside < snapshot_->port_count) {
+    send_error_to_port(tunnel.inside, worker, error, about);
   }
 }
 

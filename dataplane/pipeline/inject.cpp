@@ -42,10 +42,11 @@ void send_frame(Burst& burst, Lane lane, const InjectRing::Slot& slot) noexcept 
   const auto total = check_ip(packet.data, packet.length_bytes);
   if (!total) return burst.drop(lane, DropReason::InnerInvalid), false;
   packet.truncate(*total);
-  if (packet.length_bytes > burst.snapshot->tunnels[tunnel].mtu_bytes) {
-    return burst.drop(lane, DropReason::PacketTooBig), false;
-  }
   burst.tunnel[lane] = tunnel;
+  const uint16_t mtu_bytes = burst.snapshot->tunnels[tunnel].mtu_bytes;
+  if (packet.length_bytes > mtu_bytes) {
+    return end_too_big(burst, lane, {.mtu_bytes = mtu_bytes}, true), false;
+  }
   return true;
 }
 

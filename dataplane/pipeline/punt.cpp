@@ -101,9 +101,10 @@ void punt_neighbour(Burst& burst, Lane lane, PortIndex port, const IpAddress& ne
 }
 
 void drop_undeliverable(Burst& burst, Lane lane, DropReason reason, uint16_t mtu_bytes) noexcept {
-  // Not for what we made ourselves: an error about an error helps nobody.
+  // What was held is too big where the way to its peer was found out meanwhile, or is another one now. Otherwise what is
+  // injected was judged before, or is our own.
   const bool injected = burst.port == kNoPort;
-  if (!injected) {
+  if (!injected || reason == DropReason::PacketTooBig) {
     const PeerRef from = burst.from[lane];
     const bool plain = from.index == kNoPeer;
     (void)push(burst,

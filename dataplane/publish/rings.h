@@ -33,7 +33,7 @@ enum class PuntKind : uint8_t {
   NeedsNeighbour,
   // Bytes: an IP packet that no peer of `tunnel` owns the destination of (for ICMP unreachable), or that is
   // too big (for `mtu_bytes`) or expired: `detail` has the DropReason. It is counted already. port is set when
-  // it came from a port, peer when it came from a peer.
+  // it came from a port, peer when it came from a peer; neither when it was held or our own.
   Undeliverable,
   // Bytes: an IPv4 packet that is too big for `mtu_bytes` and may be fragmented; its TTL is done. For `next_hop`
   // on `port` where these are set, else for `tunnel`, looked up again.

@@ -269,10 +269,28 @@ TEST_F(Inject, WhatCannotBeSentIsCountedAndAsksNobody) {
   expect_drop(DropReason::NoAllowedIp, make_ip(ip("10.0.0.2"), ip("198.51.100.1"), Blob(8)));
   expect_drop(DropReason::InnerInvalid, Blob(10, 0x45));
   expect_drop(DropReason::InnerInvalid, {});
-  expect_drop(DropReason::PacketTooBig, pair.a_to_b(Family::V4, 1401));
   expect_drop(DropReason::NoHeadroom, pair.a_to_b(Family::V4, 1990));
   pair.a.snapshot.tunnels[0].active = false;
   expect_drop(DropReason::HeldPeerGone, pair.a_to_b(Family::V4, 8));
+}
+
+// The tunnel's MTU is another one than when it was held.
+TEST_F(Inject, AHeldPacketThatIsTooBigByNowIsReportedOrFragmented) {
+  const Blob v6 = pair.a_to_b(Family::V6, 1'400);
+  const Turn told = pair.a.inject({{.header = inner_header(), .bytes = v6}});
+  EXPECT_EQ(told.drops_of(DropReason::PacketTooBig), 1u);
+  ASSERT_EQ(told.punts.size(), 1u);
+  EXPECT_EQ(told.punts[0].header.kind, PuntKind::Undeliverable);
+  EXPECT_EQ(told.punts[0].header.port, kNoPort);
+  EXPECT_EQ(told.punts[0].header.peer.index, kNoPeer);
+  EXPECT_EQ(told.punts[0].header.mtu_bytes, pair.a.snapshot.tunnels[0].mtu_bytes);
+  EXPECT_EQ(told.punts[0].bytes, v6);
+  const Blob v4 = pair.a_to_b(Family::V4, 1'401, {.ttl = 7});
+  const Turn cut = pair.a.inject({{.header = inner_header(), .bytes = v4}});
+  EXPECT_EQ(cut.dropped(), 0u);
+  ASSERT_EQ(cut.punts.size(), 1u);
+  EXPECT_EQ(cut.punts[0].header.kind, PuntKind::NeedsFragments);
+  EXPECT_EQ(cut.punts[0].bytes, v4) << "its TTL was done when it was held";
 }
 
 TEST_F(Inject, WithoutAKeyAPacketIsHeldAgainAndAKeepaliveVanishes) {

@@ -66,8 +66,18 @@ class IcmpErrors : public ::testing::Test {
     gateway.punt({.kind = PuntKind::Undeliverable,
                   .port = from_peer ? kNoPort : testing::kInside,
                   .tunnel = 0,
+                  .peer = from_peer ? PeerRef{.index = 0, .incarnation = 1} : PeerRef{},
                   .detail = static_cast<uint8_t>(reason),
                   .mtu_bytes = mtu},
+                 packet);
+    return turn();
+  }
+  // What waited for a handshake was found to be too big when it was to be sent.
+  std::vector<testing::Injected> end_held(Bytes packet) {
+    gateway.punt({.kind = PuntKind::Undeliverable,
+                  .tunnel = 0,
+                  .detail = static_cast<uint8_t>(DropReason::PacketTooBig),
+                  .mtu_bytes = 1'400},
                  packet);
     return turn();
   }
@@ -143,6 +153,22 @@ TEST_F(IcmpErrors, GoToAPeerThroughItsTunnel) {
   const auto sent6 = end(DropReason::TtlExceeded, v6, 0, true);
   ASSERT_EQ(sent6.size(), 1u);
   expect_error(sent6[0].bytes, {3, 0, 0}, "fd00:1::1", "fd00:8::2", v6);
+}
+
+TEST_F(IcmpErrors, AboutWhatWaitedGoToWhereItCameFrom) {
+  const Packet inside = packet_from("10.0.0.9", "10.8.0.2", 1'390);
+  expect_error(answer_inside(end_held(inside)), {3, 4, 1'400}, "10.0.0.1", "10.0.0.9", inside);
+  testing::Routes allowed(gateway.pages);  // the value of a prefix is its place: all are of peer 0
+  allowed.add("10.8.0.0/24", {});
+  gateway.snapshot.tunnels[0].allowed_v4 = allowed.table().v4;
+  const Packet peers = packet_from("10.8.0.3", "10.8.0.2", 1'390);
+  const auto sent = end_held(peers);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.kind, InjectKind::InnerPacket);
+  expect_error(sent[0].bytes, {3, 4, 1'400}, "10.8.0.1", "10.8.0.3", peers);
+  for (const char* own : {"10.8.0.1", "10.0.0.1"}) {
+    EXPECT_TRUE(end_held(packet_from(own, "10.8.0.2", 1'390)).empty()) << own;
+  }
 }
 
 TEST_F(IcmpErrors, FitTheTunnelThatTheyGoThrough) {
