@@ -3,35 +3,10 @@
 //      each other, so that a step finds its vectors full.
 //   2. Leaves one by one, because a leaf is compared as a vector.
 //   3. Owners at the end. Each step prefetches what it leads to, where the table is not near.
-#if !defined(__clang__)
-// GCC 12 takes its own undefined vectors for mistakes where it inlines little.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#if !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
+#include "dataplane/lookup/allowed_ips_kernel_avx512_begin.h"
 
-#include <cstddef>
-#include <utility>
-
-#include "dataplane/lookup/allowed_ips_kernel.h"
-#include "dataplane/lookup/allowed_ips_node.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(                                                          \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt"))), \
-    apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt")
-#endif
 namespace turnpike::lookup {
 namespace {
-
-#include "dataplane/lookup/allowed_ips_kernel_avx512_body.h"
 
 inline constexpr unsigned kWidth = 16;
 // Fewer lanes than this take their steps one by one.
@@ -289,8 +264,5 @@ void avx512_walk_v4(const void* node, const uint32_t* addresses, size_t count,
 }
 
 }  // namespace turnpike::lookup
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+
+#include "dataplane/lookup/allowed_ips_kernel_avx512_end.h"

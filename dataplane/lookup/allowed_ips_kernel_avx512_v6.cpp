@@ -3,35 +3,10 @@
 //      each other, so that a step finds its vectors full.
 //   2. Leaves one by one, because a leaf is compared as a vector. Their links lead to skips again.
 //   3. Owners at the end. Each step prefetches what it leads to, where the table is not near.
-#if !defined(__clang__)
-// GCC 12 takes its own undefined vectors for mistakes where it inlines little.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#if !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
+#include "dataplane/lookup/allowed_ips_kernel_avx512_begin.h"
 
-#include <cstddef>
-#include <utility>
-
-#include "dataplane/lookup/allowed_ips_kernel.h"
-#include "dataplane/lookup/allowed_ips_node.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(                                                          \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt"))), \
-    apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt")
-#endif
 namespace turnpike::lookup {
 namespace {
-
-#include "dataplane/lookup/allowed_ips_kernel_avx512_body.h"
 
 inline constexpr unsigned kWidth = 8;
 // Fewer lanes than this take their steps one by one.
@@ -299,9 +274,9 @@ inline void walk(const RootLine& root, Lanes& lanes, size_t count, const uint64_
   }
 }
 
-// `halves` are the upper and the lower half of each address in turn.
 }  // namespace
 
+// `halves` are the upper and the lower half of each address in turn.
 void avx512_walk_v6(const void* node, const uint64_t* halves, size_t count,
                     PeerIndex* peers) noexcept {
   Lanes lanes;
@@ -327,8 +302,5 @@ void avx512_walk_v6(const void* node, const uint64_t* halves, size_t count,
 }
 
 }  // namespace turnpike::lookup
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+
+#include "dataplane/lookup/allowed_ips_kernel_avx512_end.h"

@@ -1,5 +1,34 @@
-// What the AVX-512 kernels of both families have in common: included by them behind their own includes, with
-// the instruction set switched on, in a namespace of their own.
+// What the AVX-512 kernels of both families have in common. The last include of their files: it leaves the
+// instruction set switched on for what follows, up to allowed_ips_kernel_avx512_end.h.
+#pragma once
+
+#if !defined(__clang__)
+// GCC 12 takes its own undefined vectors for mistakes where it inlines little.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#if !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#include <cstddef>
+#include <utility>
+
+#include "dataplane/lookup/allowed_ips_kernel.h"
+#include "dataplane/lookup/allowed_ips_node.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(                                                          \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt"))), \
+    apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2,lzcnt")
+#endif
+namespace turnpike::lookup {
+namespace {
 
 // Where in `leaf` the key matches: bit i for entry i.
 inline uint32_t matches(const Leaf16& leaf, uint64_t key) noexcept {
@@ -33,3 +62,6 @@ inline unsigned list_lanes(uint64_t who, uint32_t* list) noexcept {
   }
   return n;
 }
+
+}  // namespace
+}  // namespace turnpike::lookup
