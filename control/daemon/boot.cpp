@@ -40,14 +40,15 @@ Result<void, Boot::Refused> Boot::commit(Commit commit) {
     change.topology = topology != gateway_.topology();
   }
   const bool changes = !change.empty();
-  if (!changes && (commit.file == nullptr || commit.file->empty()) && !commit.settles) return {};
+  if (!changes && (commit.file == nullptr || commit.file->empty()) && commit.settles.empty())
+    return {};
 
   store::Record record{.change = {},
                        .entry = std::move(commit.entry),
                        .undo = state::undo(state_, change),
                        .file = std::move(commit.file),
                        .unconfirmed = {},
-                       .settled = commit.settles};
+                       .settled = std::move(commit.settles)};
   if (changes) {
     auto prepared = gateway_.prepare(change);
     if (prepared && change.topology && !gateway_.stage_topology(std::move(topology))) {

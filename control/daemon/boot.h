@@ -30,7 +30,7 @@ class Boot {
     store::HistoryEntry entry;  // generation, counts and comment are filled in
     std::shared_ptr<const store::FileRows> file;
     std::optional<gateway::Topology> topology;  // with those tunnels that only the present one has
-    std::optional<Generation> settles;
+    std::vector<Generation> settles;
   };
   // A line for what is no conflict: no memory, a disk that cannot be written.
   using Refused = std::variant<state::Refusal, std::string>;

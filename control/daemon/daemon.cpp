@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "control/daemon/environment.h"
+#include "control/daemon/expired.h"
 #include "control/daemon/log.h"
 #include "control/gateway/file_overrides.h"
 #include "control/gateway/file_transaction.h"
@@ -201,7 +202,10 @@ Daemon::Lines Daemon::begin(store::Store store, store::Loaded loaded,
     spdlog::info("generation {} from {}: {} peers, {} prefixes", loaded.generation,
                  config->control.state, state_.peer_count(), state_.prefix_count());
   }
-  undo_expired(boot, store, loaded.unconfirmed);
+  const Expired expired = undo_expired(boot, store, state_, loaded.unconfirmed,
+                                       entry_of(ourselves(), store::Cause::Unconfirmed));
+  for (const std::string& line : expired.undone) spdlog::warn("{}", line);
+  for (const std::string& line : expired.errors) spdlog::error("{}", line);
   if (auto errors = apply_file(boot, *applied, *config); errors.empty()) {
     applied = config;
   } else if (first) {
@@ -224,39 +228,6 @@ Daemon::Lines Daemon::begin(store::Store store, store::Loaded loaded,
   }
   make_reloader(config, std::move(applied));
   return {};
-}
-
-// What is left in `waiting` has still time: so much as `within` says then.
-void Daemon::undo_expired(Boot& boot, store::Store& store,
-                          std::vector<store::Unconfirmed>& waiting) {
-  const uint64_t now = wall_now().nanoseconds;
-  std::ranges::sort(waiting, std::greater(), &store::Unconfirmed::generation);
-  std::erase_if(waiting, [&](store::Unconfirmed& commit) {
-    if (commit.until.nanoseconds > now) {
-      commit.within = std::min(commit.within, Duration(commit.until.nanoseconds - now));
-      return false;
-    }
-    const Generation generation = commit.generation;
-    auto way = store.way_back_from(generation);
-    if (way) {
-      way->comment = "generation " + std::to_string(generation) + " was not confirmed";
-      const auto undone = boot.commit({.transaction = std::move(*way),
-                                       .entry = entry_of(ourselves(), store::Cause::Unconfirmed),
-                                       .file = {},
-                                       .topology = {},
-                                       .settles = generation});
-      if (undone) {
-        spdlog::warn("generation {} was not confirmed in time and is undone", generation);
-        return true;
-      }
-      const auto* refusal = std::get_if<state::Refusal>(&undone.error());
-      way = fail(refusal != nullptr ? state::describe(refusal->conflicts.front())
-                                    : std::get<std::string>(undone.error()));
-    }
-    spdlog::error("generation {} was not confirmed, but is not undone: {}", generation,
-                  way.error());
-    return true;
-  });
 }
 
 Daemon::Lines Daemon::apply_file(Boot& boot, const config::Config& applied,

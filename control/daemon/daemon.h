@@ -71,7 +71,6 @@ class Daemon final : public api::Backend {
   // The durable state, and the file's difference to the one applied last. The errors are for the user.
   [[nodiscard]] Lines begin(store::Store store, store::Loaded loaded,
                             const std::shared_ptr<const config::Config>& config);
-  void undo_expired(Boot& boot, store::Store& store, std::vector<store::Unconfirmed>& waiting);
   [[nodiscard]] Lines apply_file(Boot& boot, const config::Config& applied,
                                  const config::Config& config);
   void make_journal(store::Store store);

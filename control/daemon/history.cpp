@@ -13,6 +13,29 @@ using gateway::Committer;
 // Other commits may come between reading the history and the rollback's turn; then it is read anew.
 constexpr int kAttemptsMax = 8;
 
+// The way back over several commits, read when the state had the generation `from`.
+struct WayBack {
+  Result<std::vector<state::Transaction>, std::string> ways;
+  Generation from = 0;
+  std::optional<state::Refusal> refusal;  // the ways do not belong to this state
+
+  // One transaction of them; is refused as stale where another commit came in between.
+  [[nodiscard]] state::Transaction lead(const state::State& state,
+                                        std::optional<Generation> if_generation) {
+    state::Transaction transaction;
+    transaction.if_generation = if_generation.value_or(from);
+    if (state.generation() != from) {
+      transaction.if_generation = from;
+    } else if (auto made = state::rollback(state, *ways)) {
+      transaction.edits = std::move(made->edits);
+    } else {
+      refusal = std::move(made.error());
+      transaction.if_generation = state.generation() + 1;  // is refused
+    }
+    return transaction;
+  }
+};
+
 }  // namespace
 
 void History::list(std::function<void(api::HistoryAnswer)> answer) {
@@ -42,60 +65,52 @@ void History::roll_back(Generation generation, api::ChangeRequest request,
 
 void History::try_roll_back(Generation generation, api::ChangeRequest request, int attempts,
                             std::function<void(api::RollbackAnswer)> answer) {
-  using Ways = Result<std::vector<state::Transaction>, std::string>;
-  const auto ways = std::make_shared<Ways>();
   // What is posted by now leads to this generation; the ways back begin there.
-  const Generation from = parts_.state.generation();
+  const auto back =
+      std::make_shared<WayBack>(WayBack{.ways = {}, .from = parts_.state.generation()});
   parts_.journal.run(
-      [ways, generation](store::Store& store) { *ways = store.ways_back_to(generation); },
+      [back, generation](store::Store& store) { back->ways = store.ways_back_to(generation); },
       [=, this, answer = std::move(answer)]() mutable {
-        if (!*ways) return answer(api::NotFound{.what = std::move(ways->error())});
-        const auto refusal = std::make_shared<std::optional<state::Refusal>>();
+        if (!back->ways) return answer(api::NotFound{.what = std::move(back->ways.error())});
         store::HistoryEntry entry{.at = parts_.wall(),
                                   .uid = request.commit.caller.uid,
                                   .pid = static_cast<uint32_t>(request.commit.caller.pid),
                                   .cause = store::Cause::Rollback,
                                   .comment = {}};
         const bool asked = request.if_generation.has_value();
-        auto make = [ways, refusal, from, request, generation](const state::State& state) {
-          state::Transaction transaction;
-          transaction.if_generation = request.if_generation.value_or(from);
-          if (state.generation() == from) {
-            auto made = state::rollback(state, **ways);
-            if (made) {
-              transaction.edits = std::move(made->edits);
-            } else {
-              *refusal = std::move(made.error());
-              transaction.if_generation = state.generation() + 1;  // is refused
-            }
-          } else {
-            transaction.if_generation = from;
-          }
+        auto make = [back, request, generation](const state::State& state) {
+          state::Transaction transaction = back->lead(state, request.if_generation);
           transaction.comment = request.comment.empty()
                                     ? "rollback to generation " + std::to_string(generation)
                                     : request.comment;
           return transaction;
         };
-        const bool large = (*ways)->size() > 1;
+        // What it undoes needs no confirmation any more, unless it may be undone itself.
+        const auto settles =
+            request.commit.confirm ? std::vector<Generation>{} : awaited_after(generation);
         Committer::Request commit{
             .make = std::move(make),
-            .large = large,
+            .large = back->ways->size() > 1,
             .dry_run = request.commit.dry_run,
             .entry = entry,
             .confirm = request.commit.confirm,
+            .settles = settles,
             .answer = [=, this, answer = std::move(answer)](Committer::Outcome outcome) mutable {
               if (auto* refused = std::get_if<state::Refusal>(&outcome)) {
-                if (*refusal) {
-                  *refused = std::move(**refusal);
+                if (back->refusal) {
+                  *refused = std::move(*back->refusal);
                 } else if (refused->is_stale() && !asked && attempts > 1) {
                   return try_roll_back(generation, std::move(request), attempts - 1,
                                        std::move(answer));
                 }
               }
               const auto* done = std::get_if<Committer::Done>(&outcome);
-              if (done != nullptr && done->changed && request.commit.confirm &&
-                  !request.commit.dry_run) {
-                await(done->generation, *request.commit.confirm);
+              if (done != nullptr && done->changed && !request.commit.dry_run) {
+                if (request.commit.confirm) {
+                  await(done->generation, *request.commit.confirm);
+                } else {
+                  forget(settles);
+                }
               }
               answer(parts_.told(std::move(outcome), entry, request.commit.dry_run));
             }};
@@ -119,6 +134,7 @@ void History::await(Generation generation, Duration within) {
 
 void History::undo(Generation generation) {
   spdlog::warn("generation {} was not confirmed; undoing it", generation);
+  undoing_.insert(generation);
   const auto way = std::make_shared<Result<state::Transaction, std::string>>();
   parts_.journal.run(
       [way, generation](store::Store& store) { *way = store.way_back_from(generation); },
@@ -126,35 +142,104 @@ void History::undo(Generation generation) {
         if (!*way) return give_up(generation, way->error());
         state::Transaction transaction = std::move(**way);
         transaction.comment = "generation " + std::to_string(generation) + " was not confirmed";
-        const store::HistoryEntry entry{.at = parts_.wall(),
-                                        .uid = geteuid(),
-                                        .pid = static_cast<uint32_t>(getpid()),
-                                        .cause = store::Cause::Unconfirmed,
-                                        .comment = {}};
+        const store::HistoryEntry entry = entry_of_undo();
         parts_.submit({.make = [transaction = std::move(transaction)](
                                    const state::State&) { return transaction; },
                        .entry = entry,
-                       .settles = generation,
+                       .settles = {generation},
                        .answer =
                            [this, generation, entry](Committer::Outcome outcome) {
-                             if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
-                               if (!done->changed) give_up(generation, "it was undone already");
-                             } else if (const auto* refused =
-                                            std::get_if<state::Refusal>(&outcome)) {
-                               give_up(generation, state::describe(refused->conflicts.front()));
-                             } else {
-                               // It stays recorded as unconfirmed: the next start tries again.
-                               spdlog::error("generation {} could not be undone: {}", generation,
-                                             std::get<Committer::Failure>(outcome).what);
+                             if (std::holds_alternative<state::Refusal>(outcome)) {
+                               return undo_with_later(generation, kAttemptsMax);
                              }
-                             (void)parts_.told(std::move(outcome), entry, false);
+                             undone(generation, {generation}, std::move(outcome), entry);
                            }});
       });
+}
+
+// Later commits changed the same: back to the state before it, without them.
+void History::undo_with_later(Generation generation, int attempts) {
+  if (!undoing_.contains(generation)) return;  // a rollback has undone it meanwhile
+  const auto back =
+      std::make_shared<WayBack>(WayBack{.ways = {}, .from = parts_.state.generation()});
+  parts_.journal.run(
+      [back, generation](store::Store& store) { back->ways = store.ways_back_before(generation); },
+      [=, this] {
+        if (!back->ways) return give_up(generation, back->ways.error());
+        const size_t later = back->ways->size() - 1;
+        const store::HistoryEntry entry = entry_of_undo();
+        auto settles = awaited_after(generation);
+        settles.push_back(generation);
+        parts_.submit({.make =
+                           [=](const state::State& state) {
+                             state::Transaction transaction = back->lead(state, {});
+                             transaction.comment =
+                                 "generation " + std::to_string(generation) +
+                                 " was not confirmed; undone with what was committed after it (" +
+                                 std::to_string(later) + ")";
+                             return transaction;
+                           },
+                       .large = true,
+                       .entry = entry,
+                       .settles = settles,
+                       .answer =
+                           [=, this](Committer::Outcome outcome) {
+                             const auto* refused = std::get_if<state::Refusal>(&outcome);
+                             if (refused != nullptr && !back->refusal && refused->is_stale() &&
+                                 attempts > 1) {
+                               return undo_with_later(generation, attempts - 1);
+                             }
+                             if (refused != nullptr && back->refusal)
+                               outcome = std::move(*back->refusal);
+                             undone(generation, settles, std::move(outcome), entry);
+                           }});
+      });
+}
+
+store::HistoryEntry History::entry_of_undo() const {
+  return {.at = parts_.wall(),
+          .uid = geteuid(),
+          .pid = static_cast<uint32_t>(getpid()),
+          .cause = store::Cause::Unconfirmed,
+          .comment = {}};
+}
+
+// How that ended.
+void History::undone(Generation generation, const std::vector<Generation>& settled,
+                     Committer::Outcome outcome, const store::HistoryEntry& entry) {
+  if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
+    done->changed ? forget(settled) : give_up(generation, "it was undone already");
+  } else if (const auto* refused = std::get_if<state::Refusal>(&outcome)) {
+    give_up(generation, refused->is_stale() ? "other commits come in between again and again"
+                                            : state::describe(refused->conflicts.front()));
+  } else {
+    // It stays recorded as unconfirmed: the next start tries again.
+    undoing_.erase(generation);
+    spdlog::error("generation {} could not be undone: {}", generation,
+                  std::get<Committer::Failure>(outcome).what);
+  }
+  (void)parts_.told(std::move(outcome), entry, false);
+}
+
+std::vector<Generation> History::awaited_after(Generation generation) const {
+  std::vector<Generation> awaited(undoing_.upper_bound(generation), undoing_.end());
+  for (auto at = waiting_.upper_bound(generation); at != waiting_.end(); ++at) {
+    awaited.push_back(at->first);
+  }
+  return awaited;
+}
+
+void History::forget(const std::vector<Generation>& undone) {
+  for (const Generation generation : undone) {
+    waiting_.erase(generation);
+    undoing_.erase(generation);
+  }
 }
 
 // It stays, and is not tried again at the next start.
 void History::give_up(Generation generation, const std::string& why) {
   spdlog::error("generation {} is not undone: {}", generation, why);
+  undoing_.erase(generation);
   parts_.journal.post(store::Confirmed{.generation = generation}, 0,
                       [](const Result<void, std::string>&) {});
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,8 @@ class History {
   void roll_back(Generation generation, api::ChangeRequest request,
                  std::function<void(api::RollbackAnswer)> answer);
 
-  // From now on this commit is undone when `within` is over.
+  // From now on this commit is undone when `within` is over; together with those after it where these stand in
+  // its way, as a safety net that a later edit takes away would be none.
   void await(Generation generation, Duration within);
   // All that wait, or this one.
   void confirm(std::optional<Generation> generation,
@@ -52,10 +54,17 @@ class History {
   void try_roll_back(Generation generation, api::ChangeRequest request, int attempts,
                      std::function<void(api::RollbackAnswer)> answer);
   void undo(Generation generation);
+  void undo_with_later(Generation generation, int attempts);
+  [[nodiscard]] std::vector<Generation> awaited_after(Generation generation) const;
+  [[nodiscard]] store::HistoryEntry entry_of_undo() const;
+  void undone(Generation generation, const std::vector<Generation>& settled,
+              gateway::Committer::Outcome outcome, const store::HistoryEntry& entry);
+  void forget(const std::vector<Generation>& undone);
   void give_up(Generation generation, const std::string& why);
 
   Parts parts_;
   std::map<Generation, Waiting> waiting_;
+  std::set<Generation> undoing_;  // their time is over; a rollback takes them out
 };
 
 }  // namespace turnpike::daemon

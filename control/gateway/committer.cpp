@@ -193,7 +193,7 @@ void Committer::write_withdrawal(const Job& job, state::Change inverse, state::T
                        .undo = std::move(redo),
                        .file = {},
                        .unconfirmed = {},
-                       .settled = job.generation};
+                       .settled = {job.generation}};
   record.entry.generation = state_.generation();
   record.entry.cause = store::Cause::Withdrawn;
   record.entry.comment = "generation " + std::to_string(job.generation) + " was never in force";

@@ -62,7 +62,7 @@ class Committer {
     store::HistoryEntry entry;
     std::shared_ptr<const store::FileRows> file;  // to the file applied last
     std::optional<Duration> confirm;  // is undone unless confirmed within it
-    std::optional<Generation> settles;  // undoes what was not confirmed
+    std::vector<Generation> settles;  // undoes these, which await their confirmation
     std::function<void(Outcome)> answer;  // on the control thread, once
   };
 

@@ -131,7 +131,7 @@ void Store::Parts::write(const Record& record) {
     put_unconfirmed.run(record.entry.generation, record.unconfirmed->until.nanoseconds,
                         record.unconfirmed->within.count());
   }
-  if (record.settled) erase_unconfirmed.run(*record.settled);
+  for (const Generation undone : record.settled) erase_unconfirmed.run(undone);
 }
 
 void Store::Parts::write(const Confirmed& confirmed) {
@@ -274,18 +274,26 @@ Result<std::vector<HistoryEntry>, std::string> Store::history() {
 }
 
 Result<std::vector<state::Transaction>, std::string> Store::ways_back_to(Generation generation) {
+  return ways_back(generation, generation + 1);
+}
+
+Result<std::vector<state::Transaction>, std::string> Store::ways_back_before(
+    Generation generation) {
+  return ways_back(generation, generation);
+}
+
+// From the newest down to `oldest`, where the history knows of `generation`.
+Result<std::vector<state::Transaction>, std::string> Store::ways_back(Generation generation,
+                                                                      Generation oldest) {
   const auto& kept = parts_->kept;
-  // The commit that made `generation` need not be there, those after it must.
-  const bool known = !kept.empty() &&
-                     (std::ranges::find(kept, generation, &Parts::Kept::generation) != kept.end());
-  if (!known) {
+  if (std::ranges::find(kept, generation, &Parts::Kept::generation) == kept.end()) {
     return fail("the history has no generation " + std::to_string(generation) +
                 (kept.empty() ? std::string("; it is empty")
                               : "; it reaches from " + std::to_string(kept.front().generation) +
                                     " to " + std::to_string(kept.back().generation)));
   }
   std::vector<state::Transaction> ways;
-  for (auto at = kept.rbegin(); at != kept.rend() && at->generation > generation; ++at) {
+  for (auto at = kept.rbegin(); at != kept.rend() && at->generation >= oldest; ++at) {
     auto way = way_back_from(at->generation);
     if (!way) return fail(std::move(way.error()));
     ways.push_back(std::move(*way));

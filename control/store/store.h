@@ -64,7 +64,7 @@ struct Record {
   state::Transaction undo;
   std::shared_ptr<const FileRows> file;  // to the file applied last
   std::optional<Unconfirmed> unconfirmed;
-  std::optional<Generation> settled;  // this one no longer waits: it is what is undone
+  std::vector<Generation> settled;  // these no longer wait: they are what is undone
 };
 
 // A commit stays.
@@ -115,11 +115,16 @@ class Store {
   // reach back so far.
   [[nodiscard]] Result<std::vector<state::Transaction>, std::string> ways_back_to(
       Generation generation);
+  // The same from the newest commit down to this one, itself included.
+  [[nodiscard]] Result<std::vector<state::Transaction>, std::string> ways_back_before(
+      Generation generation);
   // From this commit alone.
   [[nodiscard]] Result<state::Transaction, std::string> way_back_from(Generation generation);
 
  private:
   struct Parts;
+  [[nodiscard]] Result<std::vector<state::Transaction>, std::string> ways_back(
+      Generation generation, Generation oldest);
   explicit Store(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
 };

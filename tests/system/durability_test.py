@@ -195,6 +195,45 @@ class Confirm(DurabilityCase):
         time.sleep(CONFIRM_SECONDS + 1)
         self.assertEqual(self.owner("10.9.0.1/32"), "bob")
 
+    def build_on_the_move(self) -> None:
+        """Without the move's reverse: bob has nothing that he could give back."""
+        self.add_peer("carol")
+        self.move()
+        self.gateway.cli("ips", "move", "wg0", "--from", "bob", "--to", "carol", "10.9.0.1/32")
+        self.add_peer("dave")
+
+    def peers(self) -> set[str]:
+        return {peer["name"] for peer in self.gateway.show()["peers"]}
+
+    def test_later_edits_that_build_on_it_are_undone_with_it(self) -> None:
+        self.build_on_the_move()
+        self.wait_for_alice()
+        self.assertEqual(self.peers(), {"alice", "bob", "carol"})
+        newest = json.loads(self.gateway.cli("history", "--json").stdout)["history"][0]
+        self.assertEqual(newest["cause"], "unconfirmed")
+        self.assertRegex(newest["comment"], r"not confirmed; undone with what was committed after it \(2\)")
+
+    def test_later_edits_that_build_on_it_are_undone_with_it_at_start(self) -> None:
+        self.build_on_the_move()
+        self.kill()
+        time.sleep(CONFIRM_SECONDS + 0.5)
+        self.gateway.start()
+        self.wait_for_alice()
+        self.assertEqual(self.peers(), {"alice", "bob", "carol"})
+        self.restart()  # what is settled is settled
+        self.assertEqual(self.owner("10.9.0.1/32"), "alice")
+
+    def test_what_a_rollback_has_undone_is_not_undone_again(self) -> None:
+        before = self.gateway.show()["generation"]
+        self.move()
+        self.gateway.cli("rollback", str(before))
+        self.gateway.cli("ips", "move", "wg0", "--from", "alice", "--to", "bob", "10.9.0.1/32")
+        self.gateway.cli("peer", "remove", "wg0", "alice")
+        time.sleep(CONFIRM_SECONDS + 1)
+        self.assertEqual(self.owner("10.9.0.1/32"), "bob")
+        self.restart()
+        self.assertEqual(self.owner("10.9.0.1/32"), "bob")
+
 
 class History(DurabilityCase):
     def test_a_rollback_is_a_new_commit_and_the_history_names_who_did_what(self) -> None:

@@ -152,6 +152,8 @@ TEST_F(StoreTest, TheWayBackLeadsBack) {
   }
   EXPECT_EQ(dump(state_), before);
   EXPECT_TRUE(store_->ways_back_to(3)->empty());
+  EXPECT_EQ(store_->ways_back_before(2)->size(), 2u);
+  EXPECT_FALSE(store_->ways_back_before(4).has_value());
   EXPECT_EQ(store_->ways_back_to(4).error(),
             "the history has no generation 4; it reaches from 1 to 3");
   EXPECT_TRUE(store_->way_back_from(2).has_value());
@@ -195,7 +197,7 @@ TEST_F(StoreTest, ACommitThatUndoesAnotherSettlesIt) {
   Record record = plan({add("a", 1)});
   record.unconfirmed = {.generation = 2, .until = {5'000}, .within = 60s};
   Record back = plan({remove("a")});
-  back.settled = 2;
+  back.settled = {2};
   std::vector<Entry> entries;
   entries.emplace_back(std::move(record));
   entries.emplace_back(std::move(back));
