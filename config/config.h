@@ -25,6 +25,7 @@ namespace turnpike::config {
 
 enum class AeadChoice : uint8_t { Auto, IpsecMb, Libsodium };
 enum class IdlePolicy : uint8_t { Poll, Adaptive };  // what a worker does when there is no work
+enum class SpreadPolicy : uint8_t { Auto, Always, Never };  // of a port's frames, in software
 enum class ConflictPolicy : uint8_t { Refuse, Move };  // for wg(8); move is what others do
 enum class Durability : uint8_t { Full, Off };
 
@@ -61,6 +62,7 @@ struct Port {
   std::string device;  // a PCI address or a DPDK vdev
   std::vector<OwnAddress> addresses;
   uint16_t mtu = 1500;
+  SpreadPolicy spread = SpreadPolicy::Auto;
   std::vector<Route> routes;
   Places places;
   friend bool operator==(const Port&, const Port&) = default;

@@ -115,6 +115,7 @@ void write_port(Writer& out, const Port& port) {
   out.line(4, "device", scalar(port.device));
   out.addresses(4, port.addresses);
   out.number(4, "mtu", port.mtu);
+  out.choice(4, Section::Port, "spread", port.spread);
   if (port.routes.empty()) return;
   out.open(4, "routes");
   for (const Route& route : port.routes) {

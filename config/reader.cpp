@@ -98,6 +98,7 @@ Port read_port(Node& node, const Path& path, Report& report) {
   }
   read_addresses(map, Section::Port, port.addresses, report);
   map.integer("mtu", port.mtu);
+  map.choice("spread", port.spread);
   if (Node* routes = map.sequence("routes")) {
     const Path here = map.path("routes");
     for (size_t i = 0; i < routes->items.size(); ++i) {

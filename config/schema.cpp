@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kAeads{"auto", "ipsec-mb", "libsodium"};
 constexpr std::array<std::string_view, 2> kIdles{"poll", "adaptive"};
+constexpr std::array<std::string_view, 3> kSpreads{"auto", "always", "never"};
 constexpr std::array<std::string_view, 2> kConflicts{"refuse", "move"};
 constexpr std::array<std::string_view, 2> kDurabilities{"full", "off"};
 
@@ -73,6 +74,7 @@ constexpr auto kPort = std::to_array<Key>({
     required(text("device")),
     texts("addresses", kMaxAddressBytes),
     integer("mtu", kMinMtu, kMaxPortMtu),
+    choice("spread", kSpreads),
     mappings("routes", Section::Route),
 });
 constexpr auto kRoute = std::to_array<Key>({

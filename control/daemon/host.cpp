@@ -1,6 +1,9 @@
 #include "control/daemon/host.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "dataplane/crypto/system_random.h"
@@ -26,6 +29,23 @@ crypto::AeadBackend backend_of(config::AeadChoice choice) {
   return crypto::AeadBackend::Auto;
 }
 
+Instant read_clock() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return {static_cast<uint64_t>(std::chrono::nanoseconds(now).count())};
+}
+
+io::Spread spread_of(config::SpreadPolicy policy) {
+  switch (policy) {
+    case config::SpreadPolicy::Auto:
+      return io::Spread::Auto;
+    case config::SpreadPolicy::Always:
+      return io::Spread::Always;
+    case config::SpreadPolicy::Never:
+      return io::Spread::Never;
+  }
+  return io::Spread::Auto;
+}
+
 uint16_t longest_frame(const config::Config& config) {
   // Drivers expect buffers of at least 2 KiB (RTE_MBUF_DEFAULT_DATAROOM), whatever the MTU.
   uint16_t mtu = 2'048 - kEthernetBytes;
@@ -33,7 +53,8 @@ uint16_t longest_frame(const config::Config& config) {
   return static_cast<uint16_t>(mtu + kEthernetBytes);
 }
 
-// Every queue full both ways, what the workers hold and cache, and as much again in reserve for the rings.
+// Every queue full both ways, what the workers hold and cache, and as much again in reserve for the rings. A port with
+// fewer queues than workers has a ring of io::Spreader in place of each queue that it lacks.
 uint32_t buffers_needed(const config::Config& config) {
   const auto queues = static_cast<uint32_t>(config.ports.size() * config.dataplane.workers.size());
   const auto workers = static_cast<uint32_t>(config.dataplane.workers.size());
@@ -99,9 +120,15 @@ Result<void, std::string> Host::open_ports(const config::Config& config) {
     auto opened = io::Port::open({.name = port.name,
                                   .device = port.device,
                                   .mtu_bytes = port.mtu,
-                                  .queues = static_cast<uint16_t>(config.dataplane.workers.size())},
+                                  .workers = static_cast<uint16_t>(config.dataplane.workers.size()),
+                                  .spread = spread_of(port.spread)},
                                  buffers_);
     if (!opened) return fail(std::move(opened.error()));
+    if (opened->spread_in_software()) {
+      spdlog::info("port {}: {} {} for {} workers, which share out its flows among themselves",
+                   port.name, opened->queues(), opened->queues() == 1 ? "queue" : "queues",
+                   config.dataplane.workers.size());
+    }
     ports_.push_back(std::move(*opened));
   }
   return {};
@@ -111,17 +138,24 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
   shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
       .peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
   for (size_t i = 0; i < ports_.size(); ++i) shared_->offloads[i] = ports_[i].offloads();
+  aead_speeds_ = crypto::measure_aeads(backend_of(config.dataplane.aead), read_clock);
+  if (aead_speeds_.empty()) {
+    return fail(
+        std::string("dataplane.aead: ipsec-mb does not work on this CPU; use auto or libsodium"));
+  }
+  auto spreader = io::Spreader::make(
+      ports_, config.dataplane.workers.size(),
+      static_cast<uint32_t>(crypto::SystemRandom().next_u64()));
+  if (!spreader) return fail(std::move(spreader.error()));
+  spreader_ = std::move(*spreader);
   std::vector<io::WorkerOptions> options;
   for (size_t i = 0; i < config.dataplane.workers.size(); ++i) {
     doors.push_back(std::make_unique<publish::Door>(epoch, pages, longest_frame(config)));
     if (!doors.back()->punt.valid() || !doors.back()->inject.valid()) {
       return fail(std::string("memory for the rings of the workers is short"));
     }
-    aeads_.push_back(crypto::make_aead(backend_of(config.dataplane.aead)));
-    if (aeads_.back() == nullptr) {
-      return fail(
-          std::string("dataplane.aead: ipsec-mb does not work on this CPU; use auto or libsodium"));
-    }
+    aeads_.push_back(crypto::make_aead(aead_speeds_.front().backend));
+    CHECK(aeads_.back() != nullptr);
     options.push_back({.index = static_cast<WorkerIndex>(i),
                        .idle = config.dataplane.idle == config::IdlePolicy::Poll
                                    ? io::Idle::Poll
@@ -130,7 +164,8 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
                        .buffers = buffers_,
                        .door = doors.back().get(),
                        .shared = shared_.get(),
-                       .aead = aeads_.back().get()});
+                       .aead = aeads_.back().get(),
+                       .spreader = spreader_.get()});
   }
   workers_ = std::make_unique<io::Workers>(std::move(options));
   return {};
@@ -138,6 +173,7 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
 
 Host::~Host() {
   stop_workers();
+  spreader_.reset();
   ports_.clear();
   if (eal_started_) io::stop_eal();
 }

@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "dataplane/base/ready_pages.h"
+#include "dataplane/crypto/aead_speed.h"
 #include "dataplane/crypto/secret_pages.h"
 #include "dataplane/io/eal.h"
 #include "dataplane/io/port.h"
@@ -36,7 +37,10 @@ class Host {
 
   [[nodiscard]] std::vector<MacAddress> macs() const;
   [[nodiscard]] const std::vector<io::Port>& ports() const noexcept { return ports_; }
-  [[nodiscard]] std::string_view aead_name() const noexcept { return aeads_.front()->name(); }
+  // As measured at start: the one in use first.
+  [[nodiscard]] const std::vector<crypto::AeadSpeed>& aead_speeds() const noexcept {
+    return aead_speeds_;
+  }
 
   SystemPages pages;
   ReadyPages table_pages;  // of the tries: where workers look things up for each packet
@@ -57,6 +61,8 @@ class Host {
   bool eal_started_ = false;
   rte_mempool* buffers_ = nullptr;  // freed with the EAL's memory
   std::vector<io::Port> ports_;
+  std::unique_ptr<io::Spreader> spreader_;  // nullptr where no port needs it
+  std::vector<crypto::AeadSpeed> aead_speeds_;
   std::vector<std::unique_ptr<crypto::Aead>> aeads_;
   std::unique_ptr<pipeline::Shared> shared_;
   std::unique_ptr<io::Workers> workers_;

@@ -34,6 +34,18 @@ int fail_with(const std::vector<std::string>& lines) {
   return 1;
 }
 
+// "ipsec-mb, 19.3 Gbit/s a core (libsodium 9.1)"
+std::string speeds_of(const Host& host) {
+  std::string text;
+  for (const crypto::AeadSpeed& speed : host.aead_speeds()) {
+    const double gbits = speed.bits_per_second / 1e9;
+    const std::string_view name = to_string(speed.backend);
+    text += text.empty() ? fmt::format("{}, {:.1f} Gbit/s a core", name, gbits)
+                         : fmt::format(" ({} {:.1f})", name, gbits);
+  }
+  return text;
+}
+
 // A socket of wg(8) for each tunnel that there is, and for no other.
 class WgSockets {
  public:
@@ -138,7 +150,7 @@ int run(const std::string& file) {
 
   spdlog::info("ready: {} workers, {} ports, {} tunnels, {} peers; AEAD by {}; control at {}",
                config->dataplane.workers.size(), config->ports.size(), config->tunnels.size(),
-               (*daemon)->state().peer_count(), (*daemon)->host().aead_name(),
+               (*daemon)->state().peer_count(), speeds_of((*daemon)->host()),
                config->control.socket);
   notify_systemd("READY=1");
   io.run();

@@ -98,16 +98,21 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
     return fail(port_error(options, "gives no information", error));
   }
   const uint16_t queues_max = std::min(info.max_rx_queues, info.max_tx_queues);
-  if (options.queues > queues_max) {
+  if (options.spread == Spread::Never && options.workers > queues_max) {
     return fail(
         "port " + options.name + " (" + options.device + "): has " + std::to_string(queues_max) +
         (queues_max == 1 ? " queue" : " queues") + ", but there are " +
-        std::to_string(options.queues) +
-        " workers, each of which needs one; use fewer dataplane.workers, or give the device more "
+        std::to_string(options.workers) +
+        " workers, each of which needs one where spread is never; use spread: auto, fewer "
+        "dataplane.workers, or give the device more "
         "queues (qpairs=N of net_af_packet, queues=N of net_vhost and net_virtio_user)");
   }
-  const rte_eth_conf conf = configuration_for(info, port.offloads_, port.rss_, options.queues);
-  if (const int error = rte_eth_dev_configure(id, options.queues, options.queues, &conf);
+  const uint16_t queues = std::min(options.workers, queues_max);
+  port.queues_ = queues;
+  port.spread_in_software_ = options.workers > 1 && (options.spread == Spread::Always ||
+                                                     queues < options.workers);
+  const rte_eth_conf conf = configuration_for(info, port.offloads_, port.rss_, queues);
+  if (const int error = rte_eth_dev_configure(id, queues, queues, &conf);
       error != 0) {
     return fail(port_error(options, "cannot be configured", error));
   }
@@ -125,7 +130,7 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
                            error));
   }
   const auto numa_node = static_cast<unsigned>(rte_eth_dev_socket_id(id));
-  for (uint16_t queue = 0; queue < options.queues; ++queue) {
+  for (uint16_t queue = 0; queue < queues; ++queue) {
     int error = rte_eth_rx_queue_setup(id, queue, rx_descriptors, numa_node, nullptr, buffers);
     if (error == 0) error = rte_eth_tx_queue_setup(id, queue, tx_descriptors, numa_node, nullptr);
     if (error != 0) {
@@ -152,7 +157,9 @@ Port::Port(Port&& other) noexcept
       device_(std::move(other.device_)),
       mac_(other.mac_),
       offloads_(other.offloads_),
-      rss_(other.rss_) {}
+      queues_(other.queues_),
+      rss_(other.rss_),
+      spread_in_software_(other.spread_in_software_) {}
 
 Port::~Port() {
   if (dpdk_id_ == kNone) return;

@@ -1,4 +1,4 @@
-// One DPDK port: a PCI address or a vdev string, with one RX and one TX queue for each worker.
+// One DPDK port: a PCI address or a vdev string, with one RX and one TX queue for each worker, or as many as it has.
 //   Threads:   open(), close(), stats() on the main thread; the queues belong to the workers.
 #pragma once
 
@@ -13,11 +13,18 @@ struct rte_mempool;
 
 namespace turnpike::io {
 
+enum class Spread : uint8_t {
+  Auto,  // by the port, and in software where it has fewer queues than there are workers
+  Always,  // in software: for ports whose other end puts everything on one queue
+  Never,  // such a port is not opened
+};
+
 struct PortOptions {
   std::string name;    // for people
   std::string device;  // as in the configuration
   uint16_t mtu_bytes = 1500;
-  uint16_t queues = 1;
+  uint16_t workers = 1;  // each gets a queue, as far as the port has them
+  Spread spread = Spread::Auto;
 };
 
 struct PortStats {
@@ -52,7 +59,11 @@ class Port {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] MacAddress mac() const noexcept { return mac_; }
   [[nodiscard]] pipeline::PortOffloads offloads() const noexcept { return offloads_; }
+  // Queue i belongs to worker i.
+  [[nodiscard]] uint16_t queues() const noexcept { return queues_; }
   [[nodiscard]] bool receive_side_scaling() const noexcept { return rss_; }
+  // The workers have to share out what they receive (io/spreader.h).
+  [[nodiscard]] bool spread_in_software() const noexcept { return spread_in_software_; }
   [[nodiscard]] PortStats stats() const noexcept;
 
  private:
@@ -62,7 +73,9 @@ class Port {
   std::string device_;
   MacAddress mac_;
   pipeline::PortOffloads offloads_;
+  uint16_t queues_ = 0;
   bool rss_ = false;
+  bool spread_in_software_ = false;
   static constexpr uint16_t kNone = 0xffff;
 };
 

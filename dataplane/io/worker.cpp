@@ -106,7 +106,11 @@ class Loop {
   explicit Loop(const WorkerOptions& options)
       : options_(options),
         door_(*options.door),
-        pipeline_(*options.shared, *options.door, *options.aead) {}
+        pipeline_(*options.shared, *options.door, *options.aead) {
+    if (options.spreader == nullptr) return;
+    received_elsewhere_ = options.spreader->received_for(options.index);
+    to_send_for_others_ = options.spreader->sent_through(options.index);
+  }
 
   // Packets seen in this turn.
   size_t turn() noexcept {
@@ -116,24 +120,63 @@ class Loop {
     for (PortIndex port = 0; port < options_.ports.size(); ++port) {
       packets += receive(snapshot, now, port);
     }
+    for (const Spreader::Handed& handed : received_elsewhere_) {
+      packets += receive_handed(snapshot, now, handed);
+    }
     packets += inject(snapshot, now);
+    for (const Spreader::Handed& handed : to_send_for_others_) packets += send_handed(handed);
     door_.counters.generation.set(snapshot.generation);
     return packets;
   }
 
  private:
   size_t receive(const publish::Snapshot& snapshot, Instant now, PortIndex port) noexcept {
+    if (!has_queue(port)) return 0;
     rte_mbuf* mbufs[kRxBurst];
     const uint16_t count =
         rte_eth_rx_burst(options_.ports[port].dpdk_id(), options_.index, mbufs, kRxBurst);
     if (count == 0) return 0;
+    uint16_t kept = count;
+    if (options_.spreader != nullptr && options_.spreader->spreads(port)) {
+      kept = share(port, mbufs, count);
+    }
+    process(snapshot, now, port, mbufs, kept);
+    return count;
+  }
+
+  size_t receive_handed(const publish::Snapshot& snapshot, Instant now,
+                        const Spreader::Handed& handed) noexcept {
+    rte_mbuf* mbufs[kRxBurst];
+    const uint16_t count = Spreader::take(handed, mbufs, kRxBurst);
+    process(snapshot, now, handed.port, mbufs, count);
+    return count;
+  }
+
+  void process(const publish::Snapshot& snapshot, Instant now, PortIndex port, rte_mbuf** mbufs,
+               uint16_t count) noexcept {
+    if (count == 0) return;
     for (uint16_t i = 0; i < count; ++i) {
       packets_[i] = packet_of(mbufs[i]);
       prefetch(packets_[i].data);
     }
     pipeline_.receive(snapshot, now, port, {packets_.data(), count}, output_);
     flush();
-    return count;
+  }
+
+  // What is lost here counts as received, too: by nobody else.
+  uint16_t share(PortIndex port, rte_mbuf** mbufs, uint16_t count) noexcept {
+    uint64_t bytes = 0;
+    const auto [kept, lost] = options_.spreader->share(port, options_.index, mbufs, count, bytes);
+    if (lost != 0) {
+      door_.counters.drop(DropReason::SpreadQueueFull, lost);
+      door_.counters.ports[port].rx_packets.add(lost);
+      door_.counters.ports[port].rx_bytes.add(bytes);
+    }
+    return kept;
+  }
+
+  [[nodiscard]] bool has_queue(PortIndex port) const noexcept {
+    return options_.index < options_.ports[port].queues();
   }
 
   size_t inject(const publish::Snapshot& snapshot, Instant now) noexcept {
@@ -173,13 +216,28 @@ class Loop {
     }
   }
 
+  size_t send_handed(const Spreader::Handed& handed) noexcept {
+    rte_mbuf* mbufs[kBurstMax];
+    const uint16_t count = Spreader::take(handed, mbufs, kBurstMax);
+    if (count == 0) return 0;
+    uint64_t bytes = 0;
+    for (uint16_t i = 0; i < count; ++i) bytes += mbufs[i]->pkt_len;
+    transmit(handed.port, mbufs, count, bytes);
+    return count;
+  }
+
+  // A frame for another worker's queue is counted as sent by that worker.
   void transmit(PortIndex port, rte_mbuf** mbufs, uint16_t count, uint64_t bytes) noexcept {
-    const uint16_t sent =
-        rte_eth_tx_burst(options_.ports[port].dpdk_id(), options_.index, mbufs, count);
-    publish::PortCounters& counters = door_.counters.ports[port];
-    for (uint16_t i = sent; i < count; ++i) bytes -= mbufs[i]->pkt_len;
-    counters.tx_packets.add(sent);
-    counters.tx_bytes.add(bytes);
+    uint16_t sent;
+    if (has_queue(port)) {
+      sent = rte_eth_tx_burst(options_.ports[port].dpdk_id(), options_.index, mbufs, count);
+      publish::PortCounters& counters = door_.counters.ports[port];
+      for (uint16_t i = sent; i < count; ++i) bytes -= mbufs[i]->pkt_len;
+      counters.tx_packets.add(sent);
+      counters.tx_bytes.add(bytes);
+    } else {
+      sent = options_.spreader->send(port, options_.index, mbufs, count);
+    }
     if (sent == count) return;
     door_.counters.drop(DropReason::TxQueueFull, count - sent);
     rte_pktmbuf_free_bulk(mbufs + sent, count - sent);
@@ -189,6 +247,7 @@ class Loop {
   publish::Door& door_;
   pipeline::Pipeline pipeline_;
   pipeline::Output output_;
+  std::span<const Spreader::Handed> received_elsewhere_, to_send_for_others_;
   // Of the burst at work. Here, because an array of packets on the stack is cleared in every turn, also in one
   // that finds nothing.
   std::array<Packet, kBurstMax> packets_;
@@ -209,6 +268,9 @@ void run_worker(const WorkerOptions& options, const std::atomic<bool>& stop) {
   const auto loop = std::make_unique<Loop>(options);
   publish::Door& door = *options.door;
   TurnMeter meter(door.counters, rte_get_tsc_hz());
+  // Whom others send through keeps them waiting while it sleeps: never long.
+  const bool serves_others =
+      options.spreader != nullptr && !options.spreader->sent_through(options.index).empty();
   uint32_t empty_turns = 0;
   uint64_t turn_began = rte_rdtsc();
   door.wake();
@@ -223,8 +285,8 @@ void run_worker(const WorkerOptions& options, const std::atomic<bool>& stop) {
     }
     if (++empty_turns >= kTurnsBeforeSleep && options.idle == Idle::Adaptive) {
       door.sleep();
-      const timespec pause{.tv_sec = 0,
-                           .tv_nsec = sleep_nanoseconds(empty_turns - kTurnsBeforeSleep)};
+      const uint32_t sleeps = serves_others ? 0 : empty_turns - kTurnsBeforeSleep;
+      const timespec pause{.tv_sec = 0, .tv_nsec = sleep_nanoseconds(sleeps)};
       nanosleep(&pause, nullptr);
       door.wake();
     } else if (empty_turns % kTurnsBeforeYield == 0) {

@@ -10,6 +10,7 @@
 
 #include "dataplane/crypto/aead.h"
 #include "dataplane/io/port.h"
+#include "dataplane/io/spreader.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/publish/door.h"
 
@@ -28,6 +29,7 @@ struct WorkerOptions {
   publish::Door* door = nullptr;
   const pipeline::Shared* shared = nullptr;
   crypto::Aead* aead = nullptr;
+  const Spreader* spreader = nullptr;  // nullptr: every port spreads its frames itself
 };
 
 // Runs until `stop`. Called on the worker's lcore.

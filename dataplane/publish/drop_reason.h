@@ -26,6 +26,7 @@ namespace turnpike {
   X(UdpInvalid, "udp-invalid")                   /* length or checksum */                     \
   X(LocalUnwanted, "local-unwanted")             /* for our address, but nothing listens */   \
   X(VlanTagged, "vlan-tagged")                   /* VLANs are not configured here */          \
+  X(SpreadQueueFull, "spread-queue-full")        /* the flow's worker took no more */         \
   /* WireGuard messages from outside */                                                      \
   X(MessageInvalid, "message-invalid")           /* type, reserved bytes or length */         \
   X(ReceiverIndexUnknown, "receiver-index-unknown")                                          \

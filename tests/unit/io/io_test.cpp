@@ -99,9 +99,10 @@ TEST(OpenPort, SaysInOneLineWhatIsWrong) {
   }
 }
 
-TEST(OpenPort, RefusesAPortWithFewerQueuesThanWorkers) {
-  const auto port =
-      Port::open({.name = "inside", .device = "net_ring9", .queues = 60'000}, Environment::buffers);
+TEST(OpenPort, RefusesAPortWithFewerQueuesThanWorkersWhereItMustSpreadItself) {
+  const auto port = Port::open(
+      {.name = "inside", .device = "net_ring9", .workers = 60'000, .spread = Spread::Never},
+      Environment::buffers);
   ASSERT_FALSE(port);
   EXPECT_NE(port.error().find("60000 workers"), std::string::npos) << port.error();
 }
