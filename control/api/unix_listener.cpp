@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <vector>
 
 #ifndef SO_PEERGROUPS
@@ -55,6 +56,8 @@ bool is_alive(const std::string& path) {
 
 struct UnixListener::Places {
   size_t taken = 0;
+  size_t readers = 0;
+  std::map<uid_t, size_t> of_reader;
   std::function<void()> on_free;  // set while the listener waits for a place
 };
 
@@ -149,15 +152,32 @@ void UnixListener::accept() {
           .access = Access::None,
           .lease = nullptr};
       connection.access = access_of(connection.socket.native_handle(), connection.caller);
-      ++places_->taken;
-      connection.lease = std::shared_ptr<void>(nullptr, [places = places_](void*) {
-        --places->taken;
-        if (const auto tell = std::exchange(places->on_free, nullptr)) tell();
-      });
-      handler_(std::move(connection));
+      connection.lease = take_place(credentials.uid, connection.access);
+      if (connection.lease != nullptr) handler_(std::move(connection));
     }
     accept();
   });
+}
+
+std::shared_ptr<void> UnixListener::take_place(uid_t user, Access access) {
+  const bool reader = access != Access::All;
+  if (reader) {
+    if (places_->readers >= kMaxConnectionsOfReaders) return nullptr;
+    size_t& his = places_->of_reader[user];
+    if (his >= kMaxConnectionsOfReader) return nullptr;
+    ++his;
+    ++places_->readers;
+  }
+  ++places_->taken;
+  return {places_.get(), [places = places_, user, reader](void*) {
+            if (reader) {
+              --places->readers;
+              const auto his = places->of_reader.find(user);
+              if (--his->second == 0) places->of_reader.erase(his);
+            }
+            --places->taken;
+            if (const auto tell = std::exchange(places->on_free, nullptr)) tell();
+          }};
 }
 
 }  // namespace turnpike::api

@@ -1,7 +1,9 @@
 // A listening UNIX stream socket: made without a window in which strangers could connect, cleared of a
 // predecessor that died, and with the caller's credentials for each connection.
 //   Threads: control.
-//   Bounds:  kMaxConnections at a time; the next ones wait in the backlog until one ends, none is refused.
+//   Bounds:  kMaxConnections at a time; the next ones wait in the backlog until one ends. Of them readers, who
+//            may only look, have kMaxConnectionsOfReaders, and each user of theirs kMaxConnectionsOfReader: what
+//            is above is closed, so that they keep nobody out who may do more.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -18,6 +20,8 @@
 namespace turnpike::api {
 
 inline constexpr size_t kMaxConnections = 256;
+inline constexpr size_t kMaxConnectionsOfReaders = 192;
+inline constexpr size_t kMaxConnectionsOfReader = 64;
 
 using UnixSocket = boost::asio::local::stream_protocol::socket;
 
@@ -54,6 +58,8 @@ class UnixListener {
   Result<void, std::string> bind_and_listen();
   void accept();
   [[nodiscard]] Access access_of(int socket, const Caller& caller) const;
+  // A place for as long as the pointer lives; none when such a caller has his share.
+  [[nodiscard]] std::shared_ptr<void> take_place(uid_t user, Access access);
 
   struct Places;  // taken and to be told of; outlives the listener in the leases
   boost::asio::local::stream_protocol::acceptor acceptor_;

@@ -5,7 +5,10 @@ clients that behave badly. Its ports take and give nothing."""
 from __future__ import annotations
 
 import base64
+import contextlib
+import grp
 import json
+import multiprocessing
 import os
 import random
 import socket
@@ -14,6 +17,7 @@ import sys
 import threading
 import time
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -38,6 +42,8 @@ def as_hex(text: str) -> str:
 class NullCase(unittest.TestCase):
     """Tunnels wg0, which refuses conflicts, and wg1, which moves; alice and bob in each."""
 
+    CONTROL: dict[str, object] = {}  # of the configuration, beside what Gateway writes
+
     @classmethod
     def setUpClass(cls) -> None:
         requirements.need(("ip", "wg"))
@@ -57,6 +63,7 @@ class NullCase(unittest.TestCase):
                             "peers": [{"name": name, "public_key": key(i + 1), "allowed_ips": [f"10.8.0.{i + 2}/32"]}
                                       for i, name in enumerate(("alice", "bob"))]})
         self.gateway = Gateway(self.lab, self.space, ports, tunnels, memory=128)
+        self.gateway.config["control"].update(self.CONTROL)
         self.gateway.start()
 
     def tearDown(self) -> None:
@@ -319,6 +326,81 @@ class BadClients(NullCase):
         self.assertIn("wg0", self.assert_wg("show", "interfaces"))
 
 
+READERS = grp.getgrnam("nogroup")
+STRANGER = 54321  # an UID and a GID that nobody has
+
+
+class Credentials(NullCase):
+    CONTROL = {"group": READERS.gr_name}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lab.dir.chmod(0o711)
+        self.gateway.dir.chmod(0o711)
+
+    def as_another(self, gid: int, groups: list[int], what: Callable[[], object]) -> object:
+        """What `what` returns in a process of an ordinary user."""
+        here, there = multiprocessing.Pipe()
+
+        def child() -> None:
+            os.setgroups(groups)
+            os.setgid(gid)
+            os.setuid(STRANGER)
+            there.send(what())
+
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        try:
+            self.assertTrue(here.poll(60), "no answer")
+            return here.recv()
+        finally:
+            process.join(60)
+
+    def statuses(self) -> tuple[int, ...] | str:
+        """Of a look, of a change and of a dry run."""
+        claim = b'{"edits": [{"op": "claim", "tunnel": "wg0", "peer": "alice", "prefixes": ["10.90.0.0/16"]}]}'
+        found = []
+        for line, body in ((b"GET /v1/show", b""), (b"POST /v1/transactions", claim),
+                           (b"POST /v1/transactions?dry_run=true", claim)):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.settimeout(60)
+                try:
+                    client.connect(str(self.gateway.socket))
+                except PermissionError:
+                    return "permission denied"
+                client.sendall(b"%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (line, len(body), body))
+                found.append(int(client.recv(100).split()[1]))
+        return tuple(found)
+
+    def test_the_group_may_look_and_others_may_nothing(self) -> None:
+        self.assertEqual(self.as_another(READERS.gr_gid, [], self.statuses), (200, 403, 403))
+        self.assertEqual(self.as_another(STRANGER, [READERS.gr_gid], self.statuses), (200, 403, 403))
+        self.assertEqual(self.as_another(STRANGER, [], self.statuses), "permission denied")
+        self.assertIsNone(self.owner("10.90.0.0/16"))
+
+        # Secrets are read there: root and the daemon's user only.
+        self.assertEqual((self.space.run_dir / "wireguard" / "wg0.sock").stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.statuses(), (200, 200, 200))
+
+    def test_a_reader_with_many_connections_keeps_nobody_else_out(self) -> None:
+        def crowd() -> int:
+            with contextlib.ExitStack() as clients:
+                for _ in range(600):
+                    client = clients.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                    client.setblocking(False)
+                    client.connect_ex(str(self.gateway.socket))
+                time.sleep(5)
+                return 600
+
+        reader = threading.Thread(target=self.as_another, args=(READERS.gr_gid, [], crowd))
+        reader.start()
+        time.sleep(1)
+        begin = time.monotonic()
+        self.assertEqual(self.owner("10.8.0.2/32"), "alice")
+        self.assertLess(time.monotonic() - begin, 2)
+        reader.join()
+
+
 class CommandLine(NullCase):
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.gateway.cli(*words, check=False)
@@ -348,8 +430,11 @@ class CommandLine(NullCase):
 
     def test_the_help_of_every_command_has_an_example(self) -> None:
         top = self.cli("--help").stdout
-        for words in (("show",), ("owner",), ("apply",), ("check",), ("peer", "add"), ("peer", "set"),
-                      ("peer", "remove"), ("ips", "claim"), ("ips", "release"), ("ips", "replace"), ("ips", "move")):
+        commands = [line.split()[0] for line in top.partition("Subcommands:\n")[2].partition("\n\n")[0].splitlines()]
+        self.assertIn("apply", commands)
+        for words in [(command,) for command in commands if command not in ("peer", "ips")] + [
+                ("peer", "add"), ("peer", "set"), ("peer", "remove"),
+                ("ips", "claim"), ("ips", "release"), ("ips", "replace"), ("ips", "move")]:
             self.assertIn(words[0], top)
             done = self.cli(*words, "--help")
             self.assertEqual(done.returncode, 0, words)
