@@ -71,6 +71,7 @@ Response refusal_at(const state::Refusal& refusal, std::span<const config::Confi
                          {"peer", text_or_null(c.peer)},
                          {"tunnel", text_or_null(c.tunnel)},
                          {"text", state::describe(c)}});
+    if (c.peer_is_new) conflicts.back()["peer_is_new"] = true;
     if (i >= at.size()) continue;
     conflicts.back()["file"] = at[i].file;
     conflicts.back()["line"] = at[i].line;

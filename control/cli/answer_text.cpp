@@ -2,6 +2,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <tuple>
 
 namespace turnpike::cli {
@@ -71,6 +72,7 @@ std::string refusal_text(const Reply& reply, bool dry_run) {
   std::string out = dry_run ? "this would be refused:\n" : "refused, nothing was changed:\n";
   // Prefixes to be moved, by tunnel, owner and claimant.
   std::map<std::tuple<std::string, std::string, std::string>, std::vector<std::string>> moves;
+  std::set<std::string> added;  // peers that this transaction would have added
   size_t written = 0;
   for (const json& c : conflicts) {
     if (written++ < kMaxLines) {
@@ -80,6 +82,7 @@ std::string refusal_text(const Reply& reply, bool dry_run) {
     }
     if (text(c, "kind") == "owned_by_another") {
       moves[{text(c, "tunnel"), text(c, "owner"), text(c, "peer")}].push_back(text(c, "prefix"));
+      if (c.value("peer_is_new", false)) added.insert(text(c, "peer"));
     }
   }
   if (written > kMaxLines) {
@@ -89,9 +92,11 @@ std::string refusal_text(const Reply& reply, bool dry_run) {
   for (const auto& [who, prefixes] : moves) {
     if (hints++ >= kMaxLines) break;
     const auto& [tunnel, owner, peer] = who;
-    out += "to move " + std::string(prefixes.size() == 1 ? "it" : "them") + " from " + owner +
-           " to " + peer + ":\n  turnpike ips move " + quoted(tunnel) + " --from " + quoted(owner) +
-           " --to " + quoted(peer);
+    const std::string it = prefixes.size() == 1 ? "it" : "them";
+    out += "to move " + it + " from " + owner + " to " + peer;
+    if (added.contains(peer)) out += ", add " + peer + " without " + it + ", then";
+    out += ":\n  turnpike ips move " + quoted(tunnel) + " --from " + quoted(owner) + " --to " +
+           quoted(peer);
     for (size_t i = 0; i < prefixes.size() && i < kMaxPrefixesInHint; ++i) out += " " + prefixes[i];
     if (prefixes.size() > kMaxPrefixesInHint) out += " ...";
     out += "\n";

@@ -11,6 +11,14 @@ namespace {
 constexpr std::string_view kGap = "  ";
 constexpr std::string_view kEllipsis = "\xe2\x80\xa6";
 
+// Comments and descriptions hold what their writer liked; a terminal shall not act on it.
+std::string printable(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return text;
+}
+
 bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
 std::string cut(const std::string& text, size_t width) {
@@ -29,6 +37,11 @@ std::string cut(const std::string& text, size_t width) {
 size_t display_width(const std::string& text) {
   return static_cast<size_t>(
       std::ranges::count_if(text, [](char c) { return !is_continuation(c); }));
+}
+
+void Table::add(std::vector<std::string> row) {
+  for (std::string& cell : row) cell = printable(std::move(cell));
+  rows_.push_back(std::move(row));
 }
 
 std::string Table::text(size_t width, bool bold) const {

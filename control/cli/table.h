@@ -18,9 +18,9 @@ class Table {
  public:
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
   // As many cells as columns.
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  void add(std::vector<std::string> row);
   [[nodiscard]] bool empty() const noexcept { return rows_.empty(); }
-  // Lines of at most `width` characters where the columns can shrink that far; 0: as wide as it is. What is
+  // One line for each row, whatever the cells hold: control characters become blanks. Lines of at most `width` characters where the columns can shrink that far; 0: as wide as it is. What is
   // cut off ends in an ellipsis. With `bold`, the titles are.
   [[nodiscard]] std::string text(size_t width, bool bold) const;
 

@@ -45,7 +45,8 @@ void PrefixOverlay::refuse(uint32_t edit, ConflictKind kind, const Tunnel& tunne
                         .tunnel = tunnel.name,
                         .prefix = prefix,
                         .owner = owner.none() ? "" : peers_.label(owner),
-                        .peer = peer.none() ? "" : peers_.label(peer)});
+                        .peer = peer.none() ? "" : peers_.label(peer),
+                        .peer_is_new = peer.added});
 }
 
 PeerHandle PrefixOverlay::taker_of(const Edit& edit, uint32_t number, TunnelIndex tunnel) const {

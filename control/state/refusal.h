@@ -35,6 +35,7 @@ struct Conflict {
   std::optional<Prefix> prefix;
   std::string owner;  // name, else public key; empty: nobody, or not meant
   std::string peer;
+  bool peer_is_new = false;  // `peer` is added by this very transaction, so there is none now
   friend bool operator==(const Conflict&, const Conflict&) = default;
 };
 

@@ -87,6 +87,22 @@ TEST_F(Turnpike, RefusesWithTheCommandThatMoves) {
   EXPECT_EQ(nlohmann::json::parse(out_).at("conflicts").at(0).at("owner"), "bob");
 }
 
+TEST_F(Turnpike, SaysThatAPeerHasToBeThereBeforeSomethingIsMovedToIt) {
+  const std::string key = api::test_key_text(9);
+  EXPECT_EQ(run({"peer", "add", "wg0", "carol", "--public-key", key, "--allowed-ips",
+                 "10.8.0.2/32,10.9.0.0/16"}),
+            kRefused);
+  EXPECT_EQ(err_,
+            "refused, nothing was changed:\n"
+            "  10.8.0.2/32 in wg0 is owned by alice\n"
+            "to move it from alice to carol, add carol without it, then:\n"
+            "  turnpike ips move wg0 --from alice --to carol 10.8.0.2/32\n");
+  EXPECT_EQ(
+      run({"peer", "add", "wg0", "carol", "--public-key", key, "--allowed-ips", "10.9.0.0/16"}),
+      kDone);
+  EXPECT_EQ(run({"ips", "move", "wg0", "--from", "alice", "--to", "carol", "10.8.0.2/32"}), kDone);
+}
+
 TEST_F(Turnpike, ClaimsReleasesReplaces) {
   EXPECT_EQ(run({"ips", "claim", "wg0", api::test_key_text(3), "10.9.0.0/16", "fd00:9::/64"}),
             kDone);
@@ -337,6 +353,12 @@ TEST(Table, ShrinksTheWidestColumnThatMay) {
             "alpha  0123456\xe2\x80\xa6      7\n"
             "b      \xc3\xa4\xc3\xb6\xc3\xbc       12345\n");
   EXPECT_NE(table.text(3, false).find("0123\xe2\x80\xa6"), std::string::npos);
+}
+
+TEST(Table, LetsNoCellWriteToTheTerminalWhatItLikes) {
+  Table table({{.title = "NAME"}, {.title = "COMMENT"}});
+  table.add({"a", "one\ntwo\x1b[31m\x7f \xc3\xa9"});
+  EXPECT_EQ(table.text(0, false), "NAME  COMMENT\na     one two [31m  \xc3\xa9\n");
 }
 
 TEST(Human, SizesAgesAndDurations) {
