@@ -45,7 +45,9 @@ class JsonBuilder {
   bool end_object() { return close(); }
   bool end_array() { return close(); }
   bool key(std::string& name) {
-    if (stack_.back()->contains(name)) return refuse("the key \"" + name + "\" stands here twice");
+    if (stack_.back()->contains(name)) {
+      return refuse("the key \"" + name + "\" stands here twice", "/" + name);
+    }
     key_ = std::move(name);
     return true;
   }
@@ -54,8 +56,11 @@ class JsonBuilder {
     error_ = "this is not JSON";
     return false;
   }
-  bool refuse(std::string what) {
+  bool refuse(std::string what, const std::string& below = "") {
     error_ = std::move(what);
+    pointer_.clear();
+    for (const std::string& step : path_) pointer_ += step;
+    pointer_ += below;
     return false;
   }
 
@@ -76,24 +81,33 @@ class JsonBuilder {
   }
   bool open(json value) {
     if (stack_.size() >= kMaxDepth) return refuse("this is nested too deeply");
+    std::string step;
+    if (!stack_.empty()) {
+      const json& parent = *stack_.back();
+      step = "/" + (parent.is_array() ? std::to_string(parent.size()) : key_);
+    }
     if (!add(std::move(value))) return false;
     stack_.push_back(last_);
+    path_.push_back(std::move(step));
     return true;
   }
   bool close() {
     stack_.pop_back();
+    path_.pop_back();
     return true;
   }
   [[nodiscard]] bool in_object() const { return !stack_.empty() && stack_.back()->is_object(); }
 
   json root_;
   bool has_root_ = false;
-  size_t offset_ = 0;
+  size_t offset_ = 0;  // where it is no JSON, from 1; else `pointer_` is the place
+  std::string pointer_;
   std::string error_;
 
  private:
   std::vector<json*>
       stack_;  // nlohmann's arrays move their items, but only those that are complete
+  std::vector<std::string> path_;  // of each level of the stack, the last step of its JSON pointer
   json* last_ = nullptr;
   std::string key_;
 };
@@ -182,8 +196,9 @@ class YamlReader final : public YAML::EventHandler {
 Result<json, Mistake> parse_json_tree(std::string_view text) {
   JsonBuilder builder;
   if (json::sax_parse(text, &builder)) return std::move(builder.root_);
-  return fail(Mistake{.place = builder.offset_ == 0 ? "document" : place_of(text, builder.offset_),
-                      .what = builder.error_});
+  return fail(
+      Mistake{.place = builder.offset_ == 0 ? builder.pointer_ : place_of(text, builder.offset_),
+              .what = builder.error_});
 }
 
 Result<json, Mistake> parse_yaml_tree(std::string_view text) {

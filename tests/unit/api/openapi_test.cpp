@@ -48,6 +48,21 @@ TEST(OpenApi, HasExactlyTheRoutesAndParametersThatThereAre) {
   EXPECT_EQ(described, served);
 }
 
+TEST(OpenApi, TellsOfEveryRouteWhatARequestThatIsWrongOrNotAllowedGets) {
+  const nlohmann::json tree = openapi();
+  for (const auto& [path, methods] : tree.at("paths").items()) {
+    for (const auto& [method, operation] : methods.items()) {
+      for (const char* status : {"200", "400", "403"}) {
+        EXPECT_TRUE(operation.at("responses").contains(status)) << method << path << status;
+      }
+    }
+  }
+  const auto& commit = tree.at("paths").at("/v1/transactions").at("post").at("responses");
+  for (const char* status : {"409", "412", "413", "415", "500"}) {
+    EXPECT_TRUE(commit.contains(status)) << status;
+  }
+}
+
 TEST(OpenApi, NamesEveryKindOfConflict) {
   const nlohmann::json tree = openapi();
   const auto& conflict = tree.at("components").at("schemas").at("Conflict");

@@ -108,8 +108,10 @@ TEST(TransactionDocument, RefusesUnknownAndDuplicateKeys) {
             "/edit: there is no such key here; there are: if_generation, comment, edits\n");
   EXPECT_EQ(mistakes(in_edit(R"("op":"peer_remove","tunnel":"t","peer":"p","prefixes":[])")),
             "/edits/0/prefixes: there is no such key here; there are: op, tunnel, peer\n");
-  EXPECT_NE(mistakes(R"({"edits":[],"edits":[]})").find("\"edits\" stands here twice"),
-            std::string::npos);
+  EXPECT_EQ(mistakes(R"({"edits":[],"edits":[]})"),
+            "/edits: the key \"edits\" stands here twice\n");
+  EXPECT_EQ(mistakes(R"({"comment":"","edits":[{"op":"claim"},{"op":"move","op":"claim"}]})"),
+            "/edits/1/op: the key \"op\" stands here twice\n");
   EXPECT_EQ(mistakes("edits: []\nedits: []\n", DocumentFormat::Yaml),
             "line 2, column 1: the key \"edits\" stands here twice\n");
 }
@@ -147,6 +149,8 @@ TEST(TransactionDocument, SaysWhereTheSyntaxBreaks) {
   EXPECT_NE(mistakes("edits: *a\n", DocumentFormat::Yaml), "good");
   EXPECT_NE(mistakes("{edits: []}\n---\n{edits: []}\n", DocumentFormat::Yaml), "good");
   EXPECT_NE(mistakes(std::string(100'000, '[')), "good");
+  EXPECT_EQ(mistakes(R"({"edits":[0,{"prefixes":)" + std::string(100, '[')).substr(0, 23),
+            "/edits/1/prefixes/0/0/0");
   EXPECT_NE(mistakes(std::string(100'000, '['), DocumentFormat::Yaml), "good");
 }
 
