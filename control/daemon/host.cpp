@@ -143,9 +143,8 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
     return fail(
         std::string("dataplane.aead: ipsec-mb does not work on this CPU; use auto or libsodium"));
   }
-  auto spreader = io::Spreader::make(
-      ports_, config.dataplane.workers.size(),
-      static_cast<uint32_t>(crypto::SystemRandom().next_u64()));
+  auto spreader = io::Spreader::make(ports_, config.dataplane.workers.size(),
+                                     static_cast<uint32_t>(crypto::SystemRandom().next_u64()));
   if (!spreader) return fail(std::move(spreader.error()));
   spreader_ = std::move(*spreader);
   std::vector<io::WorkerOptions> options;

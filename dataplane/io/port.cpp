@@ -99,21 +99,19 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
   }
   const uint16_t queues_max = std::min(info.max_rx_queues, info.max_tx_queues);
   if (options.spread == Spread::Never && options.workers > queues_max) {
-    return fail(
-        "port " + options.name + " (" + options.device + "): has " + std::to_string(queues_max) +
-        (queues_max == 1 ? " queue" : " queues") + ", but there are " +
-        std::to_string(options.workers) +
-        " workers, each of which needs one where spread is never; use spread: auto, fewer "
-        "dataplane.workers, or give the device more "
-        "queues (qpairs=N of net_af_packet, queues=N of net_vhost and net_virtio_user)");
+    return fail("port " + options.name + " (" + options.device + "): has " +
+                std::to_string(queues_max) + (queues_max == 1 ? " queue" : " queues") +
+                ", but there are " + std::to_string(options.workers) +
+                " workers, each of which needs one where spread is never; use spread: auto, fewer "
+                "dataplane.workers, or give the device more "
+                "queues (qpairs=N of net_af_packet, queues=N of net_vhost and net_virtio_user)");
   }
   const uint16_t queues = std::min(options.workers, queues_max);
   port.queues_ = queues;
-  port.spread_in_software_ = options.workers > 1 && (options.spread == Spread::Always ||
-                                                     queues < options.workers);
+  port.spread_in_software_ =
+      options.workers > 1 && (options.spread == Spread::Always || queues < options.workers);
   const rte_eth_conf conf = configuration_for(info, port.offloads_, port.rss_, queues);
-  if (const int error = rte_eth_dev_configure(id, queues, queues, &conf);
-      error != 0) {
+  if (const int error = rte_eth_dev_configure(id, queues, queues, &conf); error != 0) {
     return fail(port_error(options, "cannot be configured", error));
   }
   uint16_t rx_descriptors = kQueueDescriptors, tx_descriptors = kQueueDescriptors;

@@ -20,7 +20,7 @@ enum class Spread : uint8_t {
 };
 
 struct PortOptions {
-  std::string name;    // for people
+  std::string name;  // for people
   std::string device;  // as in the configuration
   uint16_t mtu_bytes = 1500;
   uint16_t workers = 1;  // each gets a queue, as far as the port has them
@@ -30,7 +30,7 @@ struct PortOptions {
 struct PortStats {
   bool up = false;
   uint64_t rx_packets = 0, tx_packets = 0;
-  uint64_t missed = 0;   // the port had no room in its RX queue
+  uint64_t missed = 0;  // the port had no room in its RX queue
   uint64_t no_mbuf = 0;  // RX without a buffer
 };
 

@@ -32,8 +32,8 @@ Result<std::unique_ptr<Spreader>, std::string> Spreader::make(std::span<const Po
 Result<void, std::string> Spreader::add_port(PortIndex index, const Port& port) {
   (void)take_last_errors();
   const auto make_ring = [&](char direction, size_t from, size_t to) -> rte_ring* {
-    const std::string name = std::string("spread-") + direction + '-' + std::to_string(index) + '-' +
-                             std::to_string(from) + '-' + std::to_string(to);
+    const std::string name = std::string("spread-") + direction + '-' + std::to_string(index) +
+                             '-' + std::to_string(from) + '-' + std::to_string(to);
     rte_ring* ring = rte_ring_create(name.c_str(), kRingFrames, SOCKET_ID_ANY,
                                      RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
     if (ring != nullptr) rings_.push_back(ring);
@@ -72,16 +72,16 @@ Spreader::~Spreader() {
   }
 }
 
-Spreader::Shared Spreader::share(PortIndex port, WorkerIndex from, rte_mbuf** mbufs,
-                                 uint16_t count, uint64_t& lost_bytes) const noexcept {
+Spreader::Shared Spreader::share(PortIndex port, WorkerIndex from, rte_mbuf** mbufs, uint16_t count,
+                                 uint64_t& lost_bytes) const noexcept {
   DCHECK(count <= kRxBurst);
   for (uint16_t i = 0; i < count; ++i) prefetch(rte_pktmbuf_mtod(mbufs[i], const uint8_t*));
   uint8_t target[kRxBurst];
   static_assert(kMaxWorkers <= 64);
   uint64_t others = 0;
   for (uint16_t i = 0; i < count; ++i) {
-    const uint32_t hash = pipeline::flow_hash(rte_pktmbuf_mtod(mbufs[i], const uint8_t*),
-                                              mbufs[i]->data_len, seed_);
+    const uint32_t hash =
+        pipeline::flow_hash(rte_pktmbuf_mtod(mbufs[i], const uint8_t*), mbufs[i]->data_len, seed_);
     target[i] = static_cast<uint8_t>(pipeline::worker_of(hash, workers_));
     others |= uint64_t{1} << target[i];
   }

@@ -49,7 +49,9 @@ class Spreader {
   [[nodiscard]] std::span<const Handed> sent_through(WorkerIndex worker) const noexcept {
     return sent_through_[worker];
   }
-  [[nodiscard]] bool spreads(PortIndex port) const noexcept { return !lanes_[port].received.empty(); }
+  [[nodiscard]] bool spreads(PortIndex port) const noexcept {
+    return !lanes_[port].received.empty();
+  }
 
   // Hands away those of the `count` (at most kRxBurst) received frames that belong to others, and moves the rest to
   // the front. `lost`: those whose worker's ring was full; they are freed, and their bytes added to `lost_bytes`.
@@ -68,7 +70,7 @@ class Spreader {
   // Of one port.
   struct Lane {
     std::vector<rte_ring*> received;  // [from * workers + to]; empty: the port spreads by itself
-    std::vector<rte_ring*> sent;      // [from]; nullptr where that worker has a queue
+    std::vector<rte_ring*> sent;  // [from]; nullptr where that worker has a queue
   };
   Spreader(size_t workers, uint32_t seed) noexcept : workers_(workers), seed_(seed) {}
   [[nodiscard]] Result<void, std::string> add_port(PortIndex index, const Port& port);

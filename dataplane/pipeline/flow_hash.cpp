@@ -33,7 +33,8 @@ uint32_t flow_hash(const uint8_t* frame, size_t length_bytes, uint32_t seed) noe
   const size_t ip_bytes = length_bytes - kEthernetBytes;
   if (ether_type == kEtherTypeIpv4) {
     const uint8_t protocol = ip[9];
-    uint64_t state = mix_pair(uint64_t{seed} << 8 | protocol, ipv4_source(ip), ipv4_destination(ip));
+    uint64_t state =
+        mix_pair(uint64_t{seed} << 8 | protocol, ipv4_source(ip), ipv4_destination(ip));
     const size_t header_bytes = ipv4_header_bytes(ip);
     if (has_ports(protocol) && !ipv4_is_fragment(ip) && header_bytes >= kIpv4Bytes &&
         header_bytes + 4 <= ip_bytes) {
@@ -46,7 +47,8 @@ uint32_t flow_hash(const uint8_t* frame, size_t length_bytes, uint32_t seed) noe
   uint64_t state = uint64_t{seed} << 8 | next_header;
   state = mix_pair(state, load_be64(ip + 8), load_be64(ip + 24));
   state = mix_pair(state, load_be64(ip + 16), load_be64(ip + 32));
-  if (has_ports(next_header) && ip_bytes >= kIpv6Bytes + 4) state = mix_ports(state, ip + kIpv6Bytes);
+  if (has_ports(next_header) && ip_bytes >= kIpv6Bytes + 4)
+    state = mix_ports(state, ip + kIpv6Bytes);
   return static_cast<uint32_t>(state >> 32);
 }
 

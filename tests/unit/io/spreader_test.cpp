@@ -64,9 +64,9 @@ size_t worker_of(const Blob& frame, size_t workers) {
 }
 
 std::vector<Port> one_port(uint16_t workers, Spread spread = Spread::Auto) {
-  auto port = Port::open(
-      {.name = "inside", .device = "net_ring0", .workers = workers, .spread = spread},
-      Environment::buffers);
+  auto port =
+      Port::open({.name = "inside", .device = "net_ring0", .workers = workers, .spread = spread},
+                 Environment::buffers);
   CHECK(port);
   std::vector<Port> ports;
   ports.push_back(std::move(*port));

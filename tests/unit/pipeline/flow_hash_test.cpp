@@ -18,8 +18,8 @@ constexpr MacAddress kMac{{2, 0, 0, 0, 0, 1}};
 constexpr uint32_t kSeed = 0x5eed;
 
 Blob udp(const char* from, const char* to, uint16_t source_port, uint16_t destination_port) {
-  return test::make_frame(kMac, kMac,
-                          test::make_udp(ip(from), ip(to), source_port, destination_port, Blob(20)));
+  return test::make_frame(
+      kMac, kMac, test::make_udp(ip(from), ip(to), source_port, destination_port, Blob(20)));
 }
 uint32_t hash_of(const Blob& frame, uint32_t seed = kSeed) {
   return flow_hash(frame.data(), frame.size(), seed);
