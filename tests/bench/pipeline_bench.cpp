@@ -7,7 +7,8 @@
 #include <string>
 
 #include "tests/bench/paired.h"
-#include "tests/bench/pipeline_world.h"
+#include "tests/bench/pipeline_parallel.h"
+#include "tests/bench/pipeline_worker.h"
 
 namespace turnpike::bench {
 namespace {
@@ -47,14 +48,14 @@ struct Result {
   std::vector<double> pipeline, aead, ratios;  // ratios of rates: 1 is as fast as the AEAD alone
 };
 
-Result compare(World& world, const Traffic& traffic, Rounds rounds) {
+Result compare(Worker& worker, const Traffic& traffic, Rounds rounds) {
   Result result;
   std::vector<uint64_t> ours, bare;
   for (size_t round = 0; round <= rounds.rounds; ++round) {
     for (size_t pass = 0; pass < rounds.passes; ++pass) {
-      world.fill(traffic);
-      world.run(traffic, ours);
-      world.run_aead(traffic, bare);
+      worker.fill(traffic);
+      worker.run(traffic, ours);
+      worker.run_aead(traffic, bare);
     }
     const double a = per_packet(ours);
     const double b = per_packet(bare);
@@ -101,16 +102,16 @@ void add(Report& report, const std::string& name, const Result& result, const ch
                     .runs = result.pipeline});
 }
 
-void by_stage(Report& report, World& world, const Traffic& traffic, const std::string& name,
+void by_stage(Report& report, Worker& worker, const Traffic& traffic, const std::string& name,
               Rounds rounds) {
   std::array<std::vector<double>, pipeline::kStageNames.size()> runs;
   std::vector<uint64_t> ignored;
   for (size_t round = 0; round < rounds.rounds * rounds.passes; ++round) {
     pipeline::StageCycles stages;
-    world.fill(traffic);
-    world.measure(&stages);
-    world.run(traffic, ignored);
-    world.measure(nullptr);
+    worker.fill(traffic);
+    worker.measure(&stages);
+    worker.run(traffic, ignored);
+    worker.measure(nullptr);
     for (size_t s = 0; s < runs.size(); ++s) {
       runs[s].push_back(static_cast<double>(stages.cycles[s]) / kPassPackets);
     }
@@ -134,21 +135,25 @@ struct Peers {
 void measure(Report& report, Peers peers, bool software_checksum, bool zipf, const char* suffix,
              Rounds rounds) {
   std::unique_ptr<World> world;
+  std::unique_ptr<Worker> worker;
   for (const auto direction : {Direction::Outbound, Direction::Inbound}) {
     for (const Size& size : sizes()) {
       const std::string name = std::string("pipeline/") +
                                (direction == Direction::Outbound ? "outbound/" : "inbound/") +
                                size.name + "/" + peers.name + suffix;
       if (!report.wants(name)) continue;
-      if (world == nullptr) world = std::make_unique<World>(peers.count, software_checksum);
+      if (world == nullptr) {
+        world = std::make_unique<World>(peers.count, software_checksum);
+        worker = std::make_unique<Worker>(*world);
+      }
       const Traffic traffic{.direction = direction,
                             .zipf = zipf,
                             .software_checksum = software_checksum,
                             .inner_bytes = size.inner_bytes};
-      add(report, name, compare(*world, traffic, rounds), world->aead_name());
+      add(report, name, compare(*worker, traffic, rounds), worker->aead_name());
       if (suffix[0] == '\0' && (size.inner_bytes[0] == 64 || size.inner_bytes[0] == 1420) &&
           size.inner_bytes.size() == 1) {
-        by_stage(report, *world, traffic, name, rounds);
+        by_stage(report, *worker, traffic, name, rounds);
       }
     }
   }
@@ -169,6 +174,7 @@ int run(const Options& options) {
     measure(report, {1'000'000, "1000000-peers"}, false, false, "", rounds);
     measure(report, {1'000'000, "1000000-peers"}, false, true, "/zipf", rounds);
   }
+  measure_parallel(report, options.quick);
   if (!report.write_json()) {
     std::perror(options.json.c_str());
     return 1;

@@ -1,31 +1,33 @@
-// A gateway in memory for the pipeline benchmark: one worker, a tunnel with any number of peers, and a stock of
-// packets that is made anew before each measured pass.
+// A gateway in memory for the pipeline benchmark: a tunnel with any number of peers, each with a session. Workers
+// (pipeline_worker.h) share it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <new>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "dataplane/pipeline/pipeline.h"
-#include "dataplane/pipeline/stages.h"
 
 namespace turnpike::bench {
 
 inline constexpr PortIndex kOutside = 0, kInside = 1;
-// Bursts of one pass: their buffers stay within L2, as those of a pool that is used last in, first out.
-inline constexpr size_t kBursts = 8;
-inline constexpr size_t kPassPackets = kBursts * kRxBurst;
 
-enum class Direction { Outbound, Inbound };
-
-struct Traffic {
-  Direction direction = Direction::Outbound;
-  bool zipf = false;  // which peer is next: uniform, or by Zipf's law
-  bool software_checksum = false;  // the port neither checks nor makes UDP's
-  std::vector<uint16_t> inner_bytes;  // of the packets, in turn
-};
+// Where the packets of the benchmark come from and go to.
+inline constexpr uint16_t kListenPort = 51820;
+inline constexpr uint16_t kRemotePort = 40'000;
+inline constexpr uint16_t kTunnelMtu = 1420;
+inline constexpr uint32_t kOwnOutside = 0xc000'0201;  // 192.0.2.1
+inline constexpr uint32_t kRouter = 0xc000'02fe;  // 192.0.2.254
+inline constexpr uint32_t kOwnInside = 0x0a00'0001;  // 10.0.0.1
+inline constexpr uint32_t kHosts = 64;  // on the inside, from 10.0.0.2
+inline constexpr uint32_t kPeerNet = 0x6440'0000;  // 100.64.0.0, one address for each peer
+inline constexpr uint32_t kRemoteNet = 0x3200'0000;  // 50.0.0.0, where the peers are
+inline constexpr MacAddress kOutsideMac{{2, 0, 0, 0, 0, 1}}, kInsideMac{{2, 0, 0, 0, 0, 2}};
+inline constexpr MacAddress kRouterMac{{2, 0, 0, 0, 0, 3}}, kHostMac{{2, 0, 0, 0, 0, 4}};
 
 class World {
  public:
@@ -34,53 +36,46 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  // Makes the packets of one pass.
-  void fill(const Traffic& traffic);
-  // Runs the pass; `cycles[i]` of the TSC for each burst. CHECKs that each packet was sent.
-  void run(const Traffic& traffic, std::vector<uint64_t>& cycles);
-  // The bare AEAD over the same buffers, sizes and room, under one key.
-  void run_aead(const Traffic& traffic, std::vector<uint64_t>& cycles);
+  [[nodiscard]] const pipeline::Shared& shared() const noexcept { return *shared_; }
+  [[nodiscard]] Instant now() const noexcept { return now_; }
 
-  void measure(pipeline::StageCycles* stages) { pipeline_->measure(stages); }
-  [[nodiscard]] const char* aead_name() const { return aead_name_.c_str(); }
+  // Which peer comes at `place` of a uniform order, or at a random place by Zipf's law.
+  [[nodiscard]] uint32_t peer_at(size_t place) const { return order_[place % order_.size()]; }
+  [[nodiscard]] uint32_t zipf_peer(std::mt19937_64& random) const;
+
+  // What sealing for us needs, apart from the keypairs: making packets must not bring those into the caches.
+  struct Sealing {
+    std::array<uint8_t, kKeyBytes> key;
+    uint32_t receiver_index;
+    uint64_t counter;  // std::atomic_ref where several workers seal
+  };
+  [[nodiscard]] Sealing& sealing(uint32_t peer) { return sealing_[peer]; }
+  [[nodiscard]] const uint8_t* first_key() const { return keypairs_[0].sending_key.data(); }
+
+  // Publishes one edit more, as control does: a new version of the trie, retired by epoch. On one thread.
+  void publish_an_edit(std::span<publish::Door* const> doors);
+
+  SystemPages pages;
+  publish::Epoch epoch;
+  publish::Snapshot snapshot;
 
  private:
-  [[nodiscard]] uint32_t next_peer(bool zipf);
-  void make_inner(uint8_t* ip, uint16_t bytes, uint32_t peer, bool outbound) const;
-  void fill_inbound(size_t i, uint16_t bytes, uint32_t peer);
   void make_peers();
   void make_routes();
 
   uint32_t peers_count_;
-  SystemPages pages_;
-  publish::Epoch epoch_;
   publish::PeerSlots peers_;
   lookup::ReceiverTable receivers_;
   publish::NeighbourTable neighbours_;
   lookup::WriterV4 allowed_, outside_routes_, inside_routes_;
   std::vector<publish::NextHop> outside_hops_, inside_hops_;
-  publish::Snapshot snapshot_;
-  std::unique_ptr<publish::Door> door_;
-  std::unique_ptr<crypto::Aead> aead_;
-  std::string aead_name_;
-  std::unique_ptr<pipeline::Pipeline> pipeline_;
+  std::unique_ptr<pipeline::Shared> shared_;
   wireguard::Keypair* keypairs_ = nullptr;
-  // What sealing for us needs, apart from the keypairs: making packets must not bring those into the caches.
-  struct Sealing {
-    std::array<uint8_t, kKeyBytes> key;
-    uint32_t receiver_index;
-    uint64_t counter;
-  };
   std::vector<Sealing> sealing_;
   std::vector<uint32_t> order_;  // of peers, shuffled
   std::vector<double> zipf_sums_;
-  size_t next_ = 0;
-  std::mt19937_64 random_{20261122};
-
-  std::vector<uint8_t> memory_;
-  std::vector<pipeline::Packet> packets_;
-  std::vector<crypto::AeadJob> jobs_;
-  std::unique_ptr<pipeline::Output> output_;
+  std::array<publish::Snapshot, 2> edited_;
+  uint64_t edits_ = 0;
   Instant now_{1'000'000'000'000};
 };
 
