@@ -302,6 +302,20 @@ void check_public_keys(const Tunnel& tunnel, const Path& peers_path, Report& rep
   }
 }
 
+void check_own_key(const Tunnel& tunnel, const Path& peers_path, PublicKeyOf public_key_of,
+                   Report& report) {
+  if (public_key_of == nullptr || tunnel.private_key.is_zero()) return;
+  const PublicKey own = public_key_of(tunnel.private_key);
+  for (size_t i = 0; i < tunnel.peers.size(); ++i) {
+    const Peer& peer = tunnel.peers[i];
+    if (peer.public_key != own) continue;
+    const Path here = peers_path.item(i);
+    report.mistake(
+        peer.public_key_at, here.key("public_key"),
+        "this is the tunnel's own key; that of the machine at the other end is expected");
+  }
+}
+
 // A peer that the tunnel has no address to call from.
 void warn_of_unreachable(const Tunnel& tunnel, const Port& outside, const Path& peers_path,
                          Report& report) {
@@ -321,7 +335,8 @@ void warn_of_unreachable(const Tunnel& tunnel, const Port& outside, const Path& 
   }
 }
 
-void check_peers(const Tunnel& tunnel, const Path& path, Report& report) {
+void check_peers(const Tunnel& tunnel, const Path& path, PublicKeyOf public_key_of,
+                 Report& report) {
   const Path list = path.key("peers");
   std::unordered_map<std::string_view, Location> names;
   for (size_t i = 0; i < tunnel.peers.size(); ++i) {
@@ -335,10 +350,12 @@ void check_peers(const Tunnel& tunnel, const Path& path, Report& report) {
                         " already; it must be unique in the tunnel"}));
   }
   check_public_keys(tunnel, list, report);
+  check_own_key(tunnel, list, public_key_of, report);
   check_claims(tunnel, list, report);
 }
 
-void check_tunnels(const Config& config, OwnAddresses& addresses, Report& report) {
+void check_tunnels(const Config& config, OwnAddresses& addresses, PublicKeyOf public_key_of,
+                   Report& report) {
   const Path root;
   const Path list = root.key("tunnels");
   Unique<std::string> names;
@@ -363,7 +380,7 @@ void check_tunnels(const Config& config, OwnAddresses& addresses, Report& report
     check_tunnel_ports(config, tunnel, path, report);
     addresses.add(tunnel.addresses, path.key("addresses"), report);
     check_mtu(tunnel.mtu, tunnel.addresses, tunnel.places.of("mtu"), path.key("mtu"), report);
-    check_peers(tunnel, path, report);
+    check_peers(tunnel, path, public_key_of, report);
     const Port* outside = find_port(config.ports, tunnel.outside);
     if (outside != nullptr) warn_of_unreachable(tunnel, *outside, path.key("peers"), report);
   }
@@ -398,11 +415,11 @@ void check_control(const Config& config, Report& report) {
 
 }  // namespace
 
-void check(const Config& config, Report& report) {
+void check(const Config& config, PublicKeyOf public_key_of, Report& report) {
   OwnAddresses addresses;
   check_dataplane(config.dataplane, report);
   check_ports(config.ports, addresses, report);
-  check_tunnels(config, addresses, report);
+  check_tunnels(config, addresses, public_key_of, report);
   check_control(config, report);
 }
 

@@ -7,7 +7,11 @@
 
 namespace turnpike::config {
 
-// Passes over the placeholders that mistakes left (see DocumentReader).
-void check(const Config& config, Report& report);
+// How a public key is made of a private one: cryptography is none of this folder's business.
+using PublicKeyOf = PublicKey (*)(const PrivateKey&) noexcept;
+
+// Passes over the placeholders that mistakes left (see DocumentReader). Without `public_key_of` a tunnel's own
+// key among its peers is not noticed.
+void check(const Config& config, PublicKeyOf public_key_of, Report& report);
 
 }  // namespace turnpike::config

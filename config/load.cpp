@@ -106,13 +106,13 @@ bool check_characters(std::string_view text, Report& report) {
 
 Result<Config, std::vector<ConfigError>> parse(std::string_view text,
                                                const std::filesystem::path& base, bool open_to_all,
-                                               Report& report) {
+                                               PublicKeyOf public_key_of, Report& report) {
   if (!check_characters(text, report)) return fail(report.take_mistakes());
   DocumentReader reader(base, report);
   std::optional<Node> root = read_document(text, report, reader);
   if (!root) return fail(report.take_mistakes());
   Config config = reader.read(*root);
-  check(config, report);
+  check(config, public_key_of, report);
   if (open_to_all && reader.has_inline_secret()) {
     report.warning(reader.inline_secret_at(), Path(),
                    "a secret key stands in a file that all users may read; chmod 600 closes it");
@@ -131,13 +131,15 @@ Result<Config, std::vector<ConfigError>> unreadable(const std::string& name,
 
 Result<Config, std::vector<ConfigError>> parse_config(std::string_view text,
                                                       const std::string& file,
-                                                      const std::filesystem::path& base) {
+                                                      const std::filesystem::path& base,
+                                                      PublicKeyOf public_key_of) {
   if (text.size() > kMaxFileBytes) return unreadable(file, "is above 1 GiB");
   Report report(file);
-  return parse(text, base, false, report);
+  return parse(text, base, false, public_key_of, report);
 }
 
-Result<Config, std::vector<ConfigError>> load_config(const std::filesystem::path& file) {
+Result<Config, std::vector<ConfigError>> load_config(const std::filesystem::path& file,
+                                                     PublicKeyOf public_key_of) {
   const std::string name = file.string();
   const auto failed = [&](const char* what) {
     return unreadable(name, cat({what, std::generic_category().message(errno)}));
@@ -157,7 +159,8 @@ Result<Config, std::vector<ConfigError>> load_config(const std::filesystem::path
   if (errno == EFBIG) return unreadable(name, "is above 1 GiB");
   if (errno != 0) return failed("cannot be read: ");
   Report report(name);
-  return parse(text.view(), file.parent_path(), (status.st_mode & S_IROTH) != 0, report);
+  return parse(text.view(), file.parent_path(), (status.st_mode & S_IROTH) != 0, public_key_of,
+               report);
 }
 
 }  // namespace turnpike::config

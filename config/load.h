@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/check.h"
 #include "config/config.h"
 #include "dataplane/base/result.h"
 
@@ -24,12 +25,13 @@ inline constexpr size_t kMaxFileBytes = size_t{1} << 30;
 inline constexpr size_t kMaxDepth = 16;
 inline constexpr size_t kMaxReported = 1'000;
 
-// Paths in the file are relative to its directory.
+// Paths in the file are relative to its directory. `public_key_of` as in check().
 [[nodiscard]] Result<Config, std::vector<ConfigError>> load_config(
-    const std::filesystem::path& file);
+    const std::filesystem::path& file, PublicKeyOf public_key_of = nullptr);
 
 // The same from memory: `file` is the name in messages, paths are relative to `base`.
 [[nodiscard]] Result<Config, std::vector<ConfigError>> parse_config(
-    std::string_view text, const std::string& file, const std::filesystem::path& base);
+    std::string_view text, const std::string& file, const std::filesystem::path& base,
+    PublicKeyOf public_key_of = nullptr);
 
 }  // namespace turnpike::config

@@ -14,6 +14,7 @@
 #include "control/cli/requests.h"
 #include "control/cli/show_text.h"
 #include "dataplane/base/address.h"
+#include "dataplane/crypto/x25519.h"
 
 namespace turnpike::cli {
 namespace {
@@ -64,7 +65,7 @@ std::optional<uint64_t> parse_duration(std::string_view text) {
 }
 
 int check(const std::string& file, bool as_json, Environment& environment) {
-  const auto loaded = config::load_config(file);
+  const auto loaded = config::load_config(file, crypto::public_key);
   if (as_json) {
     json tree{
         {"valid", loaded.has_value()}, {"mistakes", json::array()}, {"warnings", json::array()}};

@@ -15,6 +15,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/environment.h"
 #include "control/daemon/log.h"
+#include "dataplane/crypto/x25519.h"
 #include "dataplane/wireguard/constants.h"
 
 namespace turnpike::daemon {
@@ -96,7 +97,7 @@ void reload_on_signal(boost::asio::signal_set& hangups, Daemon& daemon) {
 
 int run(const std::string& file) {
   if (version() != TURNPIKE_VERSION) spdlog::warn("version {}", version());
-  auto loaded = config::load_config(file);
+  auto loaded = config::load_config(file, crypto::public_key);
   if (!loaded) {
     std::vector<std::string> lines;
     for (const config::ConfigError& error : loaded.error())

@@ -7,6 +7,7 @@
 #include "control/gateway/committer.h"
 #include "control/gateway/file_diff.h"
 #include "control/gateway/restart_keys.h"
+#include "dataplane/crypto/x25519.h"
 
 namespace turnpike::daemon {
 namespace {
@@ -81,7 +82,7 @@ void Reloader::start_next() {
 
 // On the helper thread: touches the job, and nothing else that changes.
 void Reloader::read(const std::shared_ptr<Job>& job) {
-  auto loaded = config::load_config(job->path);
+  auto loaded = config::load_config(job->path, crypto::public_key);
   if (!loaded) {
     job->mistakes = std::move(loaded.error());
     return;

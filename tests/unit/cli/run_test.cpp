@@ -10,6 +10,8 @@
 #include "control/cli/environment.h"
 #include "control/cli/table.h"
 #include "control/cli/watch.h"
+#include "dataplane/base/text.h"
+#include "dataplane/crypto/x25519.h"
 #include "tests/unit/api/live_server.h"
 
 namespace turnpike::cli {
@@ -196,6 +198,33 @@ TEST_F(Turnpike, ChecksConfigurationsWithoutADaemon) {
   EXPECT_FALSE(tree.at("valid").get<bool>());
   EXPECT_EQ(tree.at("mistakes").at(0).at("line"), 1);
   EXPECT_EQ(run({"check", "/nonexistent.yaml"}), kError);
+}
+
+TEST_F(Turnpike, FindsATunnelsOwnKeyAmongItsPeersBesideOtherMistakes) {
+  PrivateKey key;
+  key.bytes()[0] = 8;
+  const std::string file = server_.directory() + "/own.yaml";
+  std::ofstream(file) << "ports:\n"
+                         "  - {name: a, device: net_null0, addresses: [192.0.2.1/24]}\n"
+                         "  - {name: b, device: net_null1, addresses: [10.0.0.1/24]}\n"
+                         "tunnels:\n"
+                         "  - name: wg0\n"
+                         "    private_key: "
+                      << base::key_to_base64(key.bytes())
+                      << "\n"
+                         "    listen_port: 51820\n"
+                         "    outside: a\n"
+                         "    inside: c\n"
+                         "    peers:\n"
+                         "      - public_key: "
+                      << base::key_to_base64(crypto::public_key(key).bytes) << "\n";
+  EXPECT_EQ(run({"check", file}), kError);
+  EXPECT_EQ(err_, file +
+                      ":9:13: tunnels[0].inside: there is no port 'c'; a name under 'ports' is "
+                      "expected\n" +
+                      file +
+                      ":11:21: tunnels[0].peers[0].public_key: this is the tunnel's own key; that "
+                      "of the machine at the other end is expected\n");
 }
 
 TEST_F(Turnpike, ShowsTheHistoryWithWhoAndWhatWaits) {
