@@ -196,5 +196,72 @@ TEST_F(Commits, OfSeveralClientsAreJudgedOneAfterTheOtherAsTheMapSays) {
   EXPECT_GT(stale, 20u);
 }
 
+// `add B; remove B`, and all that may be tried in between: neither the state nor the workers nor the session thread
+// ever hear of anybody else. What belongs to a session (keys, counters) is the session thread's alone.
+TEST_F(Commits, OfAStrangerWhoComesAndGoesAskNothingOfTheSessionsOfOthers) {
+  const auto commit = [&](std::vector<state::Edit> edits) {
+    bool done = false;
+    committer.submit(
+        {.make = [edits = std::move(edits)](
+                     const state::State&) { return state::Transaction{.edits = edits}; },
+         .answer =
+             [&](const Committer::Outcome& outcome) {
+               done = std::holds_alternative<Committer::Done>(outcome);
+             }});
+    while (!helper.idle()) helper.step();
+    session.done_ticket = session.last_ticket;
+    for (int i = 0; i < 4; ++i) committer.poll(now);
+    return done;
+  };
+  const std::vector<const char*> pool = {"10.8.0.2/32", "fd00:8::2/128", "10.8.0.3/32",
+                                         "10.8.0.0/24", "0.0.0.0/0",     "10.9.0.0/16"};
+  const PeerIndex alice = index_of("alice"), bob = index_of("bob");
+  const size_t posted = session.posted.size();
+  std::mt19937 random(20261126);
+  size_t came = 0, refused = 0;
+  for (int round = 0; round < 200; ++round) {
+    state::Edit add{.op = state::Op::PeerAdd, .tunnel = "wg0"};
+    add.public_key.bytes[0] = 99;
+    add.patch = state::PeerPatch{.name = "stranger"};
+    state::Edit wish{.op = random() % 2 == 0 ? state::Op::Claim : state::Op::Replace,
+                     .tunnel = "wg0"};
+    wish.peer = std::string("stranger");
+    wish.prefixes = {*parse_prefix(pool[random() % pool.size()])};
+    if (!commit({add, wish})) {
+      ++refused;
+      continue;
+    }
+    ++came;
+    for (int i = 0; i < 5; ++i) {
+      wish.prefixes = {*parse_prefix(pool[random() % pool.size()])};
+      refused += commit({wish}) ? 0 : 1;
+    }
+    state::Edit remove{.op = state::Op::PeerRemove, .tunnel = "wg0"};
+    remove.peer = std::string("stranger");
+    ASSERT_TRUE(commit({remove}));
+    EXPECT_EQ(state.prefix_count(), 3u);
+    EXPECT_EQ(index_of("alice"), alice);
+    EXPECT_EQ(index_of("bob"), bob);
+    doors[0]->wake();
+    const publish::Snapshot& snapshot = doors[0]->begin_burst();
+    EXPECT_EQ(owner(snapshot, "10.8.0.2"), alice);
+    EXPECT_EQ(owner(snapshot, "10.8.0.3"), bob);
+    EXPECT_EQ(owner(snapshot, "10.9.0.1"), kNoPeer);
+    doors[0]->sleep();
+  }
+  EXPECT_GT(came, 50u);
+  EXPECT_GT(refused, 50u);
+  EXPECT_GT(session.posted.size(), posted + came);
+  for (size_t i = posted; i < session.posted.size(); ++i) {
+    const SessionCommand& command = session.posted[i];
+    PeerIndex about = kNoPeer;
+    if (const auto* added = std::get_if<AddPeer>(&command)) about = added->settings.peer.index;
+    if (const auto* removed = std::get_if<RemovePeer>(&command)) about = removed->peer.index;
+    ASSERT_NE(about, kNoPeer) << "a command of another kind";
+    ASSERT_NE(about, alice);
+    ASSERT_NE(about, bob);
+  }
+}
+
 }  // namespace
 }  // namespace turnpike::gateway

@@ -68,6 +68,34 @@ TEST(Peers, RemovalOfOneLeavesTheOthersTrafficAlone) {
   });
 }
 
+TEST(Peers, ThatComeAndGoLeaveSessionsAndSendCountersOfOthersAsTheyWere) {
+  for_each_seed(6, {.delay_min = 1ms, .delay_max = 20ms, .interleave = 0.6}, [](World& world) {
+    const GatewayNumber hub = world.add_gateway();
+    const GatewayNumber first = world.add_gateway();
+    const GatewayNumber second = world.add_gateway();
+    world.connect(hub, first);
+    world.connect(hub, second);
+    world.run_for(5s, both_ways({hub, first}, {.every = 50ms}));
+    world.run_for(15s);  // the last keepalive has been sent
+    const publish::PeerSlot& slot = world.gateway(hub).slot(world.peer(hub, first));
+    const wireguard::Keypair* session = slot.send.current.load();
+    ASSERT_NE(session, nullptr);
+    const uint64_t counter = session->send_counter.load(), sent = slot.activity.tx_bytes.load();
+    const Incarnation incarnation = slot.send.incarnation.load();
+    EXPECT_GT(counter, 50u);
+    for (int round = 0; round < 10; ++round) {
+      world.remove_peer(hub, second);
+      world.run_for(100ms, {{.from = hub, .to = second, .every = 20ms}});
+      world.add_peer_again(hub, second);
+      world.run_for(300ms, {{.from = hub, .to = second, .every = 20ms}});
+    }
+    EXPECT_EQ(slot.send.current.load(), session);
+    EXPECT_EQ(session->send_counter.load(), counter);
+    EXPECT_EQ(slot.send.incarnation.load(), incarnation);
+    EXPECT_EQ(slot.activity.tx_bytes.load(), sent);
+  });
+}
+
 TEST(Prefixes, MovedToAnotherPeerFollowFromOnePacketToTheNext) {
   for_each_seed(6, {.delay_min = 1ms, .delay_max = 20ms, .interleave = 0.6}, [](World& world) {
     const GatewayNumber hub = world.add_gateway();
