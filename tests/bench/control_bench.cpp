@@ -177,23 +177,27 @@ void lookups_lost(Report& report, World& world, const Sizes& sizes, const std::s
 }
 
 // False: it could not be done, and was said.
-bool run_served(Report& report) {
+bool run_served(Report& report, bool in_memory, bool on_disk) {
   char directory[] = "/tmp/turnpike-bench-XXXXXX";
   if (mkdtemp(directory) == nullptr) return std::perror(directory), false;
   const std::string error = enter_wg_namespace(directory);
   if (!error.empty()) return std::fprintf(stderr, "%s\n", error.c_str()), false;
-  served(report,
-         report.options().quick ? ServedSizes{.peers = 200,
-                                              .prefixes_each = 10,
-                                              .set_peers = 300,
-                                              .rounds = 2,
-                                              .moves = 30}
-                                : ServedSizes{.peers = 100'000,
-                                              .prefixes_each = 10,
-                                              .set_peers = 100'000,
-                                              .rounds = 7,
-                                              .moves = 1'000},
-         directory);
+  const ServedSizes sizes = report.options().quick ? ServedSizes{.peers = 200,
+                                                                 .prefixes_each = 10,
+                                                                 .set_peers = 300,
+                                                                 .rounds = 2,
+                                                                 .moves = 30}
+                                                   : ServedSizes{.peers = 100'000,
+                                                                 .prefixes_each = 10,
+                                                                 .set_peers = 100'000,
+                                                                 .rounds = 7,
+                                                                 .moves = 1'000};
+  if (in_memory) served(report, sizes, directory);
+  if (on_disk) {
+    const std::string durable = std::string(directory) + "/durable";
+    std::filesystem::create_directory(durable);
+    served_durable(report, sizes, durable);
+  }
   std::filesystem::remove_all(directory);
   return true;
 }
@@ -201,8 +205,12 @@ bool run_served(Report& report) {
 int run(const Options& options) {
   Report report(options);
   // First, since it needs a process without threads.
-  const bool only_served = options.filter.find("served") != std::string::npos;
-  if ((options.filter.empty() || only_served) && !run_served(report)) return 1;
+  const auto filter_has = [&](const char* part) {
+    return options.filter.find(part) != std::string::npos;
+  };
+  const bool all = options.filter.empty(), only_served = filter_has("served");
+  const bool only_durable = filter_has("served-durable");
+  if ((all || only_served) && !run_served(report, !only_durable, all || only_durable)) return 1;
   if (only_served) return report.write_json() ? 0 : 1;
   const Sizes sizes = options.quick ? Sizes{.prefixes = 2'000,
                                             .small = 100,

@@ -50,7 +50,7 @@ double monotonic_seconds() {
 }
 
 // As configured CPUs go: control and session thread on the first, the workers on the first and the last.
-std::string config_text(const std::string& directory) {
+std::string config_text(const std::string& directory, bool durable) {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof(set), &set) != 0) die(system_error("sched_getaffinity"));
@@ -78,7 +78,8 @@ std::string config_text(const std::string& directory) {
   }
   return text + "control:\n  socket: " + directory +
          "/control.sock\n  wg_socket_dir: " + directory +
-         "/wireguard\n  metrics: \"\"\n  state: " + directory + "/state.db\n  durability: off\n";
+         "/wireguard\n  metrics: \"\"\n  state: " + directory +
+         "/state.db\n  durability: " + (durable ? "full" : "off") + "\n";
 }
 
 std::string daemon_path() {
@@ -166,10 +167,11 @@ std::string Client::await_answer() {
   return body;
 }
 
-DaemonProcess::DaemonProcess(std::string directory) : directory_(std::move(directory)) {
+DaemonProcess::DaemonProcess(std::string directory, bool durable)
+    : directory_(std::move(directory)) {
   const std::string program = daemon_path();
   const std::string config = directory_ + "/turnpike.yaml";
-  write_file(config, config_text(directory_));
+  write_file(config, config_text(directory_, durable));
   for (const char* tunnel : {"wg0", "wg1"}) {
     // Any 32 bytes are a key once they are clamped.
     write_file(directory_ + "/" + tunnel + ".key",

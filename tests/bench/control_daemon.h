@@ -42,7 +42,8 @@ class Client {
 // turnpiked with two tunnels, wg0 and wg1, in a directory that goes with it.
 class DaemonProcess {
  public:
-  explicit DaemonProcess(std::string directory);
+  // `durable`: what it acknowledges is on the disk that has `directory`.
+  DaemonProcess(std::string directory, bool durable);
   ~DaemonProcess();
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;

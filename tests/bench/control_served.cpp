@@ -73,6 +73,14 @@ class Owners {
   std::mt19937_64 random_{20261122};
 };
 
+void fill(Report& report, const DaemonProcess& daemon, const Owners& owners,
+          const std::string& base) {
+  std::fprintf(stderr, "... %s: filling\n", base.c_str());
+  const double start = now_us();
+  daemon.set("wg0", owners.fill());
+  report.add(base + "/fill", "s", {(now_us() - start) / 1e6});
+}
+
 // From the request on the socket to the answer, which is given when every worker has the move. Beside it a
 // question that changes nothing.
 void moves(Report& report, const DaemonProcess& daemon, Owners& owners, const ServedSizes& sizes,
@@ -186,16 +194,22 @@ void wg_files(Report& report, const DaemonProcess& daemon, const ServedSizes& si
 }  // namespace
 
 void served(Report& report, const ServedSizes& sizes, const std::string& directory) {
-  const DaemonProcess daemon(directory);
+  const DaemonProcess daemon(directory, false);
   Owners owners(sizes);
   const std::string base = "control/served/" + std::to_string(owners.prefixes());
-  std::fprintf(stderr, "... %s: filling\n", base.c_str());
-  const double start = now_us();
-  daemon.set("wg0", owners.fill());
-  report.add(base + "/fill", "s", {(now_us() - start) / 1e6});
+  fill(report, daemon, owners, base);
   moves(report, daemon, owners, sizes, base);
   commits(report, daemon, owners, sizes, base);
   wg_files(report, daemon, sizes, directory, base);
+}
+
+void served_durable(Report& report, const ServedSizes& sizes, const std::string& directory) {
+  const DaemonProcess daemon(directory, true);
+  Owners owners(sizes);
+  const std::string base = "control/served-durable/" + std::to_string(owners.prefixes());
+  fill(report, daemon, owners, base);
+  moves(report, daemon, owners, sizes, base);
+  commits(report, daemon, owners, sizes, base);
 }
 
 }  // namespace turnpike::bench

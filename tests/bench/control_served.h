@@ -17,5 +17,7 @@ struct ServedSizes {
 
 // `directory` is empty, and where wg finds its sockets (enter_wg_namespace()).
 void served(Report& report, const ServedSizes& sizes, const std::string& directory);
+// Moves and commits again, each on the disk of `directory`, which is empty, before it is acknowledged.
+void served_durable(Report& report, const ServedSizes& sizes, const std::string& directory);
 
 }  // namespace turnpike::bench
