@@ -9,7 +9,7 @@
 //   whether a
 //              peer's public key is the tunnel's own (that takes X25519; the daemon checks it and
 //              reports at Peer::public_key_at).
-//   Equality:  compares what is said, not where it stands.
+//   Equality:  compares what is said, not where it stands; nor in which files keys are.
 #pragma once
 
 #include <cstdint>
@@ -115,11 +115,20 @@ struct Control {
   friend bool operator==(const Control&, const Control&) = default;
 };
 
+// A key that was read from a file of its own, and from which.
+struct SecretFile {
+  uint32_t tunnel = 0;  // place in Config::tunnels
+  PublicKey peer;  // of its preshared key; zero: the tunnel's private key
+  uint32_t index = 0;  // the peer's place in the tunnel
+  std::string path;
+};
+
 struct Config {
   Dataplane dataplane;
   std::vector<Port> ports;
   std::vector<Tunnel> tunnels;
   Control control;
+  std::vector<SecretFile> secret_files;  // by tunnel, then by key: see find_secret_file()
   std::string file;  // as it was named to the loader
   std::vector<ConfigError> warnings;  // what is allowed but probably not meant
   friend bool operator==(const Config& a, const Config& b) {
@@ -127,5 +136,12 @@ struct Config {
            a.control == b.control;
   }
 };
+
+// Of a tunnel's private key, or of the preshared key of one of its peers. Null: it stands in no file that the
+// configuration names.
+[[nodiscard]] const SecretFile* find_secret_file(const Config& config, size_t tunnel,
+                                                 const PublicKey& peer = {});
+// Puts the list into the order that the search needs.
+void sort_secret_files(Config& config);
 
 }  // namespace turnpike::config

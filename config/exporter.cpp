@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <span>
 #include <string_view>
 #include <vector>
 
+#include "config/plain_text.h"
 #include "config/report.h"
 #include "config/schema.h"
 #include "dataplane/base/check.h"
@@ -13,6 +15,12 @@
 
 namespace turnpike::config {
 namespace {
+
+// Peers and prefixes in one piece.
+constexpr size_t kItemsPerPiece = 64;
+
+constexpr std::string_view kMissing =
+    "  # stands in no file yet; turnpike export --secrets DIR writes it";
 
 // A YAML scalar that every reader takes for this text: plain where nobody can mistake it, else in
 // quotes.
@@ -24,7 +32,8 @@ std::string scalar(std::string_view text) {
                                                    "on",   "off",  "y",     "n"};
   std::string lower(text);
   for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const bool plain = !text.empty() && std::isalpha(static_cast<unsigned char>(text[0])) != 0 &&
+  const bool plain = !text.empty() &&
+                     (std::isalpha(static_cast<unsigned char>(text[0])) != 0 || text[0] == '/') &&
                      text.find_first_not_of(kPlain) == std::string_view::npos &&
                      std::find(kWords.begin(), kWords.end(), lower) == kWords.end();
   if (plain) return std::string(text);
@@ -62,6 +71,7 @@ std::string flow_list(const Items& items, ToText to_text) {
 
 class Writer {
  public:
+  explicit Writer(std::string& text) : text_(text) {}
   void line(size_t indent, std::string_view key, std::string_view value) {
     text_ += cat({std::string(indent, ' '), key, ": ", value, "\n"});
   }
@@ -90,10 +100,9 @@ class Writer {
     line(indent, "addresses",
          flow_list(list, [](const OwnAddress& own) { return scalar(to_string(own.value)); }));
   }
-  [[nodiscard]] std::string take() { return std::move(text_); }
 
  private:
-  std::string text_;
+  std::string& text_;
 };
 
 void write_dataplane(Writer& out, const Dataplane& dataplane) {
@@ -124,19 +133,23 @@ void write_port(Writer& out, const Port& port) {
   }
 }
 
-void write_peer(Writer& out, const Tunnel& tunnel, size_t index, const SecretFiles& files) {
+std::string_view comment_of(const SecretFiles& files, const Tunnel& tunnel, const Peer* peer) {
+  return files.missing && files.missing(tunnel, peer) ? kMissing : std::string_view();
+}
+
+// Up to the list of prefixes.
+void begin_peer(Writer& out, const Tunnel& tunnel, size_t index, const SecretFiles& files) {
   const Peer& peer = tunnel.peers[index];
   out.item(6, "public_key", base::key_to_base64(peer.public_key.bytes));
   if (!peer.name.empty()) out.line(8, "name", scalar(peer.name));
   if (!peer.description.empty()) out.line(8, "description", scalar(peer.description));
   if (!peer.enabled) out.boolean(8, "enabled", false);
   if (peer.preshared_key) {
-    out.line(8, "preshared_key_file", scalar(files.preshared_key(tunnel, peer, index)));
+    out.line(
+        8, "preshared_key_file",
+        cat({scalar(files.preshared_key(tunnel, peer, index)), comment_of(files, tunnel, &peer)}));
   }
   if (!peer.endpoint.is_none()) out.line(8, "endpoint", scalar(to_string(peer.endpoint)));
-  out.line(8, "allowed_ips", flow_list(peer.allowed_ips, [](const AllowedIp& allowed) {
-             return scalar(to_string(allowed.prefix));
-           }));
   if (peer.persistent_keepalive != 0) {
     out.number(8, "persistent_keepalive", peer.persistent_keepalive);
   }
@@ -144,7 +157,8 @@ void write_peer(Writer& out, const Tunnel& tunnel, size_t index, const SecretFil
 
 void write_tunnel(Writer& out, const Tunnel& tunnel, const SecretFiles& files) {
   out.item(2, "name", scalar(tunnel.name));
-  out.line(4, "private_key_file", scalar(files.private_key(tunnel)));
+  out.line(4, "private_key_file",
+           cat({scalar(files.private_key(tunnel)), comment_of(files, tunnel, nullptr)}));
   out.number(4, "listen_port", tunnel.listen_port);
   out.line(4, "outside", scalar(tunnel.outside));
   out.line(4, "inside", scalar(tunnel.inside));
@@ -152,9 +166,7 @@ void write_tunnel(Writer& out, const Tunnel& tunnel, const SecretFiles& files) {
   out.addresses(4, tunnel.addresses);
   out.choice(4, Section::Tunnel, "conflicts", tunnel.conflicts);
   out.boolean(4, "peer_to_peer", tunnel.peer_to_peer);
-  if (tunnel.peers.empty()) return;
-  out.open(4, "peers");
-  for (size_t i = 0; i < tunnel.peers.size(); ++i) write_peer(out, tunnel, i, files);
+  if (!tunnel.peers.empty()) out.open(4, "peers");
 }
 
 void write_control(Writer& out, const Control& control) {
@@ -167,21 +179,91 @@ void write_control(Writer& out, const Control& control) {
   out.choice(2, Section::Control, "durability", control.durability);
 }
 
+std::string hex_prefix(const PublicKey& key) {
+  constexpr size_t kShownBytes = 8;
+  return base::to_hex(std::span(key.bytes).first(kShownBytes));
+}
+
 }  // namespace
 
-std::string export_config(const Config& config, const SecretFiles& files) {
-  Writer out;
-  write_dataplane(out, config.dataplane);
-  out.open(0, "ports");
-  for (const Port& port : config.ports) write_port(out, port);
-  if (config.tunnels.empty()) {
-    out.line(0, "tunnels", "[]");
-  } else {
-    out.open(0, "tunnels");
-    for (const Tunnel& tunnel : config.tunnels) write_tunnel(out, tunnel, files);
+SecretFiles secret_names(const std::string& directory) {
+  const std::string below = directory.empty() ? "" : directory + "/";
+  return {.private_key = [below](const Tunnel& tunnel) { return below + tunnel.name + ".key"; },
+          .preshared_key =
+              [below](const Tunnel& tunnel, const Peer& peer, size_t) {
+                return cat({below, tunnel.name, "-", hex_prefix(peer.public_key), ".psk"});
+              },
+          .missing = {}};
+}
+
+Exporter::Exporter(const Config& config, SecretFiles files, std::vector<std::string> comments)
+    : config_(config), files_(std::move(files)), comments_(std::move(comments)) {}
+
+bool Exporter::next(std::string& text) {
+  Writer out(text);
+  if (!begun_) {
+    begun_ = true;
+    for (const std::string& comment : comments_) {
+      text += cat({"# ", plain_text(comment, false), "\n"});
+    }
+    write_dataplane(out, config_.dataplane);
+    out.open(0, "ports");
+    for (const Port& port : config_.ports) write_port(out, port);
+    if (config_.tunnels.empty()) {
+      out.line(0, "tunnels", "[]");
+    } else {
+      out.open(0, "tunnels");
+    }
+    return true;
   }
-  write_control(out, config.control);
-  return out.take();
+  if (tunnel_ == config_.tunnels.size()) {
+    write_control(out, config_.control);
+    return false;
+  }
+  if (!in_tunnel_) {
+    write_tunnel(out, config_.tunnels[tunnel_], files_);
+    in_tunnel_ = true;
+    peer_ = 0;
+  }
+  if (!peers(text)) {
+    in_tunnel_ = false;
+    ++tunnel_;
+  }
+  return true;
+}
+
+// False when the tunnel's last one is written.
+bool Exporter::peers(std::string& text) {
+  const Tunnel& tunnel = config_.tunnels[tunnel_];
+  Writer out(text);
+  size_t items = 0;
+  for (; peer_ < tunnel.peers.size(); ++peer_) {
+    const std::vector<AllowedIp>& allowed = tunnel.peers[peer_].allowed_ips;
+    if (!in_list_) {
+      if (items >= kItemsPerPiece) return true;
+      begin_peer(out, tunnel, peer_, files_);
+      text += "        allowed_ips: [";
+      in_list_ = true;
+      prefix_ = 0;
+      ++items;
+    }
+    for (; prefix_ < allowed.size(); ++prefix_, ++items) {
+      if (items >= kItemsPerPiece) return true;
+      if (prefix_ != 0) text += ", ";
+      text += scalar(to_string(allowed[prefix_].prefix));
+    }
+    text += "]\n";
+    in_list_ = false;
+  }
+  return false;
+}
+
+std::string export_config(const Config& config, const SecretFiles& files) {
+  std::string text;
+  Exporter exporter(config, files);
+  while (exporter.next(text)) {
+  }
+  return text;
 }
 
 }  // namespace turnpike::config

@@ -12,6 +12,7 @@
 
 #include "config/check.h"
 #include "config/document.h"
+#include "config/plain_text.h"
 #include "config/reader.h"
 #include "config/report.h"
 #include "dataplane/base/keys.h"
@@ -58,28 +59,6 @@ class SecretText {
   size_t size_ = 0;
   size_t capacity_ = 0;
 };
-
-// Length of the UTF-8 sequence at `text[at]`, 0 when there is none (RFC 3629).
-size_t utf8_length(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[at + i]); };
-  const unsigned first = byte(0);
-  const size_t length = first < 0x80   ? 1
-                        : first < 0xc2 ? 0
-                        : first < 0xe0 ? 2
-                        : first < 0xf0 ? 3
-                        : first < 0xf5 ? 4
-                                       : 0;
-  if (length == 0 || at + length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates and what lies above U+10FFFF.
-  if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) >= 0xa0) ||
-      (first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) >= 0x90)) {
-    return 0;
-  }
-  return length;
-}
 
 // YAML allows no control characters, and the library takes U+0004 for the end of the file.
 bool check_characters(std::string_view text, Report& report) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "config/plain_text.h"
 #include "dataplane/base/check.h"
 
 namespace turnpike::config {
@@ -87,20 +88,6 @@ std::string known_keys(Section section) {
     text += key.name;
   }
   return text;
-}
-
-// Control characters make messages and tables lie; a description may have line breaks.
-bool has_control_character(std::string_view text, bool lines) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (lines && (byte == '\n' || byte == '\t')) continue;
-    if (byte < 0x20 || byte == 0x7f) return true;
-    // U+0080 to U+009F
-    if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
-      return true;
-    }
-  }
-  return false;
 }
 
 bool is_text(const Node& node, const Key& key, const Path& path, Report& report) {

@@ -36,19 +36,11 @@ void read_peer_name(MappingReader& map, Peer& peer, Report& report) {
   const Node* node = map.text_node("name");
   if (node == nullptr) return;
   peer.name_at = node->at;
-  const std::string& name = node->text;
-  if (name.empty()) {
-    report.mistake(node->at, map.path("name"),
-                   "is empty; leave the key out for a peer without name");
-  } else if (shaped_like_key(name)) {
-    report.mistake(node->at, map.path("name"),
-                   "is shaped like a key; a name must not be taken for one");
-  } else if (name.front() == '-' || name.front() == ' ' || name.back() == ' ') {
-    report.mistake(node->at, map.path("name"),
-                   cat({quote(name), " is no good name; it begins with - or begins or ends ",
-                        "with a blank"}));
+  const std::string fault = peer_name_fault(node->text);
+  if (fault.empty()) {
+    peer.name = node->text;
   } else {
-    peer.name = name;
+    report.mistake(node->at, map.path("name"), fault);
   }
 }
 
@@ -175,11 +167,12 @@ Control read_control(Node& node, const Path& path, const std::filesystem::path& 
   return control;
 }
 
-// A key given by value or by file. `required`: one of the two must be there.
+// A key given by value or by file. `required`: one of the two must be there. `named_file` becomes the path of
+// the file, if it is one.
 std::optional<KeyBytes> read_secret(MappingReader& map, std::string_view key,
                                     std::string_view key_file, bool required, const Node& mapping,
                                     const Path& path, const std::filesystem::path& base,
-                                    Report& report) {
+                                    std::string& named_file, Report& report) {
   if (map.has(key) && map.has(key_file)) {
     report.mistake(map.at(key_file), map.path(key_file),
                    cat({quote(key), " is given at ", place_text(map.at(key)),
@@ -196,6 +189,7 @@ std::optional<KeyBytes> read_secret(MappingReader& map, std::string_view key,
     wipe(text->text.data(), text->text.size());
   } else if (const Node* file = map.text_node(key_file)) {
     secret = read_key_file(base, *file, map.path(key_file), report);
+    named_file = (base / file->text).lexically_normal().string();
   }
   return secret;
 }
@@ -233,9 +227,16 @@ void DocumentReader::take_peer(size_t tunnel, size_t index, Node&& node) {
       if (value) peer.public_key.bytes = value->bytes;
     }
     if (map.has("preshared_key")) note_inline_secret(map.at("preshared_key"));
+    std::string file;
     if (const auto secret = read_secret(map, "preshared_key", "preshared_key_file", false, node,
-                                        path, base_, report_)) {
+                                        path, base_, file, report_)) {
       peer.preshared_key.emplace(secret->bytes);
+    }
+    if (!file.empty()) {
+      secret_files_.push_back({.tunnel = static_cast<uint32_t>(tunnel),
+                               .peer = peer.public_key,
+                               .index = static_cast<uint32_t>(peers_[tunnel].size()),
+                               .path = std::move(file)});
     }
     if (const Node* endpoint = map.text_node("endpoint")) {
       const auto value = read_endpoint(*endpoint, map.path("endpoint"), report_);
@@ -292,9 +293,14 @@ Config DocumentReader::read(Node& root) {
       if (!entry.usable()) continue;
       read_plain_name(entry, tunnel.name, report_);
       if (entry.has("private_key")) note_inline_secret(entry.at("private_key"));
+      std::string file;
       if (const auto secret = read_secret(entry, "private_key", "private_key_file", true, node,
-                                          path, base_, report_)) {
+                                          path, base_, file, report_)) {
         tunnel.private_key = PrivateKey(secret->bytes);
+      }
+      if (!file.empty()) {
+        secret_files_.push_back(
+            {.tunnel = static_cast<uint32_t>(i), .peer = {}, .path = std::move(file)});
       }
       entry.integer("listen_port", tunnel.listen_port);
       entry.text("outside", tunnel.outside);
@@ -310,6 +316,8 @@ Config DocumentReader::read(Node& root) {
   if (Node* node = map.mapping("control")) {
     config.control = read_control(*node, map.path("control"), base_, report_);
   }
+  config.secret_files = std::move(secret_files_);
+  sort_secret_files(config);
   return config;
 }
 

@@ -32,6 +32,7 @@ class DocumentReader final : public PeerSink {
   Report& report_;
   std::vector<std::vector<Peer>> peers_;  // of each tunnel
   size_t peer_count_ = 0;
+  std::vector<SecretFile> secret_files_;
   bool has_inline_secret_ = false;
   Location inline_secret_at_;
 };

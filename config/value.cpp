@@ -168,4 +168,14 @@ bool shaped_like_key(std::string_view text) {
          text.substr(0, 43).find_first_not_of(kAlphabet) == std::string_view::npos;
 }
 
+std::string peer_name_fault(std::string_view name) {
+  if (name.empty()) return "is empty; leave the key out for a peer without name";
+  if (shaped_like_key(name)) return "is shaped like a key; a name must not be taken for one";
+  if (name.front() == '-' || name.front() == ' ' || name.back() == ' ') {
+    return cat(
+        {quote(name), " is no good name; it begins with - or begins or ends ", "with a blank"});
+  }
+  return {};
+}
+
 }  // namespace turnpike::config

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "config/node.h"
@@ -42,5 +43,7 @@ struct KeyBytes {
 
 // Whether `text` could be meant as a key: 44 characters of base64.
 [[nodiscard]] bool shaped_like_key(std::string_view text);
+// Why a peer cannot be called that; empty: it can.
+[[nodiscard]] std::string peer_name_fault(std::string_view name);
 
 }  // namespace turnpike::config

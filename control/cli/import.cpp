@@ -5,6 +5,7 @@
 #include <iterator>
 #include <ostream>
 
+#include "config/exporter.h"
 #include "config/importer.h"
 #include "control/cli/requests.h"
 #include "control/cli/secret_files.h"
@@ -35,7 +36,7 @@ int import_file(const std::string& file, const std::string& tunnel, const std::s
     const auto written = write_secrets(imported->config, secrets);
     if (!written) return complain(environment, written.error());
   }
-  environment.out << config::export_config(imported->config, secret_names(secrets));
+  environment.out << config::export_config(imported->config, config::secret_names(secrets));
   for (const config::ConfigError& note : imported->notes) {
     environment.err << "note: " << config::to_string(note) << "\n";
   }

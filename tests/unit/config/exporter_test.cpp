@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -17,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Writes what export_config() gives, with every secret in a file of its own, and loads it.
-class Exporter : public testing::Test {
+class ExporterTest : public testing::Test {
  protected:
   void SetUp() override {
     std::string pattern = (fs::temp_directory_path() / "turnpike-export-XXXXXX").string();
@@ -35,7 +36,8 @@ class Exporter : public testing::Test {
                                 [&](const Tunnel& tunnel, const Peer& peer, size_t index) {
                                   return secret(tunnel.name + "-" + std::to_string(index) + ".psk",
                                                 peer.preshared_key->bytes());
-                                }};
+                                },
+                            .missing = {}};
     text_ = export_config(config, files);
     std::ofstream(folder_ / "out.yaml") << text_;
     return load_config(folder_ / "out.yaml");
@@ -51,7 +53,7 @@ class Exporter : public testing::Test {
   std::string text_;
 };
 
-TEST_F(Exporter, WritesWhatLoadsToTheSameValue) {
+TEST_F(ExporterTest, WritesWhatLoadsToTheSameValue) {
   const std::string text =
       "dataplane: {workers: [2, 4], main_core: 1, session_cores: [3], hugepages: true,\n"
       "  memory: 2048, file_prefix: 'on', aead: ipsec-mb, idle: poll, eal: ['--log-level', "
@@ -99,7 +101,7 @@ TEST_F(Exporter, WritesWhatLoadsToTheSameValue) {
   EXPECT_EQ(text_.find(test::key_text(3)), std::string::npos) << "a preshared key in the text";
 }
 
-TEST_F(Exporter, WritesDefaultsAndEmptyLists) {
+TEST_F(ExporterTest, WritesDefaultsAndEmptyLists) {
   const auto before = parse_config("ports: [{name: a, device: d}]\ntunnels: []\n", "gw.yaml", "");
   ASSERT_TRUE(before.has_value());
   const auto after = round_trip(*before);
@@ -107,7 +109,60 @@ TEST_F(Exporter, WritesDefaultsAndEmptyLists) {
   EXPECT_TRUE(*before == *after) << text_;
 }
 
-TEST_F(Exporter, AnyPrintableTextSurvives) {
+TEST_F(ExporterTest, SaysWhichKeyFilesAreToBeMade) {
+  auto config = parse_config(test::small_config(), "gw.yaml", "");
+  ASSERT_TRUE(config.has_value());
+  config->tunnels[0].peers[0].preshared_key.emplace();
+  SecretFiles files = secret_names("keys");
+  files.missing = [](const Tunnel&, const Peer* peer) { return peer == nullptr; };
+  const std::string text = export_config(*config, files);
+  const std::string tunnel = config->tunnels[0].name;
+  EXPECT_NE(text.find("private_key_file: keys/" + tunnel + ".key  # stands in no file yet"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find(".psk\n"), std::string::npos) << text;
+}
+
+TEST_F(ExporterTest, WritesInPiecesWhateverTheSize) {
+  auto config = parse_config(test::small_config(), "gw.yaml", "");
+  ASSERT_TRUE(config.has_value());
+  Tunnel& tunnel = config->tunnels[0];
+  tunnel.peers.resize(1);
+  tunnel.peers[0].allowed_ips.clear();
+  for (uint32_t i = 0; i < 1'000; ++i) {
+    tunnel.peers[0].allowed_ips.push_back(
+        {Prefix::masked(IpAddress::v4(0x0a000000 + (i << 8)), 24), {}});
+  }
+  for (uint32_t i = 0; i < 500; ++i) {
+    Peer& peer = tunnel.peers.emplace_back();
+    peer.public_key.bytes[0] = static_cast<uint8_t>(i);
+    peer.public_key.bytes[1] = static_cast<uint8_t>(1 + (i >> 8));
+    if (i % 2 == 0) {
+      peer.allowed_ips.push_back({Prefix::masked(IpAddress::v4(0x0b000000 + (i << 8)), 24), {}});
+    }
+  }
+  config::Exporter exporter(*config, secret_names(""), {"one", "two\nlines"});
+  std::string all;
+  size_t longest = 0;
+  for (bool more = true; more;) {
+    std::string piece;
+    more = exporter.next(piece);
+    longest = std::max(longest, piece.size());
+    all += piece;
+  }
+  EXPECT_LT(longest, 20'000u);
+  EXPECT_TRUE(all.starts_with("# one\n# two lines\n")) << all.substr(0, 40);
+  secret(tunnel.name + ".key", tunnel.private_key.bytes());
+  std::ofstream(folder_ / "out.yaml") << all;
+  const auto after = load_config(folder_ / "out.yaml");
+  ASSERT_TRUE(after.has_value()) << to_string(after.error().front());
+  EXPECT_TRUE(*config == *after);
+  ASSERT_NE(find_secret_file(*after, 0), nullptr);
+  EXPECT_EQ(find_secret_file(*after, 0)->path, (folder_ / (tunnel.name + ".key")).string());
+  EXPECT_EQ(find_secret_file(*after, 0, tunnel.peers[1].public_key), nullptr);
+}
+
+TEST_F(ExporterTest, AnyPrintableTextSurvives) {
   const char* given = std::getenv("TURNPIKE_SEED");
   const uint64_t seed =
       given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
