@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+import time
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import translator
 from gateway_case import GatewayCase
 from lab import wait_until
-from testbed import GATEWAY_INSIDE, GATEWAY_OUTSIDE, GATEWAY_TUNNEL, HOST_V4, HOST_V6, LISTEN_PORT, bare
-from wireguard import ping
+from testbed import BEHIND, GATEWAY_INSIDE, GATEWAY_OUTSIDE, GATEWAY_TUNNEL, HOST_V4, HOST_V6, LISTEN_PORT, bare
+from wireguard import Peer, ping
 
 # Datagrams of every length and of every message type with the right length, all of random content.
 _NOISE = """
@@ -79,6 +82,39 @@ class Roaming(GatewayCase):
         self.assert_pings(space, HOST_V4, HOST_V6)
         self.assertNotEqual(first, "192.0.2.200:44444")
         self.assert_pings(self.bed.host, side.v4)
+
+
+class Translated(GatewayCase):
+    """A client behind a translator of addresses, which only the client can open."""
+
+    FORGET_S = 3.0
+
+    def test_persistent_keepalives_hold_a_translators_mapping_open(self) -> None:
+        side = self.bed.add_client("client-a", knows_endpoint=False)
+        space, address = self.lab.namespace("home"), "192.0.2.60"
+        self.bed.plug(space, "eth0", "home")
+        space.address("eth0", f"{address}/24")
+        mapping = translator.start(space, address, bare(GATEWAY_OUTSIDE[0]), LISTEN_PORT, self.FORGET_S)
+        peer = Peer(self.bed.keys.public, BEHIND, f"{address}:{translator.LISTEN_PORT}")
+        side.client.set_peer(peer)
+        gateway = self.start()
+        self.assert_pings(side.client.space, HOST_V4)
+        first = gateway.peer("client-a")["endpoint"]
+        self.assertEqual(first.rsplit(":", 1)[0], address)
+        # The passive keepalive of the client comes after ten seconds: too late for this translator.
+        wait_until("the mapping is forgotten", lambda: "forgot" in mapping.tail(), 30)
+        self.assert_silent(self.bed.host, side.v4)
+        # It speaks again, through another port, and is followed.
+        self.assert_pings(side.client.space, HOST_V4)
+        second = gateway.peer("client-a")["endpoint"]
+        self.assertNotEqual(second, first)
+        self.assert_pings(self.bed.host, side.v4)
+        side.client.set_peer(dataclasses.replace(peer, keepalive=1))
+        self.assert_pings(side.client.space, HOST_V4)
+        third = gateway.peer("client-a")["endpoint"]
+        time.sleep(3 * self.FORGET_S)
+        self.assert_pings(self.bed.host, side.v4)
+        self.assertEqual(gateway.peer("client-a")["endpoint"], third)
 
 
 class Restarts(GatewayCase):

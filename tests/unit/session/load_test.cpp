@@ -226,6 +226,16 @@ TEST_F(UnderLoad, ACookieIsGoodForItsAddressAndPortOnly) {
   EXPECT_EQ(dropped(DropReason::SourceRateLimited), 4u);
 }
 
+TEST_F(UnderLoad, ItBeginsWhenARingIsAnEighthFull) {
+  const size_t eighth = world.b.doors[0]->punt.slots() / Admission::kLoadFraction;
+  flood(eighth - 1);
+  turn_b();
+  EXPECT_EQ(dropped(DropReason::Mac2Missing), 0u);
+  flood(eighth);
+  turn_b();
+  EXPECT_GT(dropped(DropReason::Mac2Missing), 0u);
+}
+
 TEST_F(UnderLoad, ItEndsASecondAfterTheLastBacklog) {
   flood();
   turn_b();
