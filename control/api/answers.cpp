@@ -102,7 +102,8 @@ Response answer_of(const CommitAnswer& answer, bool dry_run) {
 }
 
 Response answer_of(const std::vector<Mistake>& mistakes) {
-  json tree = problem_tree(400, mistakes.front().place + ": " + mistakes.front().what);
+  const Mistake& first = mistakes.front();
+  json tree = problem_tree(400, (first.place.empty() ? "" : first.place + ": ") + first.what);
   tree["committed"] = false;
   json& list = tree["mistakes"] = json::array();
   for (const Mistake& m : mistakes) list.push_back({{"place", m.place}, {"what", m.what}});

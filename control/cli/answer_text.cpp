@@ -114,7 +114,10 @@ std::string problem_text(const Reply& reply) {
   // A configuration has status 422.
   std::string out = reply.status == 422 ? "the file cannot be applied; nothing was changed"
                                         : "the document is not right; nothing was changed";
-  for (const json& m : mistakes) out += "\n  " + text(m, "place") + ": " + text(m, "what");
+  for (const json& m : mistakes) {
+    const std::string place = text(m, "place");
+    out += "\n  " + (place.empty() ? "" : place + ": ") + text(m, "what");
+  }
   return out;
 }
 

@@ -1,7 +1,6 @@
 #include "control/cli/commands.h"
 
 #include <charconv>
-#include <fstream>
 #include <istream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -11,6 +10,7 @@
 #include "control/api/url.h"
 #include "control/cli/answer_text.h"
 #include "control/cli/client.h"
+#include "control/cli/read_file.h"
 #include "control/cli/requests.h"
 #include "control/cli/show_text.h"
 #include "dataplane/base/address.h"
@@ -30,14 +30,9 @@ int post_edit(json edit, const ChangeOptions& options, const Common& common,
               options, common, environment);
 }
 
-std::optional<std::string> read_all(const std::string& file, Environment& environment) {
-  if (file == "-") {
-    return std::string(std::istreambuf_iterator<char>(environment.in), {});
-  }
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(stream), {});
-  if (!stream.is_open() || stream.bad()) return std::nullopt;
-  return text;
+Result<std::string, std::string> read_all(const std::string& file, Environment& environment) {
+  if (file != "-") return read_file(file);
+  return std::string(std::istreambuf_iterator<char>(environment.in), {});
 }
 
 json tree_of(const config::ConfigError& e) {
@@ -126,7 +121,7 @@ int change_peer(const std::string& op, const PeerArguments& a, const ChangeOptio
       edit["preshared_key"] = nullptr;
     } else {
       auto key = read_all(*a.preshared_key_file, environment);
-      if (!key) return complain(environment, *a.preshared_key_file + ": cannot be read");
+      if (!key) return complain(environment, key.error());
       while (!key->empty() && (key->back() == '\n' || key->back() == '\r')) key->pop_back();
       edit["preshared_key"] = *key;
     }
@@ -153,7 +148,7 @@ int change_owner(const OwnerArguments& a, const ChangeOptions& options, const Co
 int apply_document(const std::string& file, const ChangeOptions& options, const Common& common,
                    Environment& environment) {
   const auto text = read_all(file, environment);
-  if (!text) return complain(environment, file + ": cannot be read");
+  if (!text) return complain(environment, text.error());
   // JSON begins with a brace; YAML in flow style does too, and then has to be JSON.
   const size_t first = text->find_first_not_of(" \t\r\n");
   const bool is_json = first != std::string::npos && (*text)[first] == '{';

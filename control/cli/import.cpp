@@ -1,12 +1,11 @@
 #include "control/cli/import.h"
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <ostream>
 
 #include "config/exporter.h"
 #include "config/importer.h"
+#include "control/cli/read_file.h"
 #include "control/cli/requests.h"
 #include "control/cli/secret_files.h"
 #include "dataplane/base/keys.h"
@@ -15,17 +14,16 @@ namespace turnpike::cli {
 
 int import_file(const std::string& file, const std::string& tunnel, const std::string& secrets,
                 Environment& environment) {
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(stream), {});
-  if (!stream.is_open() || stream.bad()) return complain(environment, file + ": cannot be read");
+  auto text = read_file(file);
+  if (!text) return complain(environment, text.error());
   config::ImportOptions options;
   // Addresses for documentation (RFC 5737), so that the file loads until the right ones stand there.
   options.outside.addresses = {{.value = *parse_interface_address("192.0.2.1/24"), .at = {}}};
   options.inside.addresses = {{.value = *parse_interface_address("198.51.100.1/24"), .at = {}}};
   // wg-quick calls the interface as the file is called.
   options.tunnel_name = tunnel.empty() ? std::filesystem::path(file).stem().string() : tunnel;
-  const auto imported = config::import_wg(text, file, options);
-  wipe(text.data(), text.size());
+  const auto imported = config::import_wg(*text, file, options);
+  wipe(text->data(), text->size());
   if (!imported) {
     for (const config::ConfigError& mistake : imported.error()) {
       environment.err << config::to_string(mistake) << "\n";

@@ -1,5 +1,7 @@
 #include "control/gateway/committer.h"
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "control/state/nested.h"
@@ -269,8 +271,14 @@ void Committer::judge(Job& job) const {
             .warnings = {},
             .comment = job.transaction.comment};
   if (job.request.dry_run) {
-    for (const state::Nested& nested : nested_prefixes(state_, *change, kNestedShownMax)) {
+    const auto all = nested_prefixes(state_, *change, kNestedShownMax + 1);
+    for (const state::Nested& nested :
+         std::span(all).first(std::min(all.size(), kNestedShownMax))) {
       done.warnings.push_back(describe(nested));
+    }
+    if (all.size() > kNestedShownMax) {
+      done.warnings.push_back("more prefixes than these " + std::to_string(kNestedShownMax) +
+                              " lie inside those of others");
     }
   }
   job.publish = done.changed && !job.request.dry_run;

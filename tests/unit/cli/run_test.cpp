@@ -187,6 +187,22 @@ TEST_F(Turnpike, TellsUsageFromErrors) {
   EXPECT_EQ(run({"show", "drops", "--socket", server_.path()}), kDone);
 }
 
+TEST_F(Turnpike, SaysOfADirectoryThatItIsNoFileToRead) {
+  const std::string directory = server_.directory();
+  EXPECT_EQ(run({"apply", directory}), kError);
+  EXPECT_EQ(err_, "turnpike: " + directory + ": cannot be read: Is a directory\n");
+  EXPECT_EQ(run({"peer", "set", "wg0", "bob", "--preshared-key-file", directory}), kError);
+  EXPECT_EQ(err_, "turnpike: " + directory + ": cannot be read: Is a directory\n");
+  EXPECT_EQ(run({"import", directory}), kError);
+  EXPECT_EQ(err_, "turnpike: " + directory + ": cannot be read: Is a directory\n");
+  EXPECT_EQ(run({"apply", directory + "/none"}), kError);
+  EXPECT_EQ(err_, "turnpike: " + directory + "/none: cannot be read: No such file or directory\n");
+  EXPECT_EQ(run({"apply", "-"}, "[]"), kError);
+  EXPECT_EQ(err_,
+            "turnpike: the document is not right; nothing was changed\n"
+            "  the document must be an object with \"edits\"\n");
+}
+
 TEST_F(Turnpike, ChecksConfigurationsWithoutADaemon) {
   socket_ = "/nonexistent.sock";
   const std::string file = server_.directory() + "/bad.yaml";

@@ -118,6 +118,17 @@ TEST_F(CommitterTest, ALargeOneThatIsRefusedOrOnlyTriedChangesNothing) {
   EXPECT_EQ(owner_of(many(1, 1)[0]), "");
 }
 
+TEST_F(CommitterTest, ADryRunSaysWhenMorePrefixesAreNestedThanItLists) {
+  submit({edit(state::Op::Claim, "alice", many(1, 150))}, "inner");
+  submit({edit(state::Op::Claim, "bob", {*parse_prefix("0.0.0.0/0")})}, "outer", true);
+  finish();
+  ASSERT_EQ(outcomes.size(), 2u);
+  const auto& warnings = std::get<Committer::Done>(outcomes[1]).warnings;
+  ASSERT_EQ(warnings.size(), 101u);
+  EXPECT_NE(warnings[99].find("lies inside 0.0.0.0/0 of bob"), std::string::npos) << warnings[99];
+  EXPECT_EQ(warnings[100], "more prefixes than these 100 lie inside those of others");
+}
+
 TEST_F(CommitterTest, ALargeOneForWhichSlotsAreShortFailsAndTheNextIsDone) {
   std::vector<state::Edit> edits;
   for (uint32_t i = 0; i < 3000; ++i) {
