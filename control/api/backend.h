@@ -15,6 +15,7 @@
 
 #include "config/error.h"
 #include "control/gateway/file_diff.h"
+#include "control/gateway/running_config.h"
 #include "control/state/refusal.h"
 #include "control/state/state.h"
 #include "control/state/transaction.h"
@@ -153,6 +154,18 @@ struct Confirmed {
   std::vector<Generation> generations;
 };
 using ConfirmAnswer = std::variant<Confirmed, NotFound, CommitFailure>;
+
+// Who wants what runs as a configuration; for the log, if it is with keys.
+struct ExportRequest {
+  Caller caller;
+  bool with_keys = false;
+};
+// There is no place for another one; later there is.
+struct Busy {
+  std::string what;
+};
+using RunningAnswer =
+    std::variant<std::shared_ptr<const gateway::RunningConfig>, Busy, CommitFailure>;
 class BodySource;
 
 class Backend {
@@ -198,6 +211,8 @@ class Backend {
   // Of one commit, or of all that wait for it.
   virtual void confirm(std::optional<Generation> generation,
                        std::function<void(ConfirmAnswer)> answer) = 0;
+  // What runs, all of one moment, and durable.
+  virtual void running_config(ExportRequest request, std::function<void(RunningAnswer)> answer) = 0;
   // The public key of a private one (X25519 is the data plane's): for wg(8), which sets private keys.
   [[nodiscard]] virtual PublicKey public_key(const PrivateKey& key) const = 0;
 };

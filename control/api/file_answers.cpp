@@ -103,6 +103,8 @@ class DiffSource final : public BodySource {
         append_json_key(out, "generation");
         append_json_number(out, diff_.generation);
         boolean(out, "changed", diff_.changed);
+        append_json_key(out, "taken_over");
+        append_json_number(out, uint64_t{diff_.taken_over});
         boolean(out, "addresses_and_routes", diff_.topology);
         append_json_key(out, "nested");
         out += '[';

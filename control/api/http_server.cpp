@@ -10,6 +10,7 @@
 #include "control/api/answers.h"
 #include "control/api/routes.h"
 #include "control/api/url.h"
+#include "dataplane/base/keys.h"
 
 namespace turnpike::api {
 namespace {
@@ -200,8 +201,9 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
     const bool more = source_->next(slice_);
     stream_.expires_after(shared_->timeouts.write);
     const auto written = [self = this->shared_from_this(), more](Error error, size_t) {
-      if (error) return;  // too slow, or gone: cut off
+      wipe(self->slice_.data(), self->slice_.size());  // keys may have been in it
       self->slice_.clear();
+      if (error) return;  // too slow, or gone: cut off
       if (more) return self->write_slice();
       asio::async_write(self->stream_, http::make_chunk_last(),
                         [self](Error failed, size_t) { self->on_written(failed); });

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "config/plain_text.h"
 #include "control/api/answers.h"
+#include "control/api/export_document.h"
 #include "control/api/file_answers.h"
 #include "control/api/history_answers.h"
 #include "control/api/json_text.h"
@@ -19,6 +21,7 @@ constexpr std::string_view kPeerParameters[] = {"tunnel", "peer"};
 constexpr std::string_view kTransactionParameters[] = {"dry_run", "confirm", "comment"};
 constexpr std::string_view kReloadParameters[] = {"dry_run", "confirm", "comment"};
 constexpr std::string_view kDiffParameters[] = {"file"};
+constexpr std::string_view kExportParameters[] = {"directory"};
 constexpr std::string_view kRollbackParameters[] = {"generation", "dry_run", "confirm", "comment"};
 constexpr std::string_view kConfirmParameters[] = {"generation"};
 
@@ -94,6 +97,8 @@ std::span<const Routes::Route> Routes::table() {
       {"GET", "/v1/owner", Access::Read, &Routes::owner, kOwnerParameters},
       {"GET", "/v1/peer", Access::Read, &Routes::peer, kPeerParameters},
       {"GET", "/v1/events", Access::Read, &Routes::events, {}},
+      {"GET", "/v1/export", Access::Read, &Routes::export_running, {}},
+      {"POST", "/v1/export", Access::All, &Routes::export_with_keys, kExportParameters},
       {"POST", "/v1/reload", Access::All, &Routes::reload, kReloadParameters},
       {"POST", "/v1/diff", Access::All, &Routes::diff, kDiffParameters},
       {"GET", "/v1/history", Access::Read, &Routes::history, {}},
@@ -136,8 +141,9 @@ std::optional<Response> Routes::refuse(const Request& request) {
     return response;
   }
   if (request.access < route->needs) {
-    return problem(403, request.access == Access::None
-                            ? "you are not in control.group"
+    return problem(403, request.access == Access::None ? "you are not in control.group"
+                        : request.path == "/v1/export"
+                            ? "only root and the daemon's owner may have the keys"
                             : "only root and the daemon's owner may change anything");
   }
   for (const auto& [key, value] : request.query) {
@@ -323,6 +329,42 @@ void Routes::confirm(Request& request, Respond respond) {
   backend_.confirm(generation, [respond = std::move(respond)](const ConfirmAnswer& answer) {
     respond(answer_of(answer));
   });
+}
+
+namespace {
+
+// The answer to both ways of asking; `directory` is where the keys go.
+std::function<void(RunningAnswer)> respond_with(Respond respond,
+                                                std::optional<std::string> directory) {
+  return [respond = std::move(respond),
+          directory = std::move(directory)](const RunningAnswer& answer) {
+    if (const auto* busy = std::get_if<Busy>(&answer)) return respond(problem(503, busy->what));
+    if (const auto* failure = std::get_if<CommitFailure>(&answer)) {
+      return respond(problem(500, failure->what));
+    }
+    const auto& running = std::get<std::shared_ptr<const gateway::RunningConfig>>(answer);
+    Response response;
+    response.content_type = directory ? "text/plain" : "application/yaml";
+    response.generation = running->generation;
+    response.source = make_export(running, directory);
+    respond(std::move(response));
+  };
+}
+
+}  // namespace
+
+void Routes::export_running(Request& request, Respond respond) {
+  backend_.running_config({.caller = request.caller}, respond_with(std::move(respond), {}));
+}
+
+void Routes::export_with_keys(Request& request, Respond respond) {
+  const std::string* directory = find(request, "directory");
+  if (directory == nullptr || directory->empty() ||
+      config::has_control_character(*directory, false)) {
+    return respond(problem(400, "directory must be where the files of keys will be"));
+  }
+  backend_.running_config({.caller = request.caller, .with_keys = true},
+                          respond_with(std::move(respond), *directory));
 }
 
 void Routes::events(Request&, Respond respond) {

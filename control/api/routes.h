@@ -41,6 +41,8 @@ class Routes {
   void rollback(Request& request, Respond respond);
   void confirm(Request& request, Respond respond);
   void events(Request& request, Respond respond);
+  void export_running(Request& request, Respond respond);
+  void export_with_keys(Request& request, Respond respond);
 
   Backend& backend_;
   Offload offload_;

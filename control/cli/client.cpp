@@ -9,12 +9,31 @@
 #include <cstdint>
 #include <limits>
 
+#include "dataplane/base/keys.h"
+
 namespace turnpike::cli {
 namespace {
 
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 using Error = boost::system::error_code;
+
+// What an answer is read through; it may hold keys, and is wiped when it dies.
+struct Buffers {
+  static constexpr size_t kBytes = 64 * 1024;
+  Buffers() { unread.reserve(2 * kBytes); }  // never grows
+  ~Buffers() {
+    wipe(piece, kBytes);
+    unread.clear();
+    const auto memory = unread.prepare(unread.capacity());
+    wipe(memory.data(), memory.size());
+  }
+  Buffers(const Buffers&) = delete;
+  Buffers& operator=(const Buffers&) = delete;
+
+  char piece[kBytes];
+  boost::beast::flat_buffer unread{2 * kBytes};
+};
 
 std::string cannot_connect(const std::string& socket, const Error& error) {
   if (error == asio::error::access_denied) {
@@ -51,24 +70,23 @@ Result<Reply, std::string> ask(const std::string& path, const Ask& request,
   Error unsent;
   http::write(socket, message, unsent);  // a refusal may come before all is sent: read it anyway
 
-  boost::beast::flat_buffer buffer;
+  Buffers buffers;
   http::response_parser<http::buffer_body> parser;
   // Not boost::none: Beast 1.74 compares a length with that as if it were smaller than all.
   parser.body_limit(std::numeric_limits<uint64_t>::max());
-  http::read_header(socket, buffer, parser, error);
+  http::read_header(socket, buffers.unread, parser, error);
   if (error) {
     return fail("the daemon at " + path +
                 " gave no answer: " + (unsent ? unsent : error).message());
   }
   Reply reply{.status = parser.get().result_int(), .body = {}};
-  char piece[64 * 1024];
   while (!parser.is_done()) {
-    parser.get().body().data = piece;
-    parser.get().body().size = sizeof(piece);
-    http::read_some(socket, buffer, parser, error);  // as it comes: an answer may never end
+    parser.get().body().data = buffers.piece;
+    parser.get().body().size = Buffers::kBytes;
+    http::read_some(socket, buffers.unread, parser, error);  // as it comes: an answer may never end
     if (error == http::error::need_buffer) error = {};
     if (error) return fail("the answer from " + path + " ended too soon: " + error.message());
-    const std::string_view got(piece, sizeof(piece) - parser.get().body().size);
+    const std::string_view got(buffers.piece, Buffers::kBytes - parser.get().body().size);
     if (pieces && reply.status == 200) {
       pieces(got);
     } else {

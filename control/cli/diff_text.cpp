@@ -33,6 +33,10 @@ class DiffText {
     } else {
       out = "a reload would change, at generation " + diff.at("generation").dump() + ":\n";
     }
+    if (const auto taken_over = diff.value("taken_over", uint64_t{0}); taken_over != 0) {
+      out += std::to_string(taken_over) +
+             " peers and prefixes that were made at run time would be the file's from then on\n";
+    }
     if (diff.at("addresses_and_routes").get<bool>()) {
       out += "\naddresses, routes or MTUs of ports or tunnels\n";
     }

@@ -7,6 +7,7 @@
 #include "config/nearest.h"
 #include "control/cli/commands.h"
 #include "control/cli/environment.h"
+#include "control/cli/export.h"
 #include "control/cli/file_commands.h"
 #include "control/cli/history_commands.h"
 #include "control/cli/import.h"
@@ -58,6 +59,7 @@ class CommandLine {
     add_watch();
     add_top();
     add_import();
+    add_export();
   }
 
   int run(std::vector<std::string> arguments) {
@@ -327,6 +329,25 @@ class CommandLine {
     on(c, [this] { return import_file(file_, tunnel_, secrets_, environment_); });
   }
 
+  void add_export() {
+    CLI::App* c = command(
+        app_, "export", "what runs, edits at run time among it, as a configuration",
+        "turnpike export --output new/turnpike.yaml --secrets new/keys\n\n"
+        "Without --secrets it names the files of keys that the present configuration names; keys "
+        "that stand\nin no file are noted as missing. With it, only root and the daemon's owner "
+        "may ask.");
+    c->add_option("--output", export_.output, "write it there, not to the standard output")
+        ->type_name("FILE");
+    c->add_option("--secrets", export_.secrets,
+                  "write all keys as files (0600) into this directory")
+        ->type_name("DIR");
+    c->add_flag("--force", export_.force, "replace files that are there");
+    c->add_option("--socket", common_.socket, "the daemon's socket, else $TURNPIKE_SOCKET")
+        ->type_name("PATH")
+        ->default_str(common_.socket);
+    on(c, [this] { return export_running(export_, common_, environment_); });
+  }
+
   void on(CLI::App* command, std::function<int()> action) {
     command->callback([this, action = std::move(action)] { action_ = action; });
   }
@@ -339,6 +360,7 @@ class CommandLine {
   PeerArguments peer_;
   OwnerArguments owners_;
   TopOptions top_;
+  ExportOptions export_;
   std::string file_, section_, tunnel_, target_, secrets_;
   std::optional<uint64_t> generation_;
   std::function<int()> action_;

@@ -59,7 +59,7 @@ SecretDirectory::~SecretDirectory() {
 
 Result<void, std::string> SecretDirectory::write(std::string_view name, std::string_view key) {
   // The name comes from another process.
-  if (name.empty() || name.front() == '.' || name.find('/') != std::string_view::npos) {
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos) {
     return fail("\"" + std::string(name) + "\" is no name of a file of keys");
   }
   const std::string path = path_ + "/" + std::string(name);

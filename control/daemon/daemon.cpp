@@ -308,20 +308,34 @@ void Daemon::start_polling() {
 void Daemon::make_reloader(std::shared_ptr<const config::Config> config,
                            std::shared_ptr<const config::Config> applied) {
   boost::asio::post(reader_, [] { setpriority(PRIO_PROCESS, 0, kHelperNice); });  // this thread's
+  const auto on_reader = [this](std::function<void()> work, std::function<void()> done) {
+    boost::asio::post(reader_, [this, work = std::move(work), done = std::move(done),
+                                guard = boost::asio::make_work_guard(io_)]() mutable {
+      work();
+      boost::asio::post(io_, std::move(done));
+    });
+  };
+  exports_ = std::make_unique<Exports>(Exports::Parts{
+      .started = config,
+      .applied = [this] { return reloader_->applied(); },
+      .topology = gateway_->topology(),
+      .submit =
+          [this](Committer::Request request) {
+            committer_->submit(std::move(request));
+            start_polling();
+          },
+      .offload = on_reader,
+      .keys_given =
+          [](const api::Caller& caller) {
+            spdlog::info("all keys are exported to uid {} pid {}", caller.uid, caller.pid);
+          }});
   reloader_ = std::make_unique<Reloader>(Reloader::Parts{
       .path = config->file,
       .started = config,
       .applied = std::move(applied),
       .macs = host_->macs(),
       .has_session = [this](PeerId peer) { return has_session(peer); },
-      .offload =
-          [this](std::function<void()> work, std::function<void()> done) {
-            boost::asio::post(reader_, [this, work = std::move(work), done = std::move(done),
-                                        guard = boost::asio::make_work_guard(io_)]() mutable {
-              work();
-              boost::asio::post(io_, std::move(done));
-            });
-          },
+      .offload = on_reader,
       .later =
           [this](std::function<void(const state::State&)> call) {
             boost::asio::post(io_, [this, call = std::move(call)]() mutable {

@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "control/api/backend.h"
 #include "control/daemon/boot.h"
+#include "control/daemon/exports.h"
 #include "control/daemon/history.h"
 #include "control/daemon/host.h"
 #include "control/daemon/observer.h"
@@ -63,6 +64,10 @@ class Daemon final : public api::Backend {
                 std::function<void(api::RollbackAnswer)> answer) override;
   void confirm(std::optional<Generation> generation,
                std::function<void(api::ConfirmAnswer)> answer) override;
+  void running_config(api::ExportRequest request,
+                      std::function<void(api::RunningAnswer)> answer) override {
+    exports_->begin(request, std::move(answer));
+  }
   [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
 
  private:
@@ -110,6 +115,7 @@ class Daemon final : public api::Backend {
   Observer observer_;
   std::function<void()> tunnels_changed_;
   std::unique_ptr<Reloader> reloader_;
+  std::unique_ptr<Exports> exports_;
   boost::asio::thread_pool helper_{1};  // last: it ends before what it works on
   boost::asio::thread_pool reader_{1};  // of files, so that no transaction waits for one
 };

@@ -14,7 +14,6 @@ class Maker {
 
   FileDiff run() {
     out_.generation = state_.generation();
-    out_.changed = !change_.empty();
     out_.topology = change_.topology;
     for (const state::TunnelChange& tunnel : change_.tunnels) add(tunnel);
     for (const state::PeerAdded& peer : change_.peers_added) {
@@ -40,6 +39,9 @@ class Maker {
                                .from = label_of(prefix.old_owner),
                                .to = label_of(prefix.new_owner)});
     }
+    out_.taken_over += change_.origins.size();
+    out_.changed = out_.topology || !out_.tunnels.empty() || !out_.peers.empty() ||
+                   !out_.prefixes.empty() || !change_.dormant.empty();
     return std::move(out_);
   }
 
@@ -107,6 +109,10 @@ class Maker {
     compare("endpoint", before.endpoint, after.endpoint);
     compare("persistent_keepalive", before.persistent_keepalive, after.persistent_keepalive);
     compare("enabled", before.enabled, after.enabled);
+    if (keys.empty()) {
+      ++out_.taken_over;
+      return;
+    }
     compare("origin", before.origin, after.origin);
     out_.peers.push_back({.kind = DiffKind::Changed,
                           .tunnel = name_of(peer.tunnel),

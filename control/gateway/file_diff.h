@@ -41,7 +41,10 @@ struct FileDiff {
   };
 
   Generation generation = 0;  // of the state that it was planned on
-  bool changed = false;
+  bool changed = false;  // beside what is taken over
+  // Peers and prefixes as the file has them, but made at run time so far: nothing about them changes, only that
+  // they are the file's from then on.
+  size_t taken_over = 0;
   bool topology = false;  // ports' addresses and routes, tunnels' addresses and MTUs
   std::vector<Tunnel> tunnels;
   std::vector<Peer> peers;

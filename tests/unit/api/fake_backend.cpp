@@ -16,6 +16,21 @@ FakeBackend::FakeBackend() {
   tunnel->private_key.bytes()[0] = 8;
   tunnel->public_key = public_key(tunnel->private_key);
   apply({{.op = Op::TunnelAdd, .tunnel = "wg0", .new_tunnel = tunnel}});
+  for (const char* name : {"outside", "inside"}) {
+    config::Port& port = started.ports.emplace_back();
+    port.name = name;
+    port.device = std::string("net_tap_") + name;
+    topology.ports.push_back({.name = name, .mac = {}, .addresses = {}, .routes = {}});
+  }
+  topology.ports[0].addresses = {*parse_interface_address("192.0.2.1/24")};
+  topology.tunnels = {{.name = "wg0", .outside = 0, .inside = 1, .addresses = {}}};
+}
+
+void FakeBackend::running_config(ExportRequest request, std::function<void(RunningAnswer)> answer) {
+  last_export = request;
+  if (!busy_exports.empty()) return answer(Busy{busy_exports});
+  answer(std::make_shared<const gateway::RunningConfig>(
+      gateway::running_config(state_, topology, started, applied)));
 }
 
 PeerStatus FakeBackend::peer_status(PeerId peer) const {

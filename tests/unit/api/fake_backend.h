@@ -31,6 +31,7 @@ class FakeBackend final : public Backend {
                 std::function<void(RollbackAnswer)> answer) override;
   void confirm(std::optional<Generation> generation,
                std::function<void(ConfirmAnswer)> answer) override;
+  void running_config(ExportRequest request, std::function<void(RunningAnswer)> answer) override;
   [[nodiscard]] PublicKey public_key(const PrivateKey& key) const override;
 
   // Expects success.
@@ -46,6 +47,11 @@ class FakeBackend final : public Backend {
   HistoryAnswer history_answer;
   RollbackAnswer rollback_answer;
   ConfirmAnswer confirm_answer;
+  // What running_config() makes of the state; it says `busy_exports` if that is set.
+  gateway::Topology topology;
+  config::Config started, applied;
+  std::string busy_exports;
+  std::optional<ExportRequest> last_export;
   std::optional<Generation> last_generation;
   CommitOptions last_options;
   std::string last_comment;

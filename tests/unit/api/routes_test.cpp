@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "dataplane/base/text.h"
 #include "tests/unit/api/fake_backend.h"
 
 namespace turnpike::api {
@@ -48,6 +49,63 @@ TEST_F(RoutesTest, ReadLongDocumentsOnAnotherThread) {
                    R"({"edits":[]})" + std::string(100'000, ' ')),
             200u);
   EXPECT_EQ(offloaded_, 1);
+}
+
+TEST_F(RoutesTest, ExportWithKeysForOwnersAndWithoutForReaders) {
+  add_three_peers(backend_);
+  PresharedKey preshared;
+  preshared.bytes()[0] = 77;
+  backend_.apply({{.op = state::Op::PeerSet,
+                   .tunnel = "wg0",
+                   .peer = test_key(1),
+                   .patch = state::PeerPatch{.preshared_key = preshared}}});
+  const auto text = [&](const std::string& method, std::map<std::string, std::string> query = {}) {
+    std::string body;
+    routes_.handle({.method = method, .path = "/v1/export", .query = std::move(query)},
+                   [&](const Response& response) {
+                     EXPECT_EQ(response.status, 200u);
+                     EXPECT_EQ(response.generation, backend_.state().generation());
+                     for (bool more = true; more;) more = response.source->next(body);
+                   });
+    return body;
+  };
+  const std::string private_key =
+      base::key_to_base64(backend_.state().tunnel(0).private_key.bytes());
+  const std::string preshared_key = base::key_to_base64(preshared.bytes());
+
+  const std::string without = text("GET");
+  EXPECT_FALSE(backend_.last_export->with_keys);
+  EXPECT_EQ(without.find(private_key), std::string::npos);
+  EXPECT_EQ(without.find(preshared_key), std::string::npos);
+  EXPECT_NE(without.find("private_key_file: wg0.key  # stands in no file yet"), std::string::npos)
+      << without;
+  EXPECT_NE(without.find("# note: 2 keys were given inline or at run time and stand in no file, "
+                         "tunnel wg0, peer alice; --secrets DIR writes all keys\n"),
+            std::string::npos)
+      << without;
+
+  const std::string with = text("POST", {{"directory", "/etc/new keys"}});
+  EXPECT_TRUE(backend_.last_export->with_keys);
+  const std::string alice = "wg0-0101010101010101.psk";
+  EXPECT_TRUE(with.starts_with("wg0.key " + private_key + "\n" + alice + " " + preshared_key +
+                               "\n\n# What turnpiked ran at generation 3"))
+      << with;
+  const size_t yaml = with.find("\n\n");
+  EXPECT_EQ(with.find(private_key, yaml), std::string::npos);
+  EXPECT_EQ(with.find(preshared_key, yaml), std::string::npos);
+  EXPECT_NE(with.find("preshared_key_file: \"/etc/new keys/" + alice + "\"\n"), std::string::npos);
+  EXPECT_EQ(with.find("note:"), std::string::npos);
+
+  EXPECT_EQ(status("GET", "/v1/export", Access::None), 403u);
+  EXPECT_EQ(status("GET", "/v1/export", Access::Read), 200u);
+  EXPECT_EQ(status("POST", "/v1/export", Access::Read), 403u);
+  EXPECT_EQ(status("POST", "/v1/export", Access::All), 400u);  // no directory
+  const auto refused =
+      Routes::refuse({.method = "POST", .path = "/v1/export", .access = Access::Read});
+  EXPECT_NE(refused->body.find("only root and the daemon's owner may have the keys"),
+            std::string::npos);
+  backend_.busy_exports = "others are being written";
+  EXPECT_EQ(status("GET", "/v1/export", Access::Read), 503u);
 }
 
 }  // namespace

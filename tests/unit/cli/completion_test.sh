@@ -25,7 +25,7 @@ same commands "$(commands_of)" "$(complete_words turnpike '' | grep -v -e --)"
 for command in peer ips; do
   same "$command" "$(commands_of $command)" "$(complete_words turnpike $command '' | grep -v -e --)"
 done
-for command in check diff reload show owner apply history rollback confirm watch top import 'peer add' 'peer set' 'peer remove' 'ips claim' 'ips release' \
+for command in check diff reload show owner apply history rollback confirm watch top import export 'peer add' 'peer set' 'peer remove' 'ips claim' 'ips release' \
   'ips replace' 'ips move'; do
   same "options of $command" "$(options_of $command)" "$(complete_words turnpike $command --)"
   same "options of $command later" "$(options_of $command)" "$(complete_words turnpike $command x y z --)"
