@@ -1,11 +1,13 @@
-// The thread that writes the state. Whoever commits never waits for a disk: entries are posted, and all that wait
-// when a write begins share one sync.
+// The thread that writes the state. Whoever commits never waits for a disk: entries are posted, and those that come
+// close together share one sync. Their rows are written as they come; the sync waits, kGatherFor at most, until
+// there are as many as were under way after the last one. Who commits alone waits for nobody.
 //   Threads: post() and run() on the control thread; `deliver` brings what is done back to it, in order.
 //   Bounds:  kBatchMax entries in one write; what waits is the caller's to bound.
 //   Failure: of a batch, all entries fail. Records planned on one that failed fail, too: those of the same chain.
 //            Who hears of a failure goes back to what is durable and posts in a new chain.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -29,10 +31,11 @@ class Log {
 class Journal final : public Log {
  public:
   static constexpr size_t kBatchMax = 512;
+  static constexpr std::chrono::microseconds kGatherFor{250};
 
   using Deliver = std::function<void(std::function<void()>)>;
 
-  Journal(Store store, Deliver deliver);
+  Journal(Store store, Deliver deliver, std::chrono::microseconds gather_for = kGatherFor);
   // Writes what was posted; what is done is delivered.
   ~Journal() override;
   Journal(const Journal&) = delete;
@@ -51,13 +54,17 @@ class Journal final : public Log {
     std::function<void()> worked;
   };
   void loop();
-  void write(std::vector<Job>& jobs);
+  [[nodiscard]] std::vector<Job> take(size_t have, std::chrono::steady_clock::time_point until);
+  void write();
   void enqueue(Job job);
 
   Deliver deliver_;
+  std::chrono::microseconds gather_for_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job> waiting_;  // under the mutex
+  size_t wanted_ = 0;  // the thread sleeps until so many wait; under the mutex
+  size_t expected_ = 1;  // in the next sync; under the mutex
   bool stopping_ = false;  // under the mutex
   // The thread's.
   Store store_;

@@ -26,6 +26,9 @@ struct Store::Parts {
   void write_peer(const state::PeerAdded& peer);
   void write_file(const FileRows& rows);
   void write_history(const Record& record);
+  template <typename Step>
+  void attempt(Step&& step);
+  void finish();
   // Reads which commits there are.
   void load_history();
   [[nodiscard]] std::string describe(const SqlError& error) const;
@@ -41,8 +44,13 @@ struct Store::Parts {
     Generation generation;
     uint64_t bytes;
   };
-  std::deque<Kept> kept;  // of the history, oldest first; what is committed
+  std::deque<Kept> kept;  // of the history, oldest first; what is committed, then what is pending
   uint64_t kept_bytes = 0;
+  struct Pending {  // between begin() and sync()
+    size_t commits = 0;
+    uint64_t next_peer_id = 0;
+    std::string failure;
+  } pending;
 
   Statement begin{database, "BEGIN IMMEDIATE"};
   Statement commit{database, "COMMIT"};
@@ -69,7 +77,7 @@ struct Store::Parts {
   Statement erase_file_peer{database, "DELETE FROM file_peer WHERE tunnel = ? AND public_key = ?"};
   Statement put_history{database,
                         "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"};
-  Statement erase_history{database, "DELETE FROM history WHERE generation = ?"};
+  Statement erase_history{database, "DELETE FROM history WHERE generation <= ?"};
   Statement put_unconfirmed{database, "INSERT OR REPLACE INTO unconfirmed VALUES (?, ?, ?)"};
   Statement erase_unconfirmed{database, "DELETE FROM unconfirmed WHERE generation = ?"};
   // A stamp of a peer that went meanwhile is not kept.

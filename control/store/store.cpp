@@ -97,34 +97,70 @@ std::string Store::Parts::describe(const SqlError& error) const {
 }
 
 Result<void, std::string> Store::write(std::span<const Entry> entries) {
+  begin();
+  for (const Entry& entry : entries) add(entry);
+  return sync();
+}
+
+void Store::begin() {
   Parts& p = *parts_;
+  p.pending = {};
   if (p.broken) {
-    return fail("the state cannot be written: syncing " + p.path +
-                " failed before; see to its disk, then restart");
+    p.pending.failure = "the state cannot be written: syncing " + p.path +
+                        " failed before; see to its disk, then restart";
+    return;
   }
-  const auto kept_before = p.kept;
-  const uint64_t bytes_before = p.kept_bytes;
+  p.attempt([&] { p.begin.run(); });
+}
+
+void Store::add(const Entry& entry) {
+  Parts& p = *parts_;
+  p.attempt([&] { std::visit([&](const auto& value) { p.write(value); }, entry); });
+}
+
+Result<void, std::string> Store::sync() {
+  Parts& p = *parts_;
+  p.attempt([&] { p.finish(); });
+  if (!p.pending.failure.empty()) return fail(std::move(p.pending.failure));
+  return {};
+}
+
+// Where it fails, nothing of the open transaction is left, and the rest of it is passed over.
+template <typename Step>
+void Store::Parts::attempt(Step&& step) {
+  if (!pending.failure.empty()) return;
   try {
-    p.begin.run();
-    for (const Entry& entry : entries) {
-      std::visit([&](const auto& value) { p.write(value); }, entry);
-    }
-    p.commit.run();
-    return {};
+    step();
   } catch (const SqlError& error) {
-    p.database.roll_back();
-    p.kept = kept_before;
-    p.kept_bytes = bytes_before;
-    p.broken = error.is_sync_failure();
-    return fail(p.describe(error));
+    database.roll_back();
+    for (; pending.commits > 0; --pending.commits) {
+      kept_bytes -= kept.back().bytes;
+      kept.pop_back();
+    }
+    broken = error.is_sync_failure();
+    pending.failure = describe(error);
   }
+}
+
+// What is the same for all commits of it, then the sync.
+void Store::Parts::finish() {
+  if (pending.commits > 0) set_meta.run(kept.back().generation, pending.next_peer_id);
+  size_t old = 0;
+  uint64_t bytes = kept_bytes;
+  while (kept.size() - old > kHistoryMax || (bytes > kHistoryBytesMax && kept.size() - old > 1)) {
+    bytes -= kept[old++].bytes;
+  }
+  if (old > 0) erase_history.run(kept[old - 1].generation);
+  commit.run();
+  kept.erase(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(old));
+  kept_bytes = bytes;
 }
 
 void Store::Parts::write(const Record& record) {
   if (record.change != nullptr) {
     if (keep_state) write_change(*record.change);
-    set_meta.run(record.entry.generation, static_cast<uint64_t>(record.change->next_peer_id));
     write_history(record);
+    pending.next_peer_id = static_cast<uint64_t>(record.change->next_peer_id);
   }
   if (record.file != nullptr && keep_state) write_file(*record.file);
   if (record.unconfirmed) {
@@ -233,11 +269,7 @@ void Store::Parts::write_history(const Record& record) {
       count(change.prefixes.size()), std::string_view(entry.comment), Bytes(undo));
   kept.push_back({entry.generation, undo.size()});
   kept_bytes += undo.size();
-  while (kept.size() > kHistoryMax || (kept_bytes > kHistoryBytesMax && kept.size() > 1)) {
-    erase_history.run(kept.front().generation);
-    kept_bytes -= kept.front().bytes;
-    kept.pop_front();
-  }
+  ++pending.commits;
 }
 
 void Store::Parts::load_history() {

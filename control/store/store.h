@@ -108,6 +108,11 @@ class Store {
 
   // All of it with one sync, or nothing. The error is one line.
   [[nodiscard]] Result<void, std::string> write(std::span<const Entry> entries);
+  // The same for entries that come one after the other: any number of add() between begin() and sync(), which
+  // tells of the first error of all of them.
+  void begin();
+  void add(const Entry& entry);
+  [[nodiscard]] Result<void, std::string> sync();
 
   // The newest first.
   [[nodiscard]] Result<std::vector<HistoryEntry>, std::string> history();

@@ -83,10 +83,10 @@ class DurableWorld {
   // Commits a second when `clients` ask, each for the next one as soon as it has its answer.
   double rate(size_t commits, size_t clients) {
     const uint64_t start = wall_ns();
-    size_t asked = 0, answered = 0;
-    while (answered < commits) {
-      for (; asked < commits && asked - answered < clients; ++asked) ask(answered);
-      if (committer_->poll(Instant{wall_ns()}) && answered == commits) break;
+    to_ask_ = to_answer_ = commits;
+    for (size_t i = 0; i < clients; ++i) ask();
+    while (to_answer_ > 0) {
+      if (committer_->poll(Instant{wall_ns()}) && to_answer_ == 0) break;
       std::function<void()> call;
       {
         std::unique_lock lock(mutex_);
@@ -102,7 +102,9 @@ class DurableWorld {
 
  private:
   // A prefix moves on to the next peer.
-  void ask(size_t& answered) {
+  void ask() {
+    if (to_ask_ == 0) return;
+    --to_ask_;
     const uint32_t number = next_++ % kPeers;
     const Prefix prefix = Prefix::masked(IpAddress::v4(0x0a000000 + number), 32);
     const state::Claim* claim = state_.owner(0, prefix);
@@ -116,9 +118,10 @@ class DurableWorld {
     committer_->submit(
         {.make = [edit](const state::State&) { return state::Transaction{.edits = {edit}}; },
          .answer =
-             [&answered](const gateway::Committer::Outcome& outcome) {
+             [this](const gateway::Committer::Outcome& outcome) {
                CHECK(std::holds_alternative<gateway::Committer::Done>(outcome));
-               ++answered;
+               --to_answer_;
+               ask();
              }});
   }
 
@@ -131,6 +134,7 @@ class DurableWorld {
   std::condition_variable wake_;
   std::deque<std::function<void()>> calls_;
   uint32_t next_ = 0;
+  size_t to_ask_ = 0, to_answer_ = 0;
   std::unique_ptr<store::Journal> journal_;
   std::unique_ptr<gateway::Committer> committer_;
 };

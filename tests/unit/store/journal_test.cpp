@@ -47,9 +47,9 @@ class Inbox {
 
 class JournalTest : public StoreTest {
  protected:
-  void start() {
-    journal_ = std::make_unique<Journal>(std::move(*store_),
-                                         [this](auto call) { inbox_.put(std::move(call)); });
+  void start(std::chrono::microseconds gather_for = Journal::kGatherFor) {
+    journal_ = std::make_unique<Journal>(
+        std::move(*store_), [this](auto call) { inbox_.put(std::move(call)); }, gather_for);
     store_.reset();
   }
   void post(Entry entry, uint64_t chain = 1) {
@@ -85,6 +85,43 @@ TEST_F(JournalTest, WhatWaitsSharesOneSync) {
   EXPECT_EQ(inbox_.deliveries(), 2u);  // of the gate, and of all the others together
   journal_.reset();
   EXPECT_EQ(dump(state_of(load())), dump(state_));
+}
+
+TEST_F(JournalTest, ASyncWaitsForAsManyAsTheLastOneHad) {
+  start(std::chrono::hours(1));
+  close();
+  post(plan({add_tunnel("wg0")}));
+  post(plan({add("a", 1)}));
+  post(plan({add("b", 2)}));
+  open();
+  finish();
+  for (const char* prefix : {"10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"}) {
+    EXPECT_EQ(inbox_.deliveries(), 2u);  // of the gate, and of the first three
+    post(plan({claim("a", {prefix})}));
+    std::this_thread::sleep_for(5ms);
+  }
+  finish();
+  EXPECT_EQ(inbox_.deliveries(), 3u);
+  // Who waits is let go by a question and by the end.
+  post(plan({add("c", 3)}));
+  bool asked = false;
+  journal_->run([](Store&) {}, [&] { asked = true; });
+  inbox_.run_until([&] { return asked; });
+  post(plan({add("d", 4)}));
+  journal_.reset();
+  EXPECT_EQ(dump(state_of(load())), dump(state_));
+}
+
+TEST_F(JournalTest, ASyncWaitsNoLongerThanIsAllowed) {
+  start();
+  close();
+  post(plan({add_tunnel("wg0")}));
+  post(plan({add("a", 1)}));
+  open();
+  finish();
+  post(plan({add("b", 2)}));  // nobody comes with it
+  finish();
+  EXPECT_EQ(outcomes_, std::vector<std::string>(3));
 }
 
 TEST_F(JournalTest, WhatWasPostedIsWrittenBeforeTheEnd) {
