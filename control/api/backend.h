@@ -79,7 +79,7 @@ struct Totals {
   uint64_t commits = 0, refusals = 0, commit_failures = 0;
   uint64_t reloads = 0, failed_reloads = 0;
   bool last_reload_good = true;
-  WallTime last_reload;  // that was good; the start is one
+  WallTime last_reload;  // that was good; the start is one, unless it was refused
   uint64_t handshakes = 0, events_lost = 0, readers_cut_off = 0;
   std::vector<TunnelTraffic> tunnels;
   std::vector<QueueFill> queues;

@@ -90,13 +90,15 @@ void totals(const Backend& backend, std::string& out) {
          t.refusals);
   single(out, "turnpike_commit_failures_total", "counter",
          "Transactions that failed for want of memory, slots or durability.", t.commit_failures);
-  Family reloads(out, "turnpike_reloads_total", "counter", "Configuration files read anew.");
+  Family reloads(out, "turnpike_reloads_total", "counter",
+                 "Configuration files read anew, and the start that was refused.");
   reloads.sample({{"outcome", "applied"}}, t.reloads);
   reloads.sample({{"outcome", "refused"}}, t.failed_reloads);
   single(out, "turnpike_last_reload_success", "gauge",
-         "Whether the last file that was read could be applied.", t.last_reload_good ? 1 : 0);
+         "Whether the last file that was read, at start or by a reload, could be applied.",
+         t.last_reload_good ? 1 : 0);
   Family(out, "turnpike_last_reload_success_timestamp_seconds", "gauge",
-         "When a file was applied last, since 1970.")
+         "When a file was applied last, since 1970; 0: not since a start that was refused.")
       .sample({}, seconds(t.last_reload));
   single(out, "turnpike_handshakes_total", "counter", "Sessions that came up or were renewed.",
          t.handshakes);

@@ -283,10 +283,12 @@ class CommandLine {
   }
 
   void add_rollback() {
-    CLI::App* c =
-        command(app_, "rollback", "undo what was committed after a generation",
-                "turnpike rollback 41 --confirm 60s\n\n"
-                "It is a new commit: what it undoes can be brought back in the same way.");
+    CLI::App* c = command(
+        app_, "rollback", "undo what was committed after a generation",
+        "turnpike rollback 41 --confirm 60s\n\n"
+        "It is a new commit: what it undoes can be brought back in the same way. Peers,\n"
+        "prefixes and tunnels go back; addresses, routes and MTUs stay those of the file that\n"
+        "was applied last, and a warning says so.");
     c->add_option("GENERATION", generation_, "to go back to")->required()->type_name("");
     add_change(*c);
     on(c, [this] { return rollback(*generation_, options_, common_, environment_); });

@@ -216,6 +216,7 @@ Daemon::Lines Daemon::begin(store::Store store, store::Loaded loaded,
         "nothing of the file was applied; forwarding goes on with generation {} as it was "
         "stored. Mend the file, then turnpike reload",
         state_.generation());
+    observer_.start_refused();
   }
   const store::Entry mark =
       store::Handshakes{.received = {}, .sent_mark = sent_mark(wall_now(), loaded.sent_mark)};

@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "control/daemon/log.h"
 #include "control/state/rollback.h"
 
@@ -13,10 +16,26 @@ using gateway::Committer;
 // Other commits may come between reading the history and the rollback's turn; then it is read anew.
 constexpr int kAttemptsMax = 8;
 
+// What a way back leaves as it is: a line for each commit from `first` to `last` that came from the file.
+std::vector<std::string> what_stays(store::Store& store, Generation first, Generation last) {
+  std::vector<std::string> lines;
+  const auto history = store.history();
+  if (!history) return lines;
+  for (const store::HistoryEntry& entry : *history) {
+    if (entry.generation < first || entry.generation > last) continue;
+    if (entry.cause != store::Cause::File) continue;
+    lines.push_back("generation " + std::to_string(entry.generation) +
+                    " came from the file: addresses, routes and MTUs that it changed stay as they "
+                    "are; to change them edit the file and reload");
+  }
+  return lines;
+}
+
 // The way back over several commits, read when the state had the generation `from`.
 struct WayBack {
   Result<std::vector<state::Transaction>, std::string> ways;
   Generation from = 0;
+  std::vector<std::string> warnings;
   std::optional<state::Refusal> refusal;  // the ways do not belong to this state
 
   // One transaction of them; is refused as stale where another commit came in between.
@@ -66,10 +85,13 @@ void History::roll_back(Generation generation, api::ChangeRequest request,
 void History::try_roll_back(Generation generation, api::ChangeRequest request, int attempts,
                             std::function<void(api::RollbackAnswer)> answer) {
   // What is posted by now leads to this generation; the ways back begin there.
-  const auto back =
-      std::make_shared<WayBack>(WayBack{.ways = {}, .from = parts_.state.generation()});
+  const auto back = std::make_shared<WayBack>(
+      WayBack{.ways = {}, .from = parts_.state.generation(), .warnings = {}, .refusal = {}});
   parts_.journal.run(
-      [back, generation](store::Store& store) { back->ways = store.ways_back_to(generation); },
+      [back, generation](store::Store& store) {
+        back->ways = store.ways_back_to(generation);
+        back->warnings = what_stays(store, generation + 1, back->from);
+      },
       [=, this, answer = std::move(answer)]() mutable {
         if (!back->ways) return answer(api::NotFound{.what = std::move(back->ways.error())});
         store::HistoryEntry entry{.at = parts_.wall(),
@@ -104,7 +126,9 @@ void History::try_roll_back(Generation generation, api::ChangeRequest request, i
                                        std::move(answer));
                 }
               }
-              const auto* done = std::get_if<Committer::Done>(&outcome);
+              auto* done = std::get_if<Committer::Done>(&outcome);
+              if (done != nullptr)
+                std::ranges::move(back->warnings, std::back_inserter(done->warnings));
               if (done != nullptr && done->changed && !request.commit.dry_run) {
                 if (request.commit.confirm) {
                   await(done->generation, *request.commit.confirm);
@@ -136,9 +160,13 @@ void History::undo(Generation generation) {
   spdlog::warn("generation {} was not confirmed; undoing it", generation);
   undoing_.insert(generation);
   const auto way = std::make_shared<Result<state::Transaction, std::string>>();
+  const auto warnings = std::make_shared<std::vector<std::string>>();
   parts_.journal.run(
-      [way, generation](store::Store& store) { *way = store.way_back_from(generation); },
-      [this, way, generation] {
+      [=](store::Store& store) {
+        *way = store.way_back_from(generation);
+        *warnings = what_stays(store, generation, generation);
+      },
+      [=, this] {
         if (!*way) return give_up(generation, way->error());
         state::Transaction transaction = std::move(**way);
         transaction.comment = "generation " + std::to_string(generation) + " was not confirmed";
@@ -148,11 +176,11 @@ void History::undo(Generation generation) {
                        .entry = entry,
                        .settles = {generation},
                        .answer =
-                           [this, generation, entry](Committer::Outcome outcome) {
+                           [=, this](Committer::Outcome outcome) {
                              if (std::holds_alternative<state::Refusal>(outcome)) {
                                return undo_with_later(generation, kAttemptsMax);
                              }
-                             undone(generation, {generation}, std::move(outcome), entry);
+                             undone(generation, {generation}, *warnings, std::move(outcome), entry);
                            }});
       });
 }
@@ -160,10 +188,13 @@ void History::undo(Generation generation) {
 // Later commits changed the same: back to the state before it, without them.
 void History::undo_with_later(Generation generation, int attempts) {
   if (!undoing_.contains(generation)) return;  // a rollback has undone it meanwhile
-  const auto back =
-      std::make_shared<WayBack>(WayBack{.ways = {}, .from = parts_.state.generation()});
+  const auto back = std::make_shared<WayBack>(
+      WayBack{.ways = {}, .from = parts_.state.generation(), .warnings = {}, .refusal = {}});
   parts_.journal.run(
-      [back, generation](store::Store& store) { back->ways = store.ways_back_before(generation); },
+      [back, generation](store::Store& store) {
+        back->ways = store.ways_back_before(generation);
+        back->warnings = what_stays(store, generation, back->from);
+      },
       [=, this] {
         if (!back->ways) return give_up(generation, back->ways.error());
         const size_t later = back->ways->size() - 1;
@@ -191,7 +222,7 @@ void History::undo_with_later(Generation generation, int attempts) {
                              }
                              if (refused != nullptr && back->refusal)
                                outcome = std::move(*back->refusal);
-                             undone(generation, settles, std::move(outcome), entry);
+                             undone(generation, settles, back->warnings, std::move(outcome), entry);
                            }});
       });
 }
@@ -206,8 +237,10 @@ store::HistoryEntry History::entry_of_undo() const {
 
 // How that ended.
 void History::undone(Generation generation, const std::vector<Generation>& settled,
-                     Committer::Outcome outcome, const store::HistoryEntry& entry) {
+                     const std::vector<std::string>& warnings, Committer::Outcome outcome,
+                     const store::HistoryEntry& entry) {
   if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
+    for (const std::string& warning : warnings) spdlog::warn("{}", warning);
     done->changed ? forget(settled) : give_up(generation, "it was undone already");
   } else if (const auto* refused = std::get_if<state::Refusal>(&outcome)) {
     give_up(generation, refused->is_stale() ? "other commits come in between again and again"

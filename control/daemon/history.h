@@ -58,7 +58,8 @@ class History {
   [[nodiscard]] std::vector<Generation> awaited_after(Generation generation) const;
   [[nodiscard]] store::HistoryEntry entry_of_undo() const;
   void undone(Generation generation, const std::vector<Generation>& settled,
-              gateway::Committer::Outcome outcome, const store::HistoryEntry& entry);
+              const std::vector<std::string>& warnings, gateway::Committer::Outcome outcome,
+              const store::HistoryEntry& entry);
   void forget(const std::vector<Generation>& undone);
   void give_up(Generation generation, const std::string& why);
 

@@ -81,6 +81,12 @@ void Observer::reloaded(const api::FileAnswer& answer, WallTime at) {
   publish(line);
 }
 
+void Observer::start_refused() {
+  totals_.last_reload_good = false;
+  ++totals_.failed_reloads;
+  totals_.last_reload = {};
+}
+
 void Observer::rolled_back(Generation generation, std::string_view why, WallTime at) {
   if (!hub_.heard()) return;
   api::EventLine line("rollback", at);

@@ -20,6 +20,8 @@ class Observer {
   void refused(const state::Refusal& refusal, const api::Caller& caller, WallTime at);
   void failed(const std::string& what, const api::Caller& caller, WallTime at);
   void reloaded(const api::FileAnswer& answer, WallTime at);
+  // At start, before anybody listens: the gateway runs without what was edited in the file.
+  void start_refused();
   // A commit that takes another one back, beside committed().
   void rolled_back(Generation generation, std::string_view why, WallTime at);
 

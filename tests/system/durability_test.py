@@ -35,6 +35,8 @@ CLIENTS = 4
 SEED = int(os.environ.get("TURNPIKE_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
 EXIT_ERROR = 1
 CONFIRM_SECONDS = 3
+METRICS = "127.0.0.1:9586"
+SCRAPE = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
 
 def fill(directory: Path) -> Path:
@@ -267,6 +269,7 @@ class FileAndState(DurabilityCase):
         self.peers: list[Config] = self.gateway.config["tunnels"][0]["peers"]
         self.peers += [{"name": "alice", "public_key": random_key(), "allowed_ips": ["10.9.0.1/32", "10.9.0.2/32"]},
                        {"name": "bob", "public_key": random_key(), "allowed_ips": []}]
+        self.gateway.config["control"]["metrics"] = METRICS
         self.gateway.start()
         self.gateway.cli("ips", "move", "wg0", "--from", "alice", "--to", "bob", "10.9.0.1/32")
 
@@ -303,6 +306,31 @@ class FileAndState(DurabilityCase):
                          (before["generation"], [p["name"] for p in before["peers"]]))
         log = self.gateway.log.read_text()
         self.assertRegex(log, rf"{self.gateway.config_file}:\d+:\d+: .*10\.9\.0\.5/32 in wg0 is owned by bob")
+        self.assertEqual(self.metrics("turnpike_last_reload_success", 'turnpike_reloads_total{outcome="refused"}',
+                                      "turnpike_last_reload_success_timestamp_seconds"), [0, 1, 0])
+        self.peers.pop()
+        self.gateway.write_config()
+        self.gateway.cli("reload")
+        self.assertEqual(self.metrics("turnpike_last_reload_success"), [1])
+
+    def metrics(self, *samples: str) -> list[float]:
+        text = self.space.run(sys.executable, "-c", SCRAPE, f"http://{METRICS}/metrics").stdout
+        found = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#")
+        return [float(found[sample]) for sample in samples]
+
+    def test_a_rollback_of_a_reload_says_what_stays(self) -> None:
+        before = self.gateway.show()["generation"]
+        self.gateway.config["ports"][1]["addresses"] = ["10.0.0.9/24"]
+        self.peers.append({"name": "carol", "public_key": random_key(), "allowed_ips": []})
+        self.gateway.write_config()
+        reloaded = json.loads(self.gateway.cli("reload", "--json").stdout)["generation"]
+        for words in (["--dry-run"], []):
+            done = json.loads(self.gateway.cli("rollback", str(before), *words, "--json").stdout)
+            self.assertTrue(any(f"generation {reloaded} came from the file: addresses, routes" in warning
+                                for warning in done["warnings"]), done)
+        self.assertEqual(len(self.gateway.show()["peers"]), 2)
+        again = json.loads(self.gateway.cli("rollback", str(done["generation"]), "--json").stdout)
+        self.assertEqual(again["warnings"], [])
 
 
 class BadDisks(DurabilityCase):
