@@ -112,7 +112,8 @@ class Gateway {
                                  .key_pages = pages,
                                  .random = random,
                                  .doors = door_pointers,
-                                 .max_keypairs = max_keypairs},
+                                 .max_keypairs = max_keypairs,
+                                 .events = &events},
                     now.instant);
     session->set_tunnel(0, key);
   }
@@ -201,6 +202,7 @@ class Gateway {
   PublicKey public_key;
   MacAddress outside_mac, inside_mac;
   publish::Snapshot snapshot;
+  EventQueue events;
   std::optional<Session> session;
   bool lose_events = false;
 };
