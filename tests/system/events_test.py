@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
+import select
 import signal
+import struct
+import subprocess
 import sys
+import termios
 import unittest
 from pathlib import Path
 from typing import Any
@@ -20,6 +27,7 @@ from wireguard import ping
 
 FULL = bool(os.environ.get("TURNPIKE_TEST_FULL"))
 METRICS = "127.0.0.1:9586"
+CLEAR = b"\x1b[H\x1b[2J"
 _SCRAPE = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode(), end='')"
 
 
@@ -106,6 +114,13 @@ class EventsAndMetrics(GatewayCase):
         self.assertIn("10.97.0.0/24", self.await_event(process, "refused")["detail"])
         self.assertEqual(self.metric("turnpike_refusals_total"), refusals + 1)
 
+        gateway.cli("rollback", str(committed["generation"] - 1))
+        back = self.await_event(process, "rollback", why="rollback")
+        self.assertGreater(back["generation"], committed["generation"])
+        gateway.cli("ips", "claim", "wg0", "client-a", "10.96.0.0/24", "--confirm", "1s")
+        undone = self.await_event(process, "rollback", why="unconfirmed")
+        self.assertEqual(undone["generation"], gateway.show()["generation"])
+
         gateway.config["tunnels"][0]["peers"][0]["persistent_keepalive"] = 9
         gateway.write_config()
         gateway.cli("reload")
@@ -142,6 +157,36 @@ class EventsAndMetrics(GatewayCase):
         self.assertGreater(second["rx_bytes_per_second"], 5_000)
         self.assertGreater(second["tx_bytes_per_second"], 5_000)
         self.assertIn("client-a", gateway.cli("top", "--rounds", "1").stdout)
+
+    def test_top_draws_anew_on_a_terminal_and_q_ends_it(self) -> None:
+        gateway = self.gateway
+        assert gateway is not None
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, theirs)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 70, 0, 0))
+        before = termios.tcgetattr(theirs)
+        top = subprocess.Popen([program("turnpike"), "--socket", str(gateway.socket), "top", "--interval", "1"],
+                               stdin=theirs, stdout=theirs, stderr=theirs)
+        self.addCleanup(top.kill)
+        screen = b""
+
+        def drawn() -> bool:
+            nonlocal screen
+            while select.select([ours], [], [], 0)[0]:
+                screen += os.read(ours, 65536)
+            return screen.count(CLEAR) >= 3
+
+        wait_until("top has drawn three times", drawn, 20)
+        for drawing in screen.split(CLEAR)[1:3]:
+            text = re.sub(rb"\x1b\[[0-9;]*m", b"", drawing).decode()
+            self.assertIn("client-a", text)
+            self.assertLessEqual(len(text.splitlines()), 6)
+            self.assertLessEqual(max(map(len, text.splitlines())), 70)
+        self.assertIsNone(top.poll())
+        os.write(ours, b"q")
+        self.assertEqual(top.wait(5), 0)
+        self.assertEqual(termios.tcgetattr(theirs)[:6], before[:6], "the terminal is as it was")
 
 
 if __name__ == "__main__":
