@@ -85,9 +85,25 @@ class Roaming(GatewayCase):
 
 
 class Translated(GatewayCase):
-    """A client behind a translator of addresses, which only the client can open."""
+    """A translator of addresses between client and gateway, which only one of the two can open."""
 
     FORGET_S = 3.0
+
+    def test_the_gateways_own_keepalives_hold_a_mapping_open(self) -> None:
+        side = self.bed.add_client("client-a", knows_endpoint=False, listen_port=51821)
+        space, address = self.lab.namespace("office"), "192.0.2.60"
+        self.bed.plug(space, "eth0", "office")
+        space.address("eth0", f"{address}/24")
+        mapping = translator.start(space, address, side.outside[0], 51821, self.FORGET_S)
+        gateway = self.start(peers=[{**self.bed.peer_config(side), "endpoint": f"{address}:{translator.LISTEN_PORT}"}])
+        self.assert_pings(self.bed.host, side.v4)
+        wait_until("the mapping is forgotten", lambda: "forgot" in mapping.tail(), 30)
+        self.assert_silent(side.client.space, HOST_V4)
+        gateway.cli("peer", "set", "wg0", "client-a", "--persistent-keepalive", "1")
+        # It speaks at once, and from then on the client, which cannot begin, is heard at any time.
+        wait_until("the client is heard", lambda: ping(side.client.space, HOST_V4, 1, wait=2) == (1, 1), 20)
+        time.sleep(3 * self.FORGET_S)
+        self.assert_pings(side.client.space, HOST_V4)
 
     def test_persistent_keepalives_hold_a_translators_mapping_open(self) -> None:
         side = self.bed.add_client("client-a", knows_endpoint=False)
