@@ -17,6 +17,7 @@ namespace turnpike::config {
 namespace {
 
 constexpr size_t kMaxSocketPath = 107;  // sockaddr_un::sun_path less its NUL
+constexpr size_t kMaxSessionThreads = 16;  // more could not have enough to do
 constexpr uint16_t kMinMtuV6 = 1'280;   // RFC 8200, section 5
 
 // First place of each value; a second one is a mistake.
@@ -51,6 +52,8 @@ void check_dataplane(const Dataplane& dataplane, Report& report) {
   const Location at = dataplane.places.of("workers");
   check_count(dataplane.workers.size(), kMaxWorkers, "workers", at, here.key("workers"), report);
   const auto& session = dataplane.session_cores;
+  check_count(session.size(), kMaxSessionThreads, "session threads",
+              dataplane.places.of("session_cores"), here.key("session_cores"), report);
   for (const uint32_t worker : dataplane.workers) {
     const bool with_session = std::find(session.begin(), session.end(), worker) != session.end();
     if (worker != dataplane.main_core && !with_session) continue;

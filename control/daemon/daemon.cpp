@@ -142,7 +142,9 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
                             .random = random_,
                             .doors = doors_,
                             .events = &session_events_},
-      config.dataplane.session_cores.front());
+      config.dataplane.session_cores.front(),
+      std::vector<unsigned>(config.dataplane.session_cores.begin() + 1,
+                            config.dataplane.session_cores.end()));
   link_ = std::make_unique<ThreadSessionLink>(*session_);
   gateway_ = std::make_unique<gateway::Gateway>(gateway::Gateway::Parts{
       .pages = host_->table_pages, .epoch = host_->epoch, .doors = doors_, .session = *link_});
@@ -162,10 +164,9 @@ Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
   if (!host) return fail(std::vector<std::string>{std::move(host.error())});
   std::unique_ptr<Daemon> daemon(new Daemon(io, std::move(*host), config));
   daemon->session_->start();
-  if (!daemon->session_->pinned()) {
+  for (const unsigned cpu : daemon->session_->refused_cpus()) {
     spdlog::warn(
-        "dataplane.session_cores: CPU {} was not granted; the session thread runs anywhere",
-        config.dataplane.session_cores.front());
+        "dataplane.session_cores: CPU {} was not granted; the session thread runs anywhere", cpu);
   }
   if (auto errors = daemon->begin(std::move(*store), std::move(*loaded), shared); !errors.empty()) {
     return fail(std::move(errors));

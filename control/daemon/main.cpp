@@ -108,10 +108,6 @@ int run(const std::string& file) {
   for (const config::ConfigError& warning : config->warnings) {
     spdlog::warn("{}", config::to_string(warning));
   }
-  if (config->dataplane.session_cores.size() > 1) {
-    spdlog::warn("dataplane.session_cores: only the first, CPU {}, is used by this version",
-                 config->dataplane.session_cores.front());
-  }
   if (auto ready = prepare_directories(config->control); !ready) return fail_with({ready.error()});
   const auto rule = access_rule(config->control);
   if (!rule) return fail_with({rule.error()});

@@ -54,6 +54,9 @@ struct Peer {
   // in_flight here is the timer's view: whether the initiation is still to be repeated. The state of an
   // initiation in `handshake` may outlive it: a late response is as good.
   wireguard::HandshakeProgress progress;
+  // What another thread computes is for the acceptance, or the attempt, that it began with.
+  uint64_t acceptances = 0;  // initiations of the peer accepted, and changes of its keys
+  uint64_t attempts = 0;  // initiations of ours given up or followed by another
   PeerKeypairs keypairs;
 
   Endpoint remote;  // none: unknown

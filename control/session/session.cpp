@@ -34,6 +34,8 @@ Session::Session(const SessionParts& parts, Instant now)
       error_limiter_(parts.random),
       events_(parts.events),
       unknown_key_bucket_(kUnknownKeysPerSecond, kUnknownKeysBurst),
+      rings_(parts.computing.begin(), parts.computing.end()),
+      kept_per_turn_(parts.kept_per_turn),
       admission_(parts.random),
       ipv4_identification_(static_cast<uint16_t>(parts.random.next_u32())) {
   for (publish::Door* door : parts.doors) punts_.push_back(&door->punt);
@@ -46,12 +48,16 @@ size_t Session::turn(const Snapshot& snapshot, const Now& now) {
   snapshot_ = &snapshot;
   now_ = now;
   note_snapshot();
-  size_t done = apply_changes() + reroute();
+  computed_here_ = 0;
+  size_t done = apply_changes() + reroute() + take_results();
   for (size_t worker = 0; worker < punts_.size(); ++worker) {
     done += drain(static_cast<WorkerIndex>(worker), *punts_[worker]);
   }
   done += work_backlog();
-  done += wheel_.expire(now.instant, kTimersPerTurn, [this](PeerIndex index) { on_timer(index); });
+  done += wheel_.expire(now.instant, kTimersPerTurn, [this](PeerIndex index) {
+    on_timer(index);
+    take_results();
+  });
   done += resolver_.run_timers(snapshot, now.instant, kTimersPerTurn);
   keypairs_.collect(kRetiredPerTurn, [this](PeerIndex index) -> wireguard::Keypair* {
     const Peer* peer = index < peers_.size() ? peers_[index].get() : nullptr;
@@ -122,6 +128,7 @@ size_t Session::drain(WorkerIndex worker, publish::PuntRing& ring) {
     receive(worker, *slot);
     ring.pop();
     ++taken;
+    take_results();
   }
   return taken;
 }

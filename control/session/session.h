@@ -3,6 +3,7 @@
 //   session.cpp             one turn: what workers punted, timers, what is to be retired
 //   session_peers.cpp       commands of control
 //   session_handshakes.cpp  initiation -> response -> keypair -> confirmed
+//   session_computations.cpp  what of that takes long, and where it is worked out
 //   session_endpoints.cpp   where a peer is, and the first hop on the way to it
 //   session_timers.cpp      acts on what wireguard/timers.h decides
 //   session_errors.cpp      ICMP errors and fragments for packets that cannot go on as they are
@@ -21,6 +22,7 @@
 
 #include "control/session/admission.h"
 #include "control/session/backlog.h"
+#include "control/session/computation_ring.h"
 #include "control/session/events.h"
 #include "control/session/held_packets.h"
 #include "control/session/icmp.h"
@@ -38,6 +40,8 @@ inline constexpr size_t kPuntsPerTurn = 64;
 // Under load, when initiations are only judged and put into the backlog, of which so many are answered.
 inline constexpr size_t kPuntsPerTurnUnderLoad = 512;
 inline constexpr size_t kBacklogPerTurn = 32;
+// Computations that stay on the session thread though there are others: those of one handshake.
+inline constexpr size_t kKeptPerTurn = 2;
 inline constexpr size_t kTimersPerTurn = 256;
 inline constexpr size_t kReroutesPerTurn = 256;
 inline constexpr size_t kRetiredPerTurn = 256;
@@ -54,6 +58,8 @@ struct SessionParts {
   std::span<publish::Door* const> doors;  // of all workers; the index is the WorkerIndex
   uint32_t max_keypairs = 4 * kMaxPeers;
   EventQueue* events = nullptr;  // where events go, if anywhere
+  std::span<ComputationRing* const> computing = {};  // one for each further session thread
+  size_t kept_per_turn = kKeptPerTurn;
 };
 
 class Session {
@@ -99,6 +105,10 @@ class Session {
   [[nodiscard]] size_t keypairs_in_use() const noexcept { return keypairs_.in_use(); }
   // Sessions that came up or were renewed. Any thread.
   [[nodiscard]] uint64_t handshakes_done() const noexcept { return handshakes_done_.value(); }
+  // Computations that went to other threads. Any thread.
+  [[nodiscard]] uint64_t handed_over() const noexcept { return handed_over_.value(); }
+  // Those of them that have not come back. Their end is seen by the next turn only.
+  [[nodiscard]] size_t computing() const noexcept;
   [[nodiscard]] size_t held_packets() const noexcept { return held_.total(); }
   [[nodiscard]] uint64_t icmp_errors_sent() const noexcept { return icmp_errors_sent_; }
 
@@ -106,7 +116,7 @@ class Session {
   using PuntSlot = publish::PuntRing::Slot;
 
   struct Tunnel {
-    std::optional<wireguard::StaticIdentity> identity;
+    Identity identity;  // shared with what is computed under it
     std::optional<wireguard::CookieChecker> cookies;  // of the identity
     std::unordered_map<PublicKey, PeerIndex> peers;
   };
@@ -163,6 +173,16 @@ class Session {
   [[nodiscard]] bool can_send(const Peer& peer) const noexcept;
   [[nodiscard]] bool can_initiate(Peer& peer) noexcept;
 
+  // session_computations.cpp
+  template <typename Step>
+  void compute(Step step);
+  [[nodiscard]] ComputationRing* ring_for_another() noexcept;
+  size_t take_results();
+  void finish(OpenInitiation& step);
+  void finish(CreateResponse& step);
+  void finish(CreateInitiation& step);
+  void finish(ConsumeResponse& step);
+
   // session_endpoints.cpp
   void set_endpoint(Peer& peer, const Endpoint& remote, const IpAddress& local);
   void note_remote(Peer& peer, const Endpoint& remote);
@@ -196,6 +216,10 @@ class Session {
   EventQueue* events_;
   TokenBucket unknown_key_bucket_;
   publish::Counter handshakes_done_;
+  std::vector<ComputationRing*> rings_;
+  const size_t kept_per_turn_;
+  size_t next_ring_ = 0;
+  publish::Counter handed_over_;
   Admission admission_;
   Backlog backlog_;
 
@@ -216,6 +240,7 @@ class Session {
   // Of the turn that runs.
   const publish::Snapshot* snapshot_ = nullptr;
   Now now_;
+  size_t computed_here_ = 0;  // counted up to kept_per_turn_
 };
 
 }  // namespace turnpike::session

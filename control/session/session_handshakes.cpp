@@ -10,7 +10,6 @@
 namespace turnpike::session {
 
 using publish::PuntHeader;
-using wireguard::HandshakeRefusal;
 using wireguard::Keypair;
 using wireguard::MessageType;
 
@@ -19,15 +18,12 @@ namespace {
 // AF41, not ECN-capable: as the kernel marks its handshakes.
 constexpr uint8_t kHandshakeTrafficClass = 0x88;
 
-DropReason reason_of(HandshakeRefusal refusal) noexcept {
-  switch (refusal) {
-    case HandshakeRefusal::Replayed:
-      return DropReason::HandshakeReplayed;
-    case HandshakeRefusal::TooSoon:
-      return DropReason::HandshakeFlood;
-    default:
-      return DropReason::HandshakeInvalid;
-  }
+template <typename Datagram>
+Datagram copy_of(Bytes datagram) noexcept {
+  Datagram copy;
+  CHECK(datagram.size() == copy.size());  // peek_type() has looked
+  std::ranges::copy(datagram, copy.begin());
+  return copy;
 }
 
 }  // namespace
@@ -97,51 +93,26 @@ void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, B
 
 size_t Session::work_backlog() {
   size_t done = 0;
-  for (; done < kBacklogPerTurn; ++done) {
+  const uint64_t before = handed_over_.value();
+  // What other threads work out takes little time of this one.
+  while (done < kBacklogPerTurn + (handed_over_.value() - before)) {
     const auto entry = backlog_.pop();
     if (!entry) break;
+    ++done;
     if (Backlog::stale(*entry, now_.instant) || !tunnels_[entry->header.tunnel].identity) {
       drop(DropReason::HandshakeQueueFull);
       continue;
     }
     answer_initiation(entry->worker, entry->header, entry->datagram);
+    take_results();
   }
   return done;
 }
 
 void Session::answer_initiation(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
-  Tunnel& tunnel = tunnels_[header.tunnel];
-  const auto opened = wireguard::open_initiation(*tunnel.identity, datagram);
-  if (!opened) return drop(reason_of(opened.error()));
-  const auto found = tunnel.peers.find(opened->remote_static);
-  if (found == tunnel.peers.end()) {
-    tell_unknown_key(header.tunnel, opened->remote_static, header.remote);
-    return drop(DropReason::HandshakePeerUnknown);
-  }
-  Peer& peer = *peers_[found->second];
-  peer.handshake.derive(*tunnel.identity);
-  const auto accepted = wireguard::accept_initiation(*opened, peer.handshake, now_.instant);
-  if (!accepted) return drop(reason_of(accepted.error()));
-  if (!std::exchange(peer.received_noted, true)) received_.push_back(peer.ref);
-  sync(peer);
-  note_authentic(peer, worker, header, datagram.size());
-
-  const auto index = keypairs_.reserve_index(peer.ref.index, random_);
-  if (!index) return drop(DropReason::HandshakeQueueFull);
-  const auto created =
-      wireguard::create_response(*accepted, peer.handshake, *index, now_.instant, random_);
-  Keypair* keypair =
-      created ? keypairs_.make(created->keys, peer.ref, peer.tunnel, now_.instant) : nullptr;
-  if (keypair == nullptr) {
-    keypairs_.release_index(*index);
-    return drop(created ? DropReason::HandshakeQueueFull : reason_of(created.error()));
-  }
-  keypairs_.install_responder(peer.keypairs, keypair);
-  // Our own initiation waits as long as if it had been sent now: the peer's session most likely comes
-  // first (kernel: last_sent_handshake is set by responses, too). One in flight keeps its time.
-  if (!peer.progress.in_flight) peer.progress.last_attempt_at = now_.instant;
-  (void)send_datagram(peer, created->datagram);
-  touch(peer);
+  compute(
+      OpenInitiation{.identity = tunnels_[header.tunnel].identity,
+                     .received = {worker, header, copy_of<wireguard::InitiationBytes>(datagram)}});
 }
 
 void Session::receive_response(WorkerIndex worker, const PuntHeader& header, Bytes datagram) {
@@ -153,22 +124,14 @@ void Session::receive_response(WorkerIndex worker, const PuntHeader& header, Byt
   const bool awaited = of_a_peer && peers_[owner]->handshake.in_flight.active &&
                        peers_[owner]->handshake.in_flight.local_index == index;
   if (!admit(worker, header, datagram, awaited)) return;
-  if (!of_a_peer) return drop(DropReason::HandshakeInvalid);
+  // What nobody waits for costs nothing more.
+  if (!awaited) return drop(DropReason::HandshakeInvalid);
   Peer& peer = *peers_[owner];
-  const auto keys = wireguard::consume_response(*tunnel.identity, peer.handshake, datagram);
-  if (!keys) return drop(reason_of(keys.error()));
-  sync(peer);
-  note_authentic(peer, worker, header, datagram.size());
-  Keypair* keypair = keypairs_.make(*keys, peer.ref, peer.tunnel, now_.instant);
-  if (keypair == nullptr) {
-    keypairs_.release_index(keys->local_index);
-    return drop(DropReason::HandshakeQueueFull);
-  }
-  keypairs_.install_initiator(peer.keypairs, keypair);
-  // Something has to go out now, or the responder may not send: what waits, else a keepalive.
-  const bool nothing_waits = held_.count(peer.ref.index) == 0;
-  session_is_up(peer);
-  if (nothing_waits) send_keepalive(peer);
+  compute(
+      ConsumeResponse{.peer = peer.ref,
+                      .handshake = HandshakeState(peer.handshake),
+                      .identity = tunnel.identity,
+                      .received = {worker, header, copy_of<wireguard::ResponseBytes>(datagram)}});
 }
 
 void Session::receive_cookie_reply(Bytes datagram) {
@@ -211,15 +174,17 @@ void Session::initiate(Peer& peer) {
   if (!can_initiate(peer)) return;
   const auto index = keypairs_.reserve_index(peer.ref.index, random_);
   if (!index) return drop(DropReason::HandshakeQueueFull);
-  const auto datagram = wireguard::create_initiation(*tunnels_[peer.tunnel].identity,
-                                                     peer.handshake, *index, now_, random_);
-  if (!datagram) return keypairs_.release_index(*index);
-  newest_sent_ = std::max(newest_sent_, peer.handshake.last_sent);
-  (void)send_datagram(peer, *datagram);
+  compute(CreateInitiation{.peer = peer.ref,
+                           .handshake = HandshakeState(peer.handshake),
+                           .identity = tunnels_[peer.tunnel].identity,
+                           .attempt = peer.attempts,
+                           .local_index = *index,
+                           .now = now_});
 }
 
 void Session::abandon_initiation(Peer& peer) {
   peer.progress.in_flight = false;
+  ++peer.attempts;  // one that is being computed is not sent
   if (!peer.handshake.in_flight.active) return;
   keypairs_.release_index(peer.handshake.in_flight.local_index);
   peer.handshake.abandon();

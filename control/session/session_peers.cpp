@@ -36,7 +36,7 @@ void Session::set_tunnel(TunnelIndex index, const PrivateKey& key) {
   tunnel.identity.reset();
   tunnel.cookies.reset();
   if (!key.is_zero()) {
-    tunnel.identity = StaticIdentity::of(key);
+    tunnel.identity = std::make_shared<const StaticIdentity>(StaticIdentity::of(key));
     tunnel.cookies.emplace(tunnel.identity->mac_keys);
   }
   for (const auto& [public_key, peer_index] : tunnel.peers) {
@@ -182,6 +182,7 @@ std::optional<PeerStatus> Session::status(PeerIndex index) const {
 void Session::renew(Peer& peer) {
   const bool wanted = !peer.keypairs.none() || peer.progress.in_flight;
   abandon_initiation(peer);
+  ++peer.acceptances;  // what is being computed is under the old key
   keypairs_.stop_sending(peer.keypairs);
   peer.wants_handshake = peer.wants_handshake || wanted;
   peer.progress.last_attempt_at = Instant::never();
@@ -214,6 +215,7 @@ size_t Session::apply_changes() {
     }
     if (peer->wants_handshake) request_handshake(*peer);
     touch(*peer);
+    take_results();
   }
   return done;
 }

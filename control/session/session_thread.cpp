@@ -1,7 +1,5 @@
 #include "control/session/session_thread.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <time.h>
 
 #include <algorithm>
@@ -35,11 +33,22 @@ struct SessionThread::Queue {
   }
 };
 
-SessionThread::SessionThread(const SessionParts& parts, std::optional<unsigned> cpu)
-    : session_(parts, read_clocks().instant),
+SessionThread::SessionThread(const SessionParts& parts, std::optional<unsigned> cpu,
+                             const std::vector<unsigned>& more_cpus)
+    : more_cpus_(more_cpus),
+      session_(with_computing(parts), read_clocks().instant),
       cpu_(cpu),
       reader_(parts.epoch.add_reader()),
       commands_(std::make_unique<Queue>()) {}
+
+SessionParts SessionThread::with_computing(SessionParts parts) {
+  for (size_t i = 0; i < more_cpus_.size(); ++i) {
+    computing_.push_back(std::make_unique<ComputingThread>());
+    rings_.push_back(&computing_.back()->ring());
+  }
+  parts.computing = rings_;
+  return parts;
+}
 
 SessionThread::~SessionThread() { stop(); }
 
@@ -50,14 +59,15 @@ Now SessionThread::read_clocks() noexcept {
 void SessionThread::start() {
   CHECK(!thread_.joinable() && published_.load(std::memory_order_relaxed) != nullptr);
   stopping_.store(false, std::memory_order_relaxed);
-  thread_ = std::thread([this] { run(); });
-  pthread_setname_np(thread_.native_handle(), "session");
-  if (cpu_) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(*cpu_, &set);
-    pinned_ = pthread_setaffinity_np(thread_.native_handle(), sizeof(set), &set) == 0;
+  refused_cpus_.clear();
+  for (size_t i = 0; i < computing_.size(); ++i) {
+    const unsigned cpu = more_cpus_[i];
+    if (!computing_[i]->start("session-" + std::to_string(i + 1), cpu)) {
+      refused_cpus_.push_back(cpu);
+    }
   }
+  thread_ = std::thread([this] { run(); });
+  if (!place_thread(thread_, "session", cpu_)) refused_cpus_.push_back(*cpu_);
 }
 
 void SessionThread::stop() {
@@ -65,6 +75,7 @@ void SessionThread::stop() {
   for (pump(); !overflow_.empty(); pump()) pause_for(kSleepMin);
   stopping_.store(true, std::memory_order_release);  // pairs with the acquire in run()
   thread_.join();
+  for (const auto& computing : computing_) computing->stop();
 }
 
 uint64_t SessionThread::post(Command command) {
@@ -137,6 +148,8 @@ void SessionThread::sleep_until_work(Duration& pause) {
   const Duration until_timer = session_.next_deadline() - read_clocks().instant;
   // A deadline without end is far in the future or, as a difference, in the past.
   const bool soon = until_timer > Duration::zero() && until_timer < pause;
+  // Results are looked for soon; nothing wakes us for them.
+  if (session_.computing() != 0) pause = kSleepMin;
   reader_.offline();
   pause_for(soon ? until_timer : pause);
   reader_.online();

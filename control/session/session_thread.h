@@ -1,4 +1,4 @@
-// The thread around a Session: its clock, its place in the epoch, its snapshot, and the queue through which
+// The thread around a Session, and those that compute for it: its clock, its place in the epoch, its snapshot, and the queue through which
 // control speaks to it.
 //   Threads:   start(), post(), pump(), publish(), wait_for(), stop() on the control thread only; completed() on
 //              any.
@@ -16,6 +16,7 @@
 #include <optional>
 #include <thread>
 
+#include "control/session/computing_thread.h"
 #include "control/session/session.h"
 #include "dataplane/publish/epoch.h"
 #include "dataplane/publish/snapshot.h"
@@ -23,8 +24,6 @@
 namespace turnpike::session {
 
 inline constexpr size_t kCommandSlots = 4'096;
-inline constexpr Duration kSleepMin = 50us;
-inline constexpr Duration kSleepMax = 1ms;
 
 class SessionThread {
  public:
@@ -32,8 +31,10 @@ class SessionThread {
   // One step; true when it was the last.
   using Steps = std::function<bool(Session&)>;
 
-  // `epoch` is the one of `parts`. `cpu`: where the thread runs; none: anywhere.
-  SessionThread(const SessionParts& parts, std::optional<unsigned> cpu);
+  // `epoch` is the one of `parts`. `cpu`: where the thread runs; none: anywhere. For each of `more_cpus` a thread
+  // there computes for it.
+  SessionThread(const SessionParts& parts, std::optional<unsigned> cpu,
+                const std::vector<unsigned>& more_cpus = {});
   ~SessionThread();  // stops
   SessionThread(const SessionThread&) = delete;
   SessionThread& operator=(const SessionThread&) = delete;
@@ -59,8 +60,8 @@ class SessionThread {
   }
   // False when command `number` has not run within `limit`.
   [[nodiscard]] bool wait_for(uint64_t number, Duration limit);
-  // Whether `cpu` was granted; known after start().
-  [[nodiscard]] bool pinned() const noexcept { return pinned_; }
+  // Those of the CPUs that were not granted; known after start().
+  [[nodiscard]] const std::vector<unsigned>& refused_cpus() const noexcept { return refused_cpus_; }
   // All that was posted.
   [[nodiscard]] bool flush(Duration limit) { return wait_for(posted_, limit); }
 
@@ -78,6 +79,11 @@ class SessionThread {
   size_t run_commands();
   void sleep_until_work(Duration& pause);
 
+  [[nodiscard]] SessionParts with_computing(SessionParts parts);
+
+  std::vector<unsigned> more_cpus_;
+  std::vector<std::unique_ptr<ComputingThread>> computing_;
+  std::vector<ComputationRing*> rings_;  // theirs
   Session session_;
   std::optional<unsigned> cpu_;
   publish::EpochReader& reader_;
@@ -86,7 +92,7 @@ class SessionThread {
   std::unique_ptr<Steps> current_;  // the thread's: has begun
   uint64_t posted_ = 0;  // control's
   uint64_t taken_ = 0;  // the thread's
-  bool pinned_ = false;
+  std::vector<unsigned> refused_cpus_;
   alignas(kCacheLine) std::atomic<const publish::Snapshot*> published_{nullptr};
   std::atomic<bool> stopping_{false};
   alignas(kCacheLine) std::atomic<uint64_t> completed_{0};  // thread: writes · control: reads

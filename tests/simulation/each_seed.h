@@ -1,4 +1,5 @@
-// Runs a world for each seed and asks at its end for every broken invariant.
+// Runs a world for each seed, with one session thread in each gateway and with several, and asks at its end for every
+// broken invariant.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -11,14 +12,18 @@ namespace turnpike::sim {
 template <typename Run>
 void for_each_seed(size_t count, WorldSettings settings, Run&& run) {
   for (const uint64_t seed : seeds(count)) {
-    SCOPED_TRACE(testing::Message() << "replay with TURNPIKE_SEED=" << seed);
-    settings.seed = seed;
-    World world(settings);
-    run(world);
-    EXPECT_THAT(world.finish(), testing::IsEmpty());
-    if (testing::Test::HasFailure()) {
-      ADD_FAILURE() << "drops: " << world.drops_text();
-      return;  // one world is enough to look at
+    for (const size_t session_threads : {1, 3}) {
+      SCOPED_TRACE(testing::Message() << "replay with TURNPIKE_SEED=" << seed << ", "
+                                      << session_threads << " session threads");
+      settings.seed = seed;
+      settings.session_threads = session_threads;
+      World world(settings);
+      run(world);
+      EXPECT_THAT(world.finish(), testing::IsEmpty());
+      if (testing::Test::HasFailure()) {
+        ADD_FAILURE() << "drops: " << world.drops_text();
+        return;  // one world is enough to look at
+      }
     }
   }
 }

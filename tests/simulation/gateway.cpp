@@ -19,6 +19,9 @@ constexpr uint32_t kSlots = 64;
 constexpr uint16_t kHeadroomBytes = 128;
 constexpr size_t kBufferBytes = 2'432;
 constexpr int kRoundsMax = 10'000;
+// Of what is left to other session threads, and when it is there at the latest.
+constexpr double kComputedLater = 0.2;
+constexpr Duration kComputedWithin = 50ms;
 
 }  // namespace
 
@@ -103,6 +106,11 @@ Gateway::Gateway(const GatewaySettings& settings, Ledger& ledger, uint64_t seed,
     workers_.push_back(std::make_unique<Worker>(*this, shared));
     doors.push_back(&workers_.back()->door);
   }
+  std::vector<session::ComputationRing*> rings;
+  for (size_t i = 1; i < settings.session_threads; ++i) {
+    computing_.push_back(std::make_unique<session::ComputationRing>());
+    rings.push_back(computing_.back().get());
+  }
   session_ = std::make_unique<session::Session>(session::SessionParts{.peers = slots_,
                                                                       .receivers = receivers_,
                                                                       .neighbours = neighbours_,
@@ -110,7 +118,9 @@ Gateway::Gateway(const GatewaySettings& settings, Ledger& ledger, uint64_t seed,
                                                                       .key_pages = pages_,
                                                                       .random = random_,
                                                                       .doors = doors,
-                                                                      .max_keypairs = 4 * kSlots},
+                                                                      .max_keypairs = 4 * kSlots,
+                                                                      .computing = rings,
+                                                                      .kept_per_turn = 0},
                                                 now);
   session_->set_tunnel(kTunnel, settings.private_key);
   commit({}, {});
@@ -253,6 +263,7 @@ void Gateway::run(const Now& now) {
     for (const auto& worker : workers_) busy = work(*worker) || busy;
     session_reader_.begin();
     busy = session_->turn(state_->snapshot, now_) != 0 || busy;
+    busy = compute() || busy;
   }
   if (rounds == kRoundsMax) faults_.push_back("the threads never came to rest");
   // Then they poll, or sleep.
@@ -281,6 +292,25 @@ void Gateway::meanwhile() {
   for (const auto& other : workers_) {
     if (!other->in_burst && random_.chance(settings_.interleave)) (void)work(*other);
   }
+}
+
+// The further session threads: some time, now and then much later, and in another order than it was asked for. False:
+// there is nothing to do, or it has to wait.
+bool Gateway::compute() {
+  if (session_->computing() == 0) {
+    computing_from_ = Instant::never();
+    return false;
+  }
+  if (!computing_from_.is_never() && now_.instant < computing_from_) return false;
+  computing_from_ = Instant::never();
+  if (random_.chance(kComputedLater)) {
+    computing_from_ = now_.instant + Duration(random_.below(kComputedWithin.count()));
+    return false;
+  }
+  for (const auto& ring : computing_) {
+    if (random_.chance(0.5)) (void)ring->work(random_, 1);
+  }
+  return true;
 }
 
 bool Gateway::work(Worker& worker) {

@@ -5,6 +5,7 @@
 //            bursts, as the seed says.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <functional>
@@ -34,6 +35,7 @@ struct GatewaySettings {
   IpAddress outside_v4;
   IpAddress outside_v6;
   size_t workers = 2;
+  size_t session_threads = 1;
   double interleave = 0.3;  // how often each other thread has a turn in the middle of a burst
 };
 
@@ -66,7 +68,10 @@ class Gateway {
   // The world.
   void receive(PortIndex port, size_t worker, Frame frame);
   void run(const Now& now);  // all threads, until each has nothing more to do
-  [[nodiscard]] Instant next_deadline() const noexcept { return session_->next_deadline(); }
+  [[nodiscard]] Instant next_deadline() const noexcept {
+    const Instant next = session_->next_deadline();
+    return computing_from_.is_never() ? next : std::min(next, computing_from_);
+  }
 
   // For looking at.
   [[nodiscard]] const MacAddress& mac(PortIndex port) const noexcept { return macs_[port]; }
@@ -94,6 +99,7 @@ class Gateway {
   void commit(std::span<const lookup::Edit> v4, std::span<const lookup::Edit> v6);
   void collect();
   void meanwhile();
+  bool compute();
   bool work(Worker& worker);
   void receive_burst(Worker& worker, PortIndex port);
   void inject_burst(Worker& worker, size_t count);
@@ -128,6 +134,8 @@ class Gateway {
 
   publish::EpochReader& session_reader_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<session::ComputationRing>> computing_;  // of further session threads
+  Instant computing_from_;  // they have something else to do until then
   std::unique_ptr<session::Session> session_;
 
   uint64_t data_arrived_ = 0;  // data messages that came in outside

@@ -52,6 +52,7 @@ GatewayNumber World::add_gateway() {
                                   .outside_v4 = outside_address(Family::V4, host),
                                   .outside_v6 = outside_address(Family::V6, host),
                                   .workers = settings_.workers,
+                                  .session_threads = settings_.session_threads,
                                   .interleave = settings_.interleave}});
   start(number);
   return number;

@@ -26,6 +26,7 @@ struct WorldSettings {
   Duration delay_max = 1ms;  // uniform between the two: what is sent later may arrive earlier
   Family outer = Family::V4;
   size_t workers = 2;
+  size_t session_threads = 1;
   double interleave = 0.3;
   bool preshared_keys = true;
 };

@@ -183,6 +183,10 @@ INSTANTIATE_TEST_SUITE_P(
                    "number from 0 to 65535 is right"}),
         section("no_worker", "dataplane: {workers: []}\n",
                 {"1:22: dataplane.workers: is empty; at least one is needed"}),
+        section("too_many_session_threads",
+                "dataplane: {session_cores: [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}\n",
+                {"1:28: dataplane.session_cores: has 17 entries; at most 16 session threads are "
+                 "possible"}),
         section("worker_twice", "dataplane: {workers: [1, 2, 1]}\n",
                 {"1:29: dataplane.workers[2]: 1 stands twice; once is right"}),
         section("no_such_cpu", "dataplane: {main_core: 1024}\n",

@@ -99,8 +99,13 @@ class Gateway {
         .outside = kOutside, .inside = kInside, .listen_port = 51'820, .active = true};
   }
 
-  // Once the routes are there.
-  void start(const Now& now) {
+  // Once the routes are there. `computing`: further session threads, whose part the test plays; all that can be
+  // handed over is.
+  void start(const Now& now, size_t computing = 0) {
+    for (size_t i = 0; i < computing; ++i) {
+      rings.push_back(std::make_unique<ComputationRing>());
+      ring_pointers.push_back(rings.back().get());
+    }
     snapshot.ports[kOutside].routes = outside.table();
     snapshot.ports[kInside].routes = inside.table();
     snapshot.tunnels[0].local = tunnel_local.table();
@@ -113,9 +118,17 @@ class Gateway {
                                  .random = random,
                                  .doors = door_pointers,
                                  .max_keypairs = max_keypairs,
-                                 .events = &events},
+                                 .events = &events,
+                                 .computing = ring_pointers,
+                                 .kept_per_turn = 0},
                     now.instant);
     session->set_tunnel(0, key);
+  }
+  // What the other session threads have to do; at most `limit` of each.
+  size_t compute(size_t limit = ComputationRing::kSlots) {
+    size_t done = 0;
+    for (const auto& ring : rings) done += ring->work(random, limit);
+    return done;
   }
 
   void punt(publish::PuntHeader header, Bytes bytes = {}, size_t worker = 0) {
@@ -197,6 +210,8 @@ class Gateway {
   publish::NeighbourTable neighbours;
   std::vector<std::unique_ptr<publish::Door>> doors;
   std::vector<publish::Door*> door_pointers;
+  std::vector<std::unique_ptr<ComputationRing>> rings;
+  std::vector<ComputationRing*> ring_pointers;
   Routes outside, inside, tunnel_local;
   PrivateKey key;
   PublicKey public_key;

@@ -15,6 +15,7 @@ struct Options {
   uint16_t a_keepalive = 0;
   uint16_t b_keepalive = 0;
   bool b_routes_all_by_a = false;  // IPv4
+  size_t computing = 0;  // session threads of each beside the first
 };
 
 class World {
@@ -34,8 +35,8 @@ class World {
                                   .via = a_endpoint.address,
                                   .source = b_endpoint.address});
     }
-    a.start(clock.now);
-    b.start(clock.now);
+    a.start(clock.now, options.computing);
+    b.start(clock.now, options.computing);
     a.session->add_peer(settings_for_a());
     b.session->add_peer(settings_for_b());
   }
@@ -84,6 +85,7 @@ class World {
     for (int round = 0; round < 64; ++round) {
       size_t done = a.session->turn(a.snapshot, clock.now) + b.session->turn(b.snapshot, clock.now);
       done += carry(a) + carry(b);
+      if (!computing_stands_still) done += a.compute() + b.compute();
       if (done == 0) return;
     }
   }
@@ -103,6 +105,7 @@ class World {
   std::vector<std::pair<bool, uint8_t>> handshakes;  // (from a, type) of each message on the link
   OutsideFilter filter;  // false: the frame is lost
   bool data_lost = false;
+  bool computing_stands_still = false;  // what was handed over does not come back
 
  private:
   size_t carry(Gateway& from) {
