@@ -1,6 +1,6 @@
 // Handshakes a second of one core, from the punt ring to the inject ring, in both roles, beside the bare X25519
 // operations that each needs: an ephemeral public key and three shared secrets (static-static is kept for each
-// peer).
+// peer). The same with two session threads, beside what one core makes of those operations.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -14,8 +14,10 @@
 namespace turnpike::bench {
 namespace {
 
-// Below what a ring of punted datagrams takes for load.
+// Below what a ring of punted datagrams takes for load: what comes in between two turns on one core, and in a rush, in
+// which a second thread has time to wake up.
 constexpr uint32_t kBatch = 64;
+constexpr uint32_t kRush = 240;
 // Of all peers so many take part, each several times: what is computed once for a peer is there after the first.
 constexpr uint32_t kActive = 1'024;
 // More than kRejectAfterTime: what one round made is of no use in the next.
@@ -23,6 +25,7 @@ constexpr Duration kBetweenRounds = 200s;
 
 struct Sizes {
   std::vector<uint32_t> peers;
+  uint32_t batch;  // handshakes at a time
   uint32_t batches;  // in each round
   size_t rounds;
 };
@@ -39,13 +42,12 @@ uint32_t nth_peer(const HandshakeWorld& world, uint32_t n) {
   return n % active * (world.peers() / active);
 }
 
-uint32_t batch_of(const HandshakeWorld& world) { return std::min(kBatch, world.peers()); }
-
 // Peers begin; the gateway reads, answers and installs the keypair.
-Spent respond(HandshakeWorld& world, Bare& bare, uint32_t& next, uint32_t batches) {
+Spent respond(HandshakeWorld& world, Bare& bare, uint32_t& next, const Sizes& sizes) {
   Spent spent;
-  for (uint32_t i = 0; i < batches; ++i) {
-    for (uint32_t k = 0; k < batch_of(world); ++k) {
+  const uint32_t batch = std::min(sizes.batch, world.peers());
+  for (uint32_t i = 0; i < sizes.batches; ++i) {
+    for (uint32_t k = 0; k < batch; ++k) {
       const uint32_t peer = nth_peer(world, next++);
       const bool room = world.punt_datagram(
           {.peer = peer, .bytes = world.far(peer).initiate(world.now(), world.random())});
@@ -53,16 +55,17 @@ Spent respond(HandshakeWorld& world, Bare& bare, uint32_t& next, uint32_t batche
     }
     spent.session_ns += timed([&] { world.turns(); });
     spent.handshakes += world.take_sent().size();
-    spent.bare_ns += timed([&] { bare.run(batch_of(world)); });
+    spent.bare_ns += timed([&] { bare.run(batch); });
   }
   return spent;
 }
 
 // Packets wait for sessions that the gateway makes.
-Spent initiate(HandshakeWorld& world, Bare& bare, uint32_t& next, uint32_t batches) {
+Spent initiate(HandshakeWorld& world, Bare& bare, uint32_t& next, const Sizes& sizes) {
   Spent spent;
-  for (uint32_t i = 0; i < batches; ++i) {
-    for (uint32_t k = 0; k < batch_of(world); ++k) {
+  const uint32_t batch = std::min(sizes.batch, world.peers());
+  for (uint32_t i = 0; i < sizes.batches; ++i) {
+    for (uint32_t k = 0; k < batch; ++k) {
       world.punt_needs_handshake(nth_peer(world, next++));
     }
     spent.session_ns += timed([&] { world.turns(); });
@@ -75,7 +78,7 @@ Spent initiate(HandshakeWorld& world, Bare& bare, uint32_t& next, uint32_t batch
     (void)world.take_sent();
     // A packet that waited has gone: its session is there.
     spent.handshakes += world.data_sent() - released;
-    spent.bare_ns += timed([&] { bare.run(batch_of(world)); });
+    spent.bare_ns += timed([&] { bare.run(batch); });
   }
   return spent;
 }
@@ -87,14 +90,15 @@ bool measure(Report& report, const std::string& name, HandshakeWorld& world, con
   Bare bare(world.random());
   uint32_t next = 0;
   std::vector<double> rates, bare_rates, ratios;
-  const size_t warm_up = std::min(kActive, world.peers()) / (sizes.batches * batch_of(world));
+  const uint32_t batch = std::min(sizes.batch, world.peers());
+  const size_t warm_up = std::min(kActive, world.peers()) / (sizes.batches * batch);
   for (size_t round = 0; round < warm_up + sizes.rounds; ++round) {
-    const Spent spent = role(world, bare, next, sizes.batches);
+    const Spent spent = role(world, bare, next, sizes);
     world.advance(kBetweenRounds);
     world.turns();  // timers, and the router's address
     (void)world.take_sent();
     world.turns();
-    const uint64_t wanted = uint64_t{sizes.batches} * batch_of(world);
+    const uint64_t wanted = uint64_t{sizes.batches} * batch;
     if (spent.handshakes != wanted) {
       std::fprintf(stderr, "%s: %llu of %llu handshakes were made\n", name.c_str(),
                    static_cast<unsigned long long>(spent.handshakes),
@@ -119,9 +123,10 @@ bool measure(Report& report, const std::string& name, HandshakeWorld& world, con
 
 int run(int argc, char** argv) {
   Report report(parse_options(argc, argv));
-  const Sizes sizes = report.options().quick
-                          ? Sizes{.peers = {16}, .batches = 1, .rounds = 2}
-                          : Sizes{.peers = {1'000, 100'000}, .batches = 4, .rounds = 21};
+  const Sizes sizes =
+      report.options().quick
+          ? Sizes{.peers = {16}, .batch = kBatch, .batches = 1, .rounds = 2}
+          : Sizes{.peers = {1'000, 100'000}, .batch = kBatch, .batches = 4, .rounds = 21};
   for (const uint32_t peers : sizes.peers) {
     const std::string of_peers = "/" + std::to_string(peers) + "-peers";
     const std::string responder = "handshake/responder" + of_peers;
@@ -130,6 +135,17 @@ int run(int argc, char** argv) {
     const auto world = std::make_unique<HandshakeWorld>(peers);
     if (!measure(report, responder, *world, sizes, respond)) return 1;
     if (!measure(report, initiator, *world, sizes, initiate)) return 1;
+  }
+  const uint32_t peers = sizes.peers.front();
+  const std::string of_two = "/" + std::to_string(peers) + "-peers/2-threads";
+  const std::string responder = "handshake/responder" + of_two;
+  const std::string initiator = "handshake/initiator" + of_two;
+  if (report.wants(responder) || report.wants(initiator)) {
+    const auto world = std::make_unique<HandshakeWorld>(peers, 2);
+    const Sizes rush = {
+        .peers = {}, .batch = kRush, .batches = sizes.batches, .rounds = sizes.rounds};
+    if (!measure(report, responder, *world, rush, respond)) return 1;
+    if (!measure(report, initiator, *world, rush, initiate)) return 1;
   }
   if (!storm(report, report.options().quick ? 512 : 100'000)) return 1;
   return report.write_json() ? 0 : 1;

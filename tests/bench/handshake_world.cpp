@@ -66,10 +66,15 @@ std::vector<uint8_t> FarPeer::receive(std::span<const uint8_t> datagram, const N
 }
 
 // Keypairs: `next` of this round and `previous` of the last ones wait for their epoch beside those in use.
-HandshakeWorld::HandshakeWorld(uint32_t peers)
+HandshakeWorld::HandshakeWorld(uint32_t peers, size_t threads)
     : gateway_(kSeed, 1, 1, std::bit_ceil(std::max(1'024u, 4 * peers))) {
   gateway_.outside.add_interface("192.0.2.1/24");
   gateway_.outside.add("0.0.0.0/0", {.kind = NextHopKind::Via, .via = kRouter, .source = kOwn});
+  for (size_t i = 1; i < threads; ++i) {
+    session::ComputingThread& thread = computing_.emplace_back();
+    gateway_.ring_pointers.push_back(&thread.ring());
+    (void)thread.start("session-" + std::to_string(i), std::nullopt);
+  }
   gateway_.start(clock_.now);
   for (uint32_t peer = 0; peer < peers; ++peer) {
     far_.emplace_back(gateway_.public_key, random_);
@@ -120,7 +125,7 @@ void HandshakeWorld::punt_needs_handshake(uint32_t peer) {
 }
 
 void HandshakeWorld::turns() {
-  while (turn() != 0) {
+  while (turn() != 0 || gateway_.session->computing() != 0) {
   }
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "control/session/computing_thread.h"
 #include "dataplane/crypto/system_random.h"
 #include "tests/unit/session/gateway.h"
 
@@ -40,7 +41,8 @@ class FarPeer {
 
 class HandshakeWorld {
  public:
-  explicit HandshakeWorld(uint32_t peers);
+  // `threads`: session threads; the caller's is the first.
+  explicit HandshakeWorld(uint32_t peers, size_t threads = 1);
 
   [[nodiscard]] uint32_t peers() const noexcept { return static_cast<uint32_t>(far_.size()); }
   [[nodiscard]] FarPeer& far(uint32_t peer) noexcept { return far_[peer]; }
@@ -69,6 +71,7 @@ class HandshakeWorld {
   session::testing::Gateway gateway_;
   std::deque<FarPeer> far_;
   uint64_t data_sent_ = 0;
+  std::deque<session::ComputingThread> computing_;  // last: they end before what they look at
 };
 
 }  // namespace turnpike::bench
