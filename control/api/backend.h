@@ -81,6 +81,7 @@ struct Totals {
   bool last_reload_good = true;
   WallTime last_reload;  // that was good; the start is one, unless it was refused
   uint64_t handshakes = 0, events_lost = 0, readers_cut_off = 0;
+  uint64_t computations_handed_over = 0;  // of handshakes, to further session threads
   std::vector<TunnelTraffic> tunnels;
   std::vector<QueueFill> queues;
 };

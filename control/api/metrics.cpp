@@ -102,6 +102,9 @@ void totals(const Backend& backend, std::string& out) {
       .sample({}, seconds(t.last_reload));
   single(out, "turnpike_handshakes_total", "counter", "Sessions that came up or were renewed.",
          t.handshakes);
+  single(out, "turnpike_handshake_computations_handed_over_total", "counter",
+         "Computations that the first session thread left to the others.",
+         t.computations_handed_over);
   single(out, "turnpike_events_lost_total", "counter",
          "Events of the session thread that its queue had no room for.", t.events_lost);
   single(out, "turnpike_event_readers_cut_off_total", "counter",

@@ -82,6 +82,7 @@ api::Totals Daemon::totals() const {
   totals.peers = state_.peer_count();
   totals.prefixes = state_.prefix_count();
   totals.handshakes = session_->session().handshakes_done();
+  totals.computations_handed_over = session_->session().handed_over();
   totals.events_lost = session_events_.lost();
   totals.readers_cut_off = observer_.readers_cut_off();
   for (const state::Tunnel& tunnel : state_.tunnels()) {

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ def program(name: str) -> str:
         if path.exists():
             return str(path)
     raise Failed(f"{BUILD / name} does not exist; run scripts/build")
+
+METRICS = "127.0.0.1:9586"  # within the gateway's namespace
+_SCRAPE = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode(), end='')"
 
 
 def worker_cpus(count: int) -> list[int]:
@@ -126,6 +130,14 @@ class Gateway:
 
     def show(self) -> dict[str, Any]:
         return json.loads(self.cli("show", "--json").stdout)
+
+    def metric(self, sample: str) -> float:
+        """The value of one sample; the configuration names METRICS."""
+        text = self.space.run(sys.executable, "-c", _SCRAPE, f"http://{METRICS}/metrics").stdout
+        for line in text.splitlines():
+            if line.startswith(sample + " "):
+                return float(line.rsplit(" ", 1)[1])
+        raise Failed(f"there is no {sample} in\n{text}")
 
     def peer(self, name: str) -> dict[str, Any]:
         """What `show` says of one peer."""

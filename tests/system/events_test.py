@@ -22,13 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from gateway_case import GatewayCase
 from lab import Process, wait_until
 from testbed import HOST_V4, Side
-from turnpiked import program
+from turnpiked import METRICS, program
 from wireguard import ping
 
 FULL = bool(os.environ.get("TURNPIKE_TEST_FULL"))
-METRICS = "127.0.0.1:9586"
 CLEAR = b"\x1b[H\x1b[2J"
-_SCRAPE = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode(), end='')"
 
 
 class EventsAndMetrics(GatewayCase):
@@ -76,11 +74,7 @@ class EventsAndMetrics(GatewayCase):
 
     def metric(self, sample: str) -> float:
         assert self.gateway is not None
-        text = self.gateway.space.run(sys.executable, "-c", _SCRAPE, f"http://{METRICS}/metrics").stdout
-        for line in text.splitlines():
-            if line.startswith(sample + " "):
-                return float(line.rsplit(" ", 1)[1])
-        raise AssertionError(f"there is no {sample} in\n{text}")
+        return self.gateway.metric(sample)
 
     def test_events_are_told_as_they_happen(self) -> None:
         gateway = self.gateway
