@@ -72,6 +72,12 @@ struct QueueFill {
   uint64_t punt = 0, inject = 0;  // entries that wait
 };
 
+struct SessionThreadTime {
+  std::string name;
+  uint32_t cpu = 0;
+  Duration used{};  // of the CPU, since it began
+};
+
 struct Totals {
   std::string version;
   WallTime started;
@@ -82,6 +88,7 @@ struct Totals {
   WallTime last_reload;  // that was good; the start is one, unless it was refused
   uint64_t handshakes = 0, events_lost = 0, readers_cut_off = 0;
   uint64_t computations_handed_over = 0;  // of handshakes, to further session threads
+  std::vector<SessionThreadTime> session_threads;
   std::vector<TunnelTraffic> tunnels;
   std::vector<QueueFill> queues;
 };

@@ -105,6 +105,12 @@ void totals(const Backend& backend, std::string& out) {
   single(out, "turnpike_handshake_computations_handed_over_total", "counter",
          "Computations that the first session thread left to the others.",
          t.computations_handed_over);
+  Family times(out, "turnpike_session_thread_cpu_seconds_total", "counter",
+               "What each session thread has used of its CPU.");
+  for (const SessionThreadTime& thread : t.session_threads) {
+    times.sample({{"thread", thread.name}, {"cpu", std::to_string(thread.cpu)}},
+                 std::chrono::duration<double>(thread.used).count());
+  }
   single(out, "turnpike_events_lost_total", "counter",
          "Events of the session thread that its queue had no room for.", t.events_lost);
   single(out, "turnpike_event_readers_cut_off_total", "counter",

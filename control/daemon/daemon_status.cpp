@@ -83,6 +83,10 @@ api::Totals Daemon::totals() const {
   totals.prefixes = state_.prefix_count();
   totals.handshakes = session_->session().handshakes_done();
   totals.computations_handed_over = session_->session().handed_over();
+  for (const auto& thread : session_->thread_times()) {
+    totals.session_threads.push_back(
+        {.name = thread.name, .cpu = thread.cpu.value_or(0), .used = thread.used});
+  }
   totals.events_lost = session_events_.lost();
   totals.readers_cut_off = observer_.readers_cut_off();
   for (const state::Tunnel& tunnel : state_.tunnels()) {

@@ -24,6 +24,14 @@ bool place_thread(std::thread& thread, const std::string& name, std::optional<un
   return pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set) == 0;
 }
 
+Duration time_of_thread(std::thread& thread) noexcept {
+  clockid_t clock;
+  timespec time;
+  if (pthread_getcpuclockid(thread.native_handle(), &clock) != 0) return Duration::zero();
+  if (clock_gettime(clock, &time) != 0) return Duration::zero();
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 bool ComputingThread::start(const std::string& name, std::optional<unsigned> cpu) {
   CHECK(!thread_.joinable());
   stopping_.store(false, std::memory_order_relaxed);
@@ -42,7 +50,6 @@ void ComputingThread::run() {
   while (!stopping_.load(std::memory_order_relaxed)) {
     const size_t done = ring_.work(random_, kAtOnce);
     if (done != 0) {
-      worked_.add(done);
       pause = kSleepMin;
       continue;
     }

@@ -1,6 +1,5 @@
 // A further session thread: it works out what the first one hands over, and has no state of its own.
-//   Threads: start(), stop() on the control thread only; stop() when the session thread has ended. ring() as it says,
-//            worked() on any.
+//   Threads: start(), stop() on the control thread only; stop() when the session thread has ended. ring() as it says.
 //   Bounds:  idle, it sleeps kSleepMin, doubling up to kSleepMax.
 #pragma once
 
@@ -12,7 +11,6 @@
 #include "control/session/computation_ring.h"
 #include "dataplane/base/time.h"
 #include "dataplane/crypto/system_random.h"
-#include "dataplane/publish/counters.h"
 
 namespace turnpike::session {
 
@@ -21,6 +19,9 @@ inline constexpr Duration kSleepMax = 1ms;
 
 // Names the thread, and where `cpu` is one, puts it there. False: it was not granted.
 bool place_thread(std::thread& thread, const std::string& name, std::optional<unsigned> cpu);
+
+// How long the thread, which runs, has been on a CPU so far.
+[[nodiscard]] Duration time_of_thread(std::thread& thread) noexcept;
 
 class ComputingThread {
  public:
@@ -33,15 +34,14 @@ class ComputingThread {
   bool start(const std::string& name, std::optional<unsigned> cpu);
   void stop();
   [[nodiscard]] ComputationRing& ring() noexcept { return ring_; }
-  // Computations so far.
-  [[nodiscard]] uint64_t worked() const noexcept { return worked_.value(); }
+  // As time_of_thread(), between start() and stop().
+  [[nodiscard]] Duration cpu_time() noexcept { return time_of_thread(thread_); }
 
  private:
   void run();
 
   ComputationRing ring_;
   crypto::SystemRandom random_;
-  publish::Counter worked_;  // thread: writes · any: reads
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

@@ -24,6 +24,8 @@ void pause_for(Duration time) noexcept {
   nanosleep(&request, nullptr);
 }
 
+std::string name_of(size_t computing) { return "session-" + std::to_string(computing + 1); }
+
 }  // namespace
 
 struct SessionThread::Queue {
@@ -62,12 +64,22 @@ void SessionThread::start() {
   refused_cpus_.clear();
   for (size_t i = 0; i < computing_.size(); ++i) {
     const unsigned cpu = more_cpus_[i];
-    if (!computing_[i]->start("session-" + std::to_string(i + 1), cpu)) {
+    if (!computing_[i]->start(name_of(i), cpu)) {
       refused_cpus_.push_back(cpu);
     }
   }
   thread_ = std::thread([this] { run(); });
   if (!place_thread(thread_, "session", cpu_)) refused_cpus_.push_back(*cpu_);
+}
+
+std::vector<SessionThread::ThreadTime> SessionThread::thread_times() {
+  CHECK(thread_.joinable());
+  std::vector<ThreadTime> times = {
+      {.name = "session", .cpu = cpu_, .used = time_of_thread(thread_)}};
+  for (size_t i = 0; i < computing_.size(); ++i) {
+    times.push_back({.name = name_of(i), .cpu = more_cpus_[i], .used = computing_[i]->cpu_time()});
+  }
+  return times;
 }
 
 void SessionThread::stop() {

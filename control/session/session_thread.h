@@ -1,7 +1,7 @@
 // The thread around a Session, and those that compute for it: its clock, its place in the epoch, its snapshot, and the queue through which
 // control speaks to it.
-//   Threads:   start(), post(), pump(), publish(), wait_for(), stop() on the control thread only; completed() on
-//              any.
+//   Threads:   start(), post(), pump(), publish(), wait_for(), thread_times(), stop() on the control thread only;
+//              completed() on any.
 //   Ownership: the Session belongs to the thread between start() and stop(); a command runs on it.
 //   Bounds:    kCommandSlots commands are on their way; more wait on control's side, and post() never does.
 //              A command may come in steps, so that it holds up no handshake however long it is. Idle, the thread sleeps kSleepMin, doubling up to kSleepMax; asleep it is offline, so
@@ -62,6 +62,13 @@ class SessionThread {
   [[nodiscard]] bool wait_for(uint64_t number, Duration limit);
   // Those of the CPUs that were not granted; known after start().
   [[nodiscard]] const std::vector<unsigned>& refused_cpus() const noexcept { return refused_cpus_; }
+  // What each session thread has used of a CPU so far, the first one first. Between start() and stop().
+  struct ThreadTime {
+    std::string name;
+    std::optional<unsigned> cpu;
+    Duration used;
+  };
+  [[nodiscard]] std::vector<ThreadTime> thread_times();
   // All that was posted.
   [[nodiscard]] bool flush(Duration limit) { return wait_for(posted_, limit); }
 

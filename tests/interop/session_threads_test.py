@@ -23,6 +23,7 @@ from turnpiked import METRICS
 CROWD = 150
 ROUNDS = 5
 WITHIN = 10  # seconds
+USED = "turnpike_session_thread_cpu_seconds_total"
 HANDED_OVER = "turnpike_handshake_computations_handed_over_total"
 
 
@@ -100,6 +101,8 @@ class SessionThreads(GatewayCase):
         handed_over = self.gateway.metric(HANDED_OVER)
         print(f"{handed_over:.0f} computations were handed over", file=sys.stderr)
         self.assertGreater(handed_over, CROWD)
+        for number, name in zip((self.cpus[0], self.cpus[-1]), ("session", "session-1")):
+            self.assertGreater(self.gateway.metric(f'{USED}{{thread="{name}",cpu="{number}"}}'), 0)
 
 
 if __name__ == "__main__":

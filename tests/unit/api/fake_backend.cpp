@@ -116,6 +116,7 @@ Totals FakeBackend::totals() const {
   totals.peers = state_.peer_count();
   totals.commits = 7;
   totals.tunnels = {{.name = "wg0", .outbound_packets = 11, .inbound_bytes = 12}};
+  totals.session_threads = {{.name = "session-1", .cpu = 3, .used = 1'500ms}};
   totals.queues = {{.lcore = 1, .punt = 3, .inject = 4}};
   return totals;
 }

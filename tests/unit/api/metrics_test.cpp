@@ -91,6 +91,8 @@ TEST(Metrics, AreOfTheFormatAndSayWhatTheBackendCounts) {
   EXPECT_EQ(value("turnpike_tunnel_packets_total{tunnel=\"wg0\",direction=\"outbound\"}"), 11);
   EXPECT_EQ(value("turnpike_tunnel_bytes_total{tunnel=\"wg0\",direction=\"inbound\"}"), 12);
   EXPECT_EQ(value("turnpike_queue_entries{queue=\"inject\",lcore=\"1\"}"), 4);
+  EXPECT_EQ(value("turnpike_session_thread_cpu_seconds_total{thread=\"session-1\",cpu=\"3\"}"),
+            1.5);
   EXPECT_EQ(value("turnpike_reloads_total{outcome=\"applied\"}"), 0);
   EXPECT_EQ(value("turnpike_last_reload_success"), 1);
   EXPECT_EQ(value("turnpike_build_info{version=\"1.2.3\"}"), 1);

@@ -43,6 +43,32 @@ TEST(SessionThread, RunsCommandsInOrderAndSaysWhenTheyAreDone) {
   EXPECT_EQ(running.thread->completed(), 10'000u);
 }
 
+TEST(SessionThread, SaysWhatItAndThoseThatComputeForItUseOfTheirCpus) {
+  Gateway gateway(2, 1);
+  SessionThread thread({.peers = gateway.slots,
+                        .receivers = gateway.receivers,
+                        .neighbours = gateway.neighbours,
+                        .epoch = gateway.epoch,
+                        .key_pages = gateway.pages,
+                        .random = gateway.random,
+                        .doors = gateway.door_pointers,
+                        .max_keypairs = 64},
+                       std::nullopt, {0});
+  thread.publish(&gateway.snapshot);
+  thread.start();
+  const auto before = thread.thread_times();
+  ASSERT_EQ(before.size(), 2u);
+  EXPECT_EQ(before[0].name, "session");
+  EXPECT_EQ(before[1].name, "session-1");
+  EXPECT_EQ(before[1].cpu, 0u);
+  thread.post([](Session&) {
+    for (int i = 0; i < 1'000'000; ++i) (void)SessionThread::read_clocks();
+  });
+  ASSERT_TRUE(thread.flush(60s));
+  EXPECT_GE(thread.thread_times()[0].used - before[0].used, 5ms);
+  thread.stop();
+}
+
 TEST(SessionThread, RunsEverythingThatWasPostedBeforeItStops) {
   Running running;
   running.thread->start();
