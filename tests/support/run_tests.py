@@ -197,9 +197,10 @@ def runner(part: str, arguments: Arguments) -> testlog.Count:
 def parse(argv: list[str]) -> Arguments:
     parser = argparse.ArgumentParser(
         prog="scripts/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="scripts/test [quick|full|NAME...] [--allow-skip]")
+        usage="scripts/test [quick|full] [NAME...] [--allow-skip]")
     parser.add_argument("names", nargs="*", metavar="NAME",
-                        help="quick (default), full, a part from above, or a piece of a test's name")
+                        help="quick (default) or full; of it only the parts from above that are named, or the tests "
+                             "whose names have this piece")
     parser.add_argument("--allow-skip", action="store_true",
                         help="a missing requirement (root, namespaces, a package) skips instead of failing")
     parser.add_argument("--list", action="store_true", help="only list the tests")
@@ -207,10 +208,9 @@ def parse(argv: list[str]) -> Arguments:
     names = arguments.names or ["quick"]
     arguments.mode = "full" if "full" in names else "quick"
     arguments.patterns = [n for n in names if n not in ("quick", "full", *PARTS)]
-    if any(n in ("quick", "full") for n in names):
+    arguments.parts = [p for p in PARTS if p in names]
+    if not arguments.parts and not arguments.patterns:
         arguments.parts = list(PARTS)
-    else:
-        arguments.parts = [p for p in PARTS if p in names]
     if arguments.patterns:
         arguments.parts = sorted({*arguments.parts, "release", "system"}, key=PARTS.index)
     return arguments
