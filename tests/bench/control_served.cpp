@@ -1,5 +1,6 @@
 #include "tests/bench/control_served.h"
 
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <random>
@@ -191,6 +192,20 @@ void wg_files(Report& report, const DaemonProcess& daemon, const ServedSizes& si
   report.add(base + "/memory/resident-per-peer", "bytes", {resident.front()});
 }
 
+// What a peer takes of memory with the store on: state, tables, what SQLite keeps of its file, and the heap that is
+// free again.
+void memory_with_store(Report& report, const ServedSizes& sizes, const std::string& directory) {
+  const std::string own = directory + "/memory";
+  std::filesystem::create_directory(own);
+  const DaemonProcess daemon(own, true);
+  Owners owners({.peers = sizes.set_peers, .prefixes_each = 1});
+  const uint64_t before = daemon.resident_bytes();
+  daemon.set("wg0", owners.fill());
+  const uint64_t after = daemon.resident_bytes();
+  report.add("control/served-durable/memory/resident-per-peer", "bytes",
+             {static_cast<double>(after - std::min(before, after)) / sizes.set_peers});
+}
+
 }  // namespace
 
 void served(Report& report, const ServedSizes& sizes, const std::string& directory) {
@@ -204,6 +219,7 @@ void served(Report& report, const ServedSizes& sizes, const std::string& directo
 }
 
 void served_durable(Report& report, const ServedSizes& sizes, const std::string& directory) {
+  memory_with_store(report, sizes, directory);
   const DaemonProcess daemon(directory, true);
   Owners owners(sizes);
   const std::string base = "control/served-durable/" + std::to_string(owners.prefixes());
