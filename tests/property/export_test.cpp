@@ -188,6 +188,7 @@ config::Config random_config(Random& random) {
     port.device =
         random.maybe() ? "0000:0" + number + ":00.0" : "net_tap" + number + ",iface=a b\"#";
     port.mtu = static_cast<uint16_t>(1600 + random.below(7'000));
+    port.spread = static_cast<config::SpreadPolicy>(random.below(3));
     port.addresses.push_back({*parse_interface_address("192.0." + number + ".1/24"), {}});
     if (random.maybe()) {
       port.addresses.push_back({*parse_interface_address("2001:db8:" + number + "::1/64"), {}});

@@ -25,7 +25,8 @@ TEST(LoadConfig, GivesEveryKeyItsValue) {
       "  eal: [--log-level, \"lib.eal:debug\"]\n"
       "ports:\n"
       "  - {name: wan, device: \"0000:01:00.0\", addresses: [192.0.2.1/24], mtu: 9000,\n"
-      "     routes: [{to: 0.0.0.0/0, via: 192.0.2.254}, {to: '::/0', via: 'fe80::1'}]}\n"
+      "     spread: always, routes: [{to: 0.0.0.0/0, via: 192.0.2.254}, {to: '::/0', via: "
+      "'fe80::1'}]}\n"
       "  - {name: lan, device: \"0000:01:00.1\", addresses: [10.0.0.1/24]}\n"
       "tunnels:\n"
       "  - name: wg0\n"
@@ -79,6 +80,7 @@ TEST(LoadConfig, GivesEveryKeyItsValue) {
   ASSERT_EQ(wan.addresses.size(), 1u);
   EXPECT_EQ(to_string(wan.addresses[0].value), "192.0.2.1/24");
   EXPECT_EQ(wan.mtu, 9000);
+  EXPECT_EQ(wan.spread, SpreadPolicy::Always);
   ASSERT_EQ(wan.routes.size(), 2u);
   EXPECT_EQ(to_string(wan.routes[0].to), "0.0.0.0/0");
   EXPECT_EQ(to_string(wan.routes[0].via), "192.0.2.254");

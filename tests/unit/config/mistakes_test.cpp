@@ -62,9 +62,10 @@ INSTANTIATE_TEST_SUITE_P(
              "allowed_ips: [10.8.0.3",
              "AllowedIPs: [10.8.0.3",
              {"18:9: tunnels[0].peers[1]: unknown key 'AllowedIPs'; did you mean 'allowed_ips'?"}},
-        port_line("far_key", "zebra: 1",
-                  {"7:5: ports[1]: unknown key 'zebra'; known are name, device, addresses, mtu, "
-                   "routes"}),
+        port_line(
+            "far_key", "zebra: 1",
+            {"7:5: ports[1]: unknown key 'zebra'; known are name, device, addresses, mtu, spread, "
+             "routes"}),
         Case{"missing_key",
              "    listen_port: 51820\n",
              "",
