@@ -53,12 +53,19 @@ uint16_t longest_frame(const config::Config& config) {
   return static_cast<uint16_t>(mtu + kEthernetBytes);
 }
 
-// Every queue full both ways, what the workers hold and cache, and as much again in reserve for the rings. A port with
-// fewer queues than workers has a ring of io::Spreader in place of each queue that it lacks.
+// Every queue full both ways, what the workers hold and cache, and as much again in reserve for the rings. A port with one
+// queue has two rings of io::Spreader in place of each queue that it lacks; one that is spread by order has a ring for
+// each pair of workers beside its queues.
 uint32_t buffers_needed(const config::Config& config) {
-  const auto queues = static_cast<uint32_t>(config.ports.size() * config.dataplane.workers.size());
   const auto workers = static_cast<uint32_t>(config.dataplane.workers.size());
-  return queues * 2 * 1'024 + workers * (2 * kBufferCache + 4 * kBurstMax) + 4'096 - 1;
+  uint32_t frames = workers * (2 * kBufferCache + 4 * kBurstMax) + 4'096 - 1;
+  for (const config::Port& port : config.ports) {
+    frames += workers * 2 * 1'024;
+    if (port.spread == config::SpreadPolicy::Always) {
+      frames += workers * (workers - 1) * io::Spreader::kRingFrames;
+    }
+  }
+  return frames;
 }
 
 // Negative on a machine with one.

@@ -93,9 +93,9 @@ void Session::receive_initiation(WorkerIndex worker, const PuntHeader& header, B
 
 size_t Session::work_backlog() {
   size_t done = 0;
-  const uint64_t before = handed_over_.value();
-  // What other threads work out takes little time of this one.
-  while (done < kBacklogPerTurn + (handed_over_.value() - before)) {
+  // Each further thread takes on as much as this one.
+  const size_t limit = kBacklogPerTurn * (1 + rings_.size());
+  while (done < limit) {
     const auto entry = backlog_.pop();
     if (!entry) break;
     ++done;

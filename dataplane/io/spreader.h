@@ -1,7 +1,7 @@
 // Spreads the frames of ports over the workers in software, where a port has fewer queues than there are workers or
 // puts everything on one of them: who receives a frame hands it to the worker that its flow belongs to, and a worker
-// without a TX queue of the port sends through the one that has it. A flow keeps its order: each ring has one producer
-// and one consumer.
+// without a TX queue of the port sends through the one that has it. A flow keeps its order, fragments apart, which have
+// no ports: each ring has one producer and one consumer.
 //   Threads:   make() and the end on the main thread, while no worker runs. share(), take() and send() on the lcore
 //              of the worker they name.
 //   Ownership: a handed mbuf belongs to the worker that takes it; what is left at the end is freed here.

@@ -10,8 +10,11 @@ namespace turnpike::io {
 
 class TurnMeter {
  public:
-  TurnMeter(publish::Counters& counters, uint64_t tsc_hz) noexcept
-      : counters_(counters), longest_cycles_(tsc_hz / 1'000'000 * kLongestMicroseconds) {}
+  // `rings`: how many beside the ports a turn takes a burst from.
+  TurnMeter(publish::Counters& counters, uint64_t tsc_hz, size_t rings = 0) noexcept
+      : counters_(counters),
+        longest_cycles_(tsc_hz / 1'000'000 *
+                        (kLongestMicroseconds + rings * kMicrosecondsOfARing)) {}
 
   void note_turn(uint64_t cycles, uint64_t packets) noexcept {
     counters_.turns.add(1);
@@ -30,6 +33,8 @@ class TurnMeter {
   // No turn is that long by itself: it has a burst of each port and of the inject ring, some 100 us for a few
   // ports.
   static constexpr uint64_t kLongestMicroseconds = 300;
+  static constexpr uint64_t kMicrosecondsOfARing =
+      30;  // a burst of 1,420 bytes, every frame sealed
 
   publish::Counters& counters_;
   const uint64_t longest_cycles_;

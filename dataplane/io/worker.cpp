@@ -112,25 +112,34 @@ class Loop {
     to_send_for_others_ = options.spreader->sent_through(options.index);
   }
 
-  // Packets seen in this turn.
-  size_t turn() noexcept {
+  [[nodiscard]] size_t rings() const noexcept {
+    return received_elsewhere_.size() + to_send_for_others_.size();
+  }
+
+  struct Turn {
+    size_t packets = 0;  // worked on
+    bool idle = true;  // nothing came, from anywhere
+  };
+  Turn turn() noexcept {
     const publish::Snapshot& snapshot = door_.begin_burst();
     const Instant now = read_clock();
-    size_t packets = 0;
+    size_t received = 0, handed_on = 0;
     for (PortIndex port = 0; port < options_.ports.size(); ++port) {
-      packets += receive(snapshot, now, port);
+      received += receive(snapshot, now, port, handed_on);
     }
     for (const Spreader::Handed& handed : received_elsewhere_) {
-      packets += receive_handed(snapshot, now, handed);
+      received += receive_handed(snapshot, now, handed);
     }
-    packets += inject(snapshot, now);
-    for (const Spreader::Handed& handed : to_send_for_others_) packets += send_handed(handed);
+    received += inject(snapshot, now);
+    // What others worked on counts with them.
+    for (const Spreader::Handed& handed : to_send_for_others_) handed_on += send_handed(handed);
     door_.counters.generation.set(snapshot.generation);
-    return packets;
+    return {.packets = received, .idle = received + handed_on == 0};
   }
 
  private:
-  size_t receive(const publish::Snapshot& snapshot, Instant now, PortIndex port) noexcept {
+  size_t receive(const publish::Snapshot& snapshot, Instant now, PortIndex port,
+                 size_t& handed_on) noexcept {
     if (!has_queue(port)) return 0;
     rte_mbuf* mbufs[kRxBurst];
     const uint16_t count =
@@ -139,9 +148,10 @@ class Loop {
     uint16_t kept = count;
     if (options_.spreader != nullptr && options_.spreader->spreads(port)) {
       kept = share(port, mbufs, count);
+      handed_on += count - kept;
     }
     process(snapshot, now, port, mbufs, kept);
-    return count;
+    return kept;
   }
 
   size_t receive_handed(const publish::Snapshot& snapshot, Instant now,
@@ -267,7 +277,7 @@ void run_worker(const WorkerOptions& options, const std::atomic<bool>& stop) {
   // The stacks of bursts in Loop are large; it lives on the heap.
   const auto loop = std::make_unique<Loop>(options);
   publish::Door& door = *options.door;
-  TurnMeter meter(door.counters, rte_get_tsc_hz());
+  TurnMeter meter(door.counters, rte_get_tsc_hz(), loop->rings());
   // Whom others send through keeps them waiting while it sleeps: never long.
   const bool serves_others =
       options.spreader != nullptr && !options.spreader->sent_through(options.index).empty();
@@ -275,11 +285,11 @@ void run_worker(const WorkerOptions& options, const std::atomic<bool>& stop) {
   uint64_t turn_began = rte_rdtsc();
   door.wake();
   while (!stop.load(std::memory_order_relaxed)) {
-    const size_t packets = loop->turn();
+    const Loop::Turn turn = loop->turn();
     const uint64_t turn_ended = rte_rdtsc();
-    meter.note_turn(turn_ended - turn_began, packets);
+    meter.note_turn(turn_ended - turn_began, turn.packets);
     turn_began = turn_ended;
-    if (packets != 0) {
+    if (!turn.idle) {
       empty_turns = 0;
       continue;
     }

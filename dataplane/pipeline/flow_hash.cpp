@@ -1,5 +1,7 @@
 #include "dataplane/pipeline/flow_hash.h"
 
+#include <algorithm>
+
 #include "dataplane/pipeline/headers.h"
 
 namespace turnpike::pipeline {
@@ -12,12 +14,13 @@ constexpr bool has_ports(uint8_t protocol) noexcept {
          protocol == kUdpLite;
 }
 
-// Of a pair in either order. Sum and difference bits together tell pairs apart that either alone would not.
+// Of a pair in either order, and nothing of it lost on the way.
 constexpr uint64_t mix_pair(uint64_t state, uint64_t a, uint64_t b) noexcept {
-  state ^= (a + b) * 0x9e37'79b9'7f4a'7c15;
+  state ^= std::max(a, b);
   state = (state ^ state >> 29) * 0xbf58'476d'1ce4'e5b9;
-  state ^= a ^ b;
-  return (state ^ state >> 32) * 0x94d0'49bb'1331'11eb;
+  state ^= state >> 32 ^ std::min(a, b);
+  state *= 0x94d0'49bb'1331'11eb;
+  return state ^ state >> 31;
 }
 
 uint64_t mix_ports(uint64_t state, const uint8_t* ports) noexcept {

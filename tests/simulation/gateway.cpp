@@ -432,10 +432,12 @@ std::vector<std::string> Gateway::unaccounted() const {
   }
   using enum DropReason;
   within("data messages that were not opened", data_arrived_ - counts.opened,
-         sum({ReceiverIndexUnknown, KeypairExpired}), worker_drops(StalePeer));
+         drops(ReceiverIndexUnknown), 0);
   within("opened, but not authentic", counts.opened - counts.authentic, drops(AuthenticationFailed),
          0);
-  within("opened again", counts.authentic_again, drops(ReplayedCounter), 0);
+  // Of what came too late for its keypair or its peer nobody asks any more whether it came before.
+  const auto too_late = drops(KeypairExpired) + worker_drops(StalePeer);
+  within("opened again", counts.authentic_again, drops(ReplayedCounter), too_late);
   const uint64_t opened = counts.authentic - counts.authentic_again - counts.authentic_empty;
   // Errors of our own go to hosts as well, so each may or may not have been sealed.
   const uint64_t errors = session_->icmp_errors_sent();
@@ -443,7 +445,8 @@ std::vector<std::string> Gateway::unaccounted() const {
   const auto unsealed =
       session_->held_packets() + sum({NoAllowedIp, NonceLimit, HeldQueueFull, HeldTotalFull,
                                       HeldExpired, HeldPeerGone, MartianSource});
-  const auto either_way = sum({NeighbourUnknown, HeldNeighbour, PuntRingFull, InjectRingFull});
+  const auto either_way =
+      too_late + sum({NeighbourUnknown, HeldNeighbour, PuntRingFull, InjectRingFull});
   if (forwards_) {
     // What is for another peer is opened and sealed: only the sum is known.
     within("came in, but neither sealed nor delivered",

@@ -43,6 +43,13 @@ TEST(FlowHash, DependsOnAddressesPortsProtocolAndSeed) {
   EXPECT_NE(hash_of(frame), hash_of(tcp));
 }
 
+// Whoever chooses both ports, or both addresses, cannot choose flows that fall together whatever the seed is.
+TEST(FlowHash, TellsPairsOfOneSumAndOneDifferenceApart) {
+  EXPECT_NE(hash_of(udp("192.0.2.1", "198.51.100.7", 0x00ff, 0xff00)),
+            hash_of(udp("192.0.2.1", "198.51.100.7", 0x0fff, 0xf000)));
+  EXPECT_NE(hash_of(udp("10.0.0.1", "10.0.0.2", 1, 2)), hash_of(udp("10.0.0.0", "10.0.0.3", 1, 2)));
+}
+
 // The later ones have no ports, and must not leave the first one behind.
 TEST(FlowHash, KeepsAllFragmentsOfADatagramTogether) {
   Blob first = udp("192.0.2.1", "198.51.100.7", 51820, 4242);

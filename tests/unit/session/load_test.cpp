@@ -1,6 +1,10 @@
 // More handshakes than can be worked on: who is asked for a cookie, who is served, and when that ends.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "world.h"
 
 namespace turnpike::session {
@@ -11,8 +15,8 @@ using publish::PuntKind;
 
 class UnderLoad : public ::testing::Test {
  protected:
-  UnderLoad()
-      : world(11, {.b_routes_all_by_a = true}),
+  explicit UnderLoad(size_t computing = 0)
+      : world(11, {.b_routes_all_by_a = true, .computing = computing}),
         mac_keys(wireguard::derive_mac_keys(world.b.public_key)) {
     // What is on the link is known before anything is counted.
     world.send(world.a, "before");
@@ -79,6 +83,11 @@ class UnderLoad : public ::testing::Test {
 
   World world;
   wireguard::PublicMacKeys mac_keys;
+};
+
+class UnderLoadOfSeveralThreads : public UnderLoad {
+ protected:
+  UnderLoadOfSeveralThreads() : UnderLoad(1) {}
 };
 
 TEST_F(UnderLoad, MessagesWithoutACookieCostOneCommonShareAndNotMore) {
@@ -248,6 +257,59 @@ TEST_F(UnderLoad, ItEndsASecondAfterTheLastBacklog) {
   for (int i = 0; i < 60; ++i) punt(forged(), {ip("198.51.100.78"), 1});
   turn_b();
   EXPECT_EQ(dropped(DropReason::Mac2Missing), missing + 55);
+}
+
+// However fast the other threads are: timers, neighbours and commands wait for the end of a turn.
+TEST_F(UnderLoadOfSeveralThreads, ATurnWorksOnOneShareForEachThread) {
+  constexpr size_t kSources = 40, kOfEach = 5;
+  flood();
+  turn_b();
+  std::vector<wireguard::CookieJar> jars(kSources, wireguard::CookieJar(mac_keys));
+  std::vector<wireguard::InitiationBytes> datagrams(kSources);
+  world.filter = [&](bool from_a, const EthernetView& ethernet) {
+    const auto packet = parse_ip_packet(ethernet.payload);
+    if (from_a || !packet || packet->protocol != kProtocolUdp) return true;
+    const auto reply = wireguard::parse_cookie_reply(packet->payload.subspan(kUdpHeaderBytes));
+    if (reply && reply->receiver_index < kSources) {
+      (void)jars[reply->receiver_index].consume(*reply, world.clock.now.instant);
+    }
+    return true;
+  };
+  const auto source = [](size_t i) {
+    return Endpoint{IpAddress::v4(0xcb00'7101 + static_cast<uint32_t>(i)), 1'000};
+  };
+  for (size_t i = 0; i < kSources; ++i) {
+    wireguard::Initiation message{.sender_index = static_cast<uint32_t>(i)};
+    world.a.random.fill(message.ephemeral.bytes);
+    datagrams[i] = wireguard::write_initiation(message);
+    jars[i].write_macs(datagrams[i], world.clock.now.instant);
+    punt(datagrams[i], source(i));
+  }
+  world.settle();
+  uint64_t worked_on = dropped(DropReason::HandshakeInvalid);
+  for (size_t i = 0; i < kSources; ++i) {
+    ASSERT_TRUE(jars[i].has_cookie(world.clock.now.instant)) << i;
+    jars[i].write_macs(datagrams[i], world.clock.now.instant);
+    for (size_t n = 0; n < kOfEach; ++n) punt(datagrams[i], source(i));
+  }
+
+  std::atomic<bool> stop{false};
+  std::thread computing([&] {
+    SeededRandom random(3);
+    while (!stop.load()) (void)world.b.rings[0]->work(random, ComputationRing::kSlots);
+  });
+  const uint64_t all = worked_on + kSources * kOfEach;
+  for (int turn = 0; turn < 100'000 && worked_on < all; ++turn) {
+    (void)world.b.session->turn(world.b.snapshot, world.clock.now);
+    const uint64_t now = dropped(DropReason::HandshakeInvalid);
+    // What a turn hands over last comes back in the next one.
+    EXPECT_LE(now - worked_on, 2 * kBacklogPerTurn + ComputationRing::kSlots);
+    worked_on = now;
+    std::this_thread::yield();
+  }
+  stop = true;
+  computing.join();
+  EXPECT_EQ(worked_on, all);
 }
 
 TEST_F(UnderLoad, AMessageWithoutAValidMac1IsNeverAnswered) {
