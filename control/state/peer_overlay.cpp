@@ -14,6 +14,17 @@ void patch(PeerAttributes& attributes, const PeerPatch& patch) {
   if (patch.enabled) attributes.enabled = *patch.enabled;
 }
 
+// Of `wanted`, what `known` has otherwise. A private key and its public one go together.
+void set_differing(Tunnel& tunnel, const Tunnel& wanted, const Tunnel& known) {
+  if (wanted.conflicts != known.conflicts) tunnel.conflicts = wanted.conflicts;
+  if (wanted.listen_port != known.listen_port) tunnel.listen_port = wanted.listen_port;
+  if (wanted.fwmark != known.fwmark) tunnel.fwmark = wanted.fwmark;
+  if (wanted.private_key != known.private_key || wanted.public_key != known.public_key) {
+    tunnel.private_key = wanted.private_key;
+    tunnel.public_key = wanted.public_key;
+  }
+}
+
 }  // namespace
 
 PeerOverlay::PeerOverlay(const State& state, const Transaction& transaction,
@@ -77,6 +88,9 @@ void PeerOverlay::edit_tunnel(const Edit& edit, uint32_t number) {
   if (present == nullptr) return refuse(number, ConflictKind::UnknownTunnel, edit.tunnel, "", "");
   const TunnelIndex index = present->index;
   tunnel_edits_[index] = number;
+  if (edit.op == Op::TunnelSet && edit.known_tunnel != nullptr) {
+    return set_differing(tunnels_[index], *edit.new_tunnel, *edit.known_tunnel);
+  }
   if (edit.op == Op::TunnelSet) {
     tunnels_[index] = *edit.new_tunnel;
     tunnels_[index].name = edit.tunnel;

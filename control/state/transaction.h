@@ -34,6 +34,10 @@ struct Edit {
   std::vector<Prefix> prefixes;  // host bits zero
   std::optional<PeerPatch> patch;
   std::shared_ptr<const Tunnel> new_tunnel;
+  // Of a way back, in PeerSet and TunnelSet: what is to go back, as the change left it. With a known tunnel, only that
+  // of new_tunnel is set which differs from it.
+  std::optional<PeerPatch> known_patch;
+  std::shared_ptr<const Tunnel> known_tunnel;
 };
 
 struct Transaction {

@@ -29,6 +29,21 @@ PeerPatch whole_patch(const PeerAttributes& a) {
           .enabled = a.enabled};
 }
 
+// Of `attributes`, what `others` have otherwise.
+PeerPatch differing_patch(const PeerAttributes& attributes, const PeerAttributes& others) {
+  PeerPatch patch;
+  const auto take = [](auto& field, const auto& value, const auto& other) {
+    if (!(value == other)) field = value;
+  };
+  take(patch.name, attributes.name, others.name);
+  take(patch.description, attributes.description, others.description);
+  take(patch.preshared_key, attributes.preshared_key, others.preshared_key);
+  take(patch.endpoint, attributes.endpoint, others.endpoint);
+  take(patch.persistent_keepalive, attributes.persistent_keepalive, others.persistent_keepalive);
+  take(patch.enabled, attributes.enabled, others.enabled);
+  return patch;
+}
+
 class Undo {
  public:
   Undo(const State& before, const Change& change) : before_(before), change_(change) {}
@@ -87,7 +102,8 @@ class Undo {
                  : gone ? Op::TunnelAdd
                         : Op::TunnelSet,
            .tunnel = is_new ? t.after.name : t.before.name,
-           .new_tunnel = is_new ? nullptr : std::make_shared<const Tunnel>(t.before)});
+           .new_tunnel = is_new ? nullptr : std::make_shared<const Tunnel>(t.before),
+           .known_tunnel = is_new || gone ? nullptr : std::make_shared<const Tunnel>(t.after)});
     }
   }
 
@@ -125,7 +141,12 @@ class Undo {
                                              .tunnel = c.tunnel,
                                              .woken = !c.before.enabled && c.after.enabled,
                                              .slept = c.before.enabled && !c.after.enabled};
-      push(Op::PeerSet, c.tunnel, key, Origin::Api).patch = whole_patch(c.before);
+      // Not all of them: what was edited after the change stays.
+      PeerPatch patch = differing_patch(c.before, c.after);
+      if (patch == PeerPatch{}) continue;
+      Edit& edit = push(Op::PeerSet, c.tunnel, key, Origin::Api);
+      edit.patch = std::move(patch);
+      edit.known_patch = differing_patch(c.after, c.before);
     }
   }
 

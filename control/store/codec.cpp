@@ -9,6 +9,8 @@ namespace {
 
 // The first byte of what may be given further fields one day.
 constexpr uint8_t kForm = 1;
+// Transactions: what 1 has, then what is known of what goes back.
+constexpr uint8_t kTransactionForm = 2;
 
 class Writer {
  public:
@@ -241,9 +243,12 @@ void write(Writer& out, const state::Edit& edit) {
   optional(out, edit.patch, [&](const auto& patch) { write(out, patch); });
   out.flag(edit.new_tunnel != nullptr);
   if (edit.new_tunnel != nullptr) write(out, *edit.new_tunnel);
+  optional(out, edit.known_patch, [&](const auto& patch) { write(out, patch); });
+  out.flag(edit.known_tunnel != nullptr);
+  if (edit.known_tunnel != nullptr) write(out, *edit.known_tunnel);
 }
 
-state::Edit read_edit(Reader& in) {
+state::Edit read_edit(Reader& in, uint8_t form) {
   state::Edit edit;
   edit.op = in.enumerator(state::Op::TunnelRemove);
   edit.origin = in.enumerator(state::Origin::Api);
@@ -255,6 +260,9 @@ state::Edit read_edit(Reader& in) {
   for (size_t i = 0; i < prefixes && in.good(); ++i) edit.prefixes.push_back(in.prefix());
   if (in.flag()) edit.patch = read_patch(in);
   if (in.flag()) edit.new_tunnel = read_tunnel(in);
+  if (form == kForm) return edit;
+  if (in.flag()) edit.known_patch = read_patch(in);
+  if (in.flag()) edit.known_tunnel = read_tunnel(in);
   return edit;
 }
 
@@ -287,7 +295,7 @@ std::optional<Endpoint> decode_endpoint(Bytes bytes) {
 
 Buffer encode(const state::Transaction& transaction) {
   Writer out;
-  out.byte(kForm);
+  out.byte(kTransactionForm);
   out.number(transaction.edits.size());
   for (const state::Edit& edit : transaction.edits) write(out, edit);
   return out.take();
@@ -295,10 +303,11 @@ Buffer encode(const state::Transaction& transaction) {
 
 std::optional<state::Transaction> decode_transaction(Bytes bytes) {
   Reader in(bytes);
-  if (in.byte() != kForm) in.refuse();
+  const uint8_t form = in.byte();
+  if (form != kForm && form != kTransactionForm) in.refuse();
   state::Transaction transaction;
   const size_t edits = in.count();
-  for (size_t i = 0; i < edits && in.good(); ++i) transaction.edits.push_back(read_edit(in));
+  for (size_t i = 0; i < edits && in.good(); ++i) transaction.edits.push_back(read_edit(in, form));
   return whole(in, std::move(transaction));
 }
 

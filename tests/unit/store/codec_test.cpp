@@ -18,9 +18,12 @@ state::Transaction sample() {
   tunnel->fwmark = 0xdeadbeef;
   tunnel->private_key = PrivateKey(std::span<const uint8_t, kKeyBytes>(state::key_of(1).bytes));
   tunnel->public_key = state::key_of(2);
+  const auto known = std::make_shared<state::Tunnel>(*tunnel);
+  known->listen_port = 51821;
   state::Transaction transaction;
   transaction.edits = {
       {.op = state::Op::TunnelSet, .tunnel = "wg0", .new_tunnel = tunnel},
+      {.op = state::Op::TunnelSet, .tunnel = "wg1", .new_tunnel = tunnel, .known_tunnel = known},
       state::claim("alice", {"0.0.0.0/0", "fd00::/8", "10.1.2.3/32"}),
       {.op = state::Op::Move,
        .origin = state::Origin::File,
@@ -35,6 +38,7 @@ state::Transaction sample() {
                          .endpoint = Endpoint{},
                          .persistent_keepalive = 65535,
                          .enabled = false})};
+  transaction.edits.back().known_patch = state::PeerPatch{.name = "bob", .enabled = true};
   return transaction;
 }
 
@@ -57,6 +61,11 @@ TEST(Codec, ATransactionComesBackAsItWas) {
     ASSERT_EQ(a.new_tunnel == nullptr, b.new_tunnel == nullptr);
     if (a.new_tunnel != nullptr) {
       EXPECT_EQ(*a.new_tunnel, *b.new_tunnel);
+    }
+    EXPECT_EQ(a.known_patch, b.known_patch);
+    ASSERT_EQ(a.known_tunnel == nullptr, b.known_tunnel == nullptr);
+    if (a.known_tunnel != nullptr) {
+      EXPECT_EQ(*a.known_tunnel, *b.known_tunnel);
     }
   }
 }
