@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "control/state/rollback.h"
+#include "control/state/way_back.h"
 
 namespace turnpike::daemon {
 namespace {
@@ -44,6 +45,14 @@ Expired undo_expired(Boot& boot, store::Store& store, const state::State& state,
       continue;
     }
     way->comment = about;
+    // As History: a later one that still awaits its confirmation would bring back what this undoes.
+    const bool touched = std::ranges::any_of(left, [&](const store::Unconfirmed& later) {
+      const auto other = store.way_back_from(later.generation);
+      return other && state::touch_the_same(*way, *other);
+    });
+    if (touched || !state::is_as_left(state, *way)) {
+      way->if_generation = state.generation() + 1;  // is refused
+    }
     auto undone = commit_back(std::move(*way), {generation});
     if (!undone && std::holds_alternative<state::Refusal>(undone.error())) {
       // Later commits changed the same: back to the state before it, without them.

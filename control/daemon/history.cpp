@@ -7,6 +7,7 @@
 
 #include "control/daemon/log.h"
 #include "control/state/rollback.h"
+#include "control/state/way_back.h"
 
 namespace turnpike::daemon {
 namespace {
@@ -29,6 +30,16 @@ std::vector<std::string> what_stays(store::Store& store, Generation first, Gener
                     "are; to change them edit the file and reload");
   }
   return lines;
+}
+
+// Whether one of `later`, which await their confirmation, touches what `way_back` does. Undone after it, they would bring
+// back what it has undone.
+bool touched_by_any(store::Store& store, const std::vector<Generation>& later,
+                    const state::Transaction& way_back) {
+  return std::ranges::any_of(later, [&](Generation generation) {
+    const auto way = store.way_back_from(generation);
+    return way && state::touch_the_same(way_back, *way);
+  });
 }
 
 // The way back over several commits, read when the state had the generation `from`.
@@ -159,20 +170,32 @@ void History::await(Generation generation, Duration within) {
 void History::undo(Generation generation) {
   spdlog::warn("generation {} was not confirmed; undoing it", generation);
   undoing_.insert(generation);
-  const auto way = std::make_shared<Result<state::Transaction, std::string>>();
-  const auto warnings = std::make_shared<std::vector<std::string>>();
+  struct Way {
+    Result<state::Transaction, std::string> back;
+    bool alone = true;
+    std::vector<std::string> warnings;
+  };
+  const auto way = std::make_shared<Way>();
   parts_.journal.run(
-      [=](store::Store& store) {
-        *way = store.way_back_from(generation);
-        *warnings = what_stays(store, generation, generation);
+      [way, generation, awaited = awaited_after(generation)](store::Store& store) {
+        way->back = store.way_back_from(generation);
+        way->alone = way->back && !touched_by_any(store, awaited, *way->back);
+        way->warnings = what_stays(store, generation, generation);
       },
       [=, this] {
-        if (!*way) return give_up(generation, way->error());
-        state::Transaction transaction = std::move(**way);
-        transaction.comment = "generation " + std::to_string(generation) + " was not confirmed";
+        if (!undoing_.contains(generation)) return;  // a rollback has undone it meanwhile
+        if (!way->back) return give_up(generation, way->back.error());
+        if (!way->alone) return undo_with_later(generation, kAttemptsMax);
+        way->back->comment = "generation " + std::to_string(generation) + " was not confirmed";
         const store::HistoryEntry entry = entry_of_undo();
-        parts_.submit({.make = [transaction = std::move(transaction)](
-                                   const state::State&) { return transaction; },
+        parts_.submit({.make =
+                           [way](const state::State& state) {
+                             state::Transaction transaction = *way->back;
+                             if (!state::is_as_left(state, transaction)) {
+                               transaction.if_generation = state.generation() + 1;  // is refused
+                             }
+                             return transaction;
+                           },
                        .entry = entry,
                        .settles = {generation},
                        .answer =
@@ -180,7 +203,8 @@ void History::undo(Generation generation) {
                              if (std::holds_alternative<state::Refusal>(outcome)) {
                                return undo_with_later(generation, kAttemptsMax);
                              }
-                             undone(generation, {generation}, *warnings, std::move(outcome), entry);
+                             undone(generation, {generation}, way->warnings, std::move(outcome),
+                                    entry);
                            }});
       });
 }
@@ -241,7 +265,14 @@ void History::undone(Generation generation, const std::vector<Generation>& settl
                      const store::HistoryEntry& entry) {
   if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
     for (const std::string& warning : warnings) spdlog::warn("{}", warning);
-    done->changed ? forget(settled) : give_up(generation, "it was undone already");
+    if (done->changed) {
+      forget(settled);
+    } else {
+      for (const Generation g : settled) {
+        waiting_.erase(g);
+        give_up(g, "it was undone already");
+      }
+    }
   } else if (const auto* refused = std::get_if<state::Refusal>(&outcome)) {
     give_up(generation, refused->is_stale() ? "other commits come in between again and again"
                                             : state::describe(refused->conflicts.front()));

@@ -39,8 +39,9 @@ class History {
   void roll_back(Generation generation, api::ChangeRequest request,
                  std::function<void(api::RollbackAnswer)> answer);
 
-  // From now on this commit is undone when `within` is over; together with those after it where these stand in
-  // its way, as a safety net that a later edit takes away would be none.
+  // From now on this commit is undone when `within` is over. Where a later one stands in its way (changed the same
+  // further, or awaits its own confirmation of it) all that came after it is undone with it: a safety net that a later
+  // edit takes away would be none.
   void await(Generation generation, Duration within);
   // All that wait, or this one.
   void confirm(std::optional<Generation> generation,
