@@ -154,8 +154,10 @@ void History::try_roll_back(Generation generation, api::ChangeRequest request, i
 }
 
 void History::await(Generation generation, Duration within) {
-  const auto until = std::chrono::steady_clock::now() +
-                     std::chrono::duration_cast<std::chrono::steady_clock::duration>(within);
+  await_until(generation, Clock::now() + std::chrono::duration_cast<Clock::duration>(within));
+}
+
+void History::await_until(Generation generation, Deadline until) {
   const auto [at, made] = waiting_.try_emplace(
       generation, Waiting{.timer = boost::asio::steady_timer(parts_.io), .until = until});
   if (!made) return;
@@ -277,10 +279,11 @@ void History::undone(Generation generation, const std::vector<Generation>& settl
     give_up(generation, refused->is_stale() ? "other commits come in between again and again"
                                             : state::describe(refused->conflicts.front()));
   } else {
-    // It stays recorded as unconfirmed: the next start tries again.
+    // It stays recorded as unconfirmed: the next start tries again, too.
     undoing_.erase(generation);
-    spdlog::error("generation {} could not be undone: {}", generation,
+    spdlog::error("generation {} could not be undone; it is tried again soon: {}", generation,
                   std::get<Committer::Failure>(outcome).what);
+    await(generation, parts_.undo_again_after);
   }
   (void)parts_.told(std::move(outcome), entry, false);
 }
@@ -310,24 +313,38 @@ void History::give_up(Generation generation, const std::string& why) {
 
 void History::confirm(std::optional<Generation> generation,
                       std::function<void(api::ConfirmAnswer)> answer) {
-  std::vector<Generation> confirmed;
-  for (const auto& [waiting, _] : waiting_) {
-    if (!generation || *generation == waiting) confirmed.push_back(waiting);
+  struct Confirming {
+    std::vector<Generation> generations;
+    size_t written = 0;
+    std::string error;  // of any
+  };
+  const auto confirming = std::make_shared<Confirming>();
+  std::vector<Deadline> deadlines;
+  for (const auto& [waiting, at] : waiting_) {
+    if (generation && *generation != waiting) continue;
+    confirming->generations.push_back(waiting);
+    deadlines.push_back(at.until);
   }
-  if (confirmed.empty()) {
+  if (deadlines.empty()) {
     return answer(api::NotFound{.what = generation ? "generation " + std::to_string(*generation) +
                                                          " does not await confirmation"
                                                    : std::string("nothing awaits confirmation")});
   }
   // Stopped first: nothing is undone while the confirmation is on its way to the disk.
-  for (const Generation g : confirmed) waiting_.erase(g);
-  for (const Generation g : confirmed) {
-    const bool last = g == confirmed.back();
+  for (const Generation g : confirming->generations) waiting_.erase(g);
+  for (size_t i = 0; i < deadlines.size(); ++i) {
+    const Generation g = confirming->generations[i];
     parts_.journal.post(store::Confirmed{.generation = g}, 0,
-                        [last, confirmed, answer](const Result<void, std::string>& outcome) {
-                          if (!last) return;
-                          if (!outcome) return answer(api::CommitFailure{.what = outcome.error()});
-                          answer(api::Confirmed{.generations = confirmed});
+                        [=, this, until = deadlines[i]](const Result<void, std::string>& outcome) {
+                          if (!outcome) {  // it awaits its confirmation still
+                            confirming->error = outcome.error();
+                            await_until(g, until);
+                          }
+                          if (++confirming->written < confirming->generations.size()) return;
+                          if (!confirming->error.empty()) {
+                            return answer(api::CommitFailure{.what = confirming->error});
+                          }
+                          answer(api::Confirmed{.generations = confirming->generations});
                         });
   }
 }

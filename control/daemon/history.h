@@ -32,6 +32,7 @@ class History {
     std::function<api::CommitAnswer(gateway::Committer::Outcome, const store::HistoryEntry&,
                                     bool dry_run)>
         told;
+    Duration undo_again_after = std::chrono::seconds(10);  // where the undo could not be written
   };
   explicit History(Parts parts) : parts_(std::move(parts)) {}
 
@@ -43,15 +44,18 @@ class History {
   // further, or awaits its own confirmation of it) all that came after it is undone with it: a safety net that a later
   // edit takes away would be none.
   void await(Generation generation, Duration within);
-  // All that wait, or this one.
+  // All that wait, or this one. What cannot be written waits on, until its time is over, and is told.
   void confirm(std::optional<Generation> generation,
                std::function<void(api::ConfirmAnswer)> answer);
 
  private:
+  using Clock = std::chrono::steady_clock;
+  using Deadline = Clock::time_point;
   struct Waiting {
     boost::asio::steady_timer timer;
-    std::chrono::steady_clock::time_point until;
+    Deadline until;
   };
+  void await_until(Generation generation, Deadline until);
   void try_roll_back(Generation generation, api::ChangeRequest request, int attempts,
                      std::function<void(api::RollbackAnswer)> answer);
   void undo(Generation generation);

@@ -43,7 +43,8 @@ class HistoryTest : public store::StoreTest {
           const auto* done = std::get_if<Committer::Done>(&outcome);
           if (done == nullptr) return api::CommitFailure{};
           return api::Committed{.generation = done->generation, .changed = done->changed};
-        }});
+        },
+        .undo_again_after = 50ms});
   }
 
   void submit(Committer::Request request) {
@@ -179,6 +180,41 @@ TEST_F(HistoryTest, ARollbackThatAwaitsConfirmationDoesNotBringBackWhatWasNeverC
   EXPECT_EQ(state_.owner(0, prefix), nullptr);
   run_for(500ms);
   EXPECT_EQ(state_.owner(0, prefix), nullptr);
+  expect_nothing_awaits();
+}
+
+TEST_F(HistoryTest, AConfirmationThatCannotBeWrittenIsToldAndCanBeRepeated) {
+  keepalive(25, 20s);
+  commit({state::add("dave", 4)}, 20s);
+  {
+    const store::FullDisk full;
+    EXPECT_TRUE(std::holds_alternative<api::CommitFailure>(confirm()));
+  }
+  const auto again = confirm();
+  ASSERT_TRUE(std::holds_alternative<api::Confirmed>(again));
+  EXPECT_EQ(std::get<api::Confirmed>(again).generations.size(), 2u);
+  expect_nothing_awaits();
+}
+
+TEST_F(HistoryTest, WhatCouldNotBeConfirmedIsUndoneWhenItsTimeIsOver) {
+  keepalive(25, 200ms);
+  {
+    const store::FullDisk full;
+    EXPECT_TRUE(std::holds_alternative<api::CommitFailure>(confirm()));
+  }
+  EXPECT_EQ(keepalive(), 25);
+  run_until([&] { return keepalive() == 0; });
+  expect_nothing_awaits();
+}
+
+TEST_F(HistoryTest, AnUndoThatCannotBeWrittenIsTriedAgain) {
+  keepalive(25, 20ms);
+  {
+    const store::FullDisk full;
+    run_for(100ms);
+    EXPECT_EQ(keepalive(), 25);
+  }
+  run_until([&] { return keepalive() == 0; });
   expect_nothing_awaits();
 }
 
