@@ -242,6 +242,10 @@ class World {
       made = add("p" + std::to_string(number), number);
     } else {
       made = kind == 13 ? remove(peer()) : enable(peer(), pick(3) != 0);
+      if (kind == 15) {  // the model does not know these; ways back and rollbacks have to
+        made.patch->persistent_keepalive = static_cast<uint16_t>(pick(3));
+        if (pick(2) == 0) made.patch->description = std::to_string(pick(3));
+      }
       list.clear();
     }
     made.prefixes = list;
