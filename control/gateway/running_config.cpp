@@ -82,6 +82,7 @@ class Maker {
       made.device = at_start->device;
       made.addresses = own(port.addresses);
       made.mtu = port.mtu_bytes;
+      made.spread = at_start->spread;
       for (const Route& route : port.routes) {
         made.routes.push_back({.to = route.to, .via = route.via, .at = {}});
       }

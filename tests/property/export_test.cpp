@@ -287,6 +287,7 @@ class World {
   static gateway::Topology topology(const config::Config& config) {
     return gateway::topology_of(config, std::vector<MacAddress>(config.ports.size()));
   }
+  [[nodiscard]] const config::Config& file() const { return file_; }
   [[nodiscard]] const state::State& state() const { return state_; }
   [[nodiscard]] size_t edits_made() const { return edits_made_; }
 
@@ -343,6 +344,8 @@ TEST_F(Export, OfAnyStateLoadsToTheSameState) {
     edits += world.edits_made();
     const gateway::RunningConfig running = world.running();
     EXPECT_TRUE(running.notes.empty()) << running.notes.front();
+    // No edit at run time reaches a port.
+    EXPECT_TRUE(running.config.ports == world.file().ports);
 
     const fs::path folder = folder_ / std::to_string(seed);
     fs::create_directory(folder);

@@ -24,6 +24,7 @@ class RunningConfigTest : public testing::Test {
     file_.secret_files = {{.tunnel = 0, .peer = {}, .path = "/etc/turnpike/wg0.key"},
                           {.tunnel = 0, .peer = test::key(1), .index = 0, .path = "keys/a.psk"}};
     file_.control.socket = "run/c.sock";
+    file_.ports[1].spread = config::SpreadPolicy::Always;
     apply(difference(config::Config{}, file_).transaction.edits);
   }
 
