@@ -77,6 +77,7 @@ std::vector<config::ConfigError> restart_keys(const config::Config& started,
     }
     differences.compare(section, "device", port.places, before->device, port.device);
     differences.compare(section, "mtu", port.places, before->mtu, port.mtu);
+    differences.compare(section, "spread", port.places, before->spread, port.spread);
   }
   for (const config::Port& port : started.ports) {
     if (find(after.ports, port.name) != nullptr) continue;

@@ -179,6 +179,16 @@ TEST_F(Reloading, AKeyThatIsReadAtStartNeedsARestart) {
             0u)
       << config::to_string(mistakes[0]);
   EXPECT_EQ(state.peer_count(), 2u);
+
+  std::string text = std::string(kHead) + kAlice;
+  text.insert(text.find("device: net_tap1"), "spread: always, ");
+  write(text);
+  const auto spread = reload();
+  ASSERT_TRUE(std::holds_alternative<api::FileMistakes>(spread));
+  EXPECT_EQ(config::to_string(std::get<api::FileMistakes>(spread).mistakes.at(0))
+                .rfind(path.string() + ":4:28: ports[1].spread: restart needed", 0),
+            0u);
+  EXPECT_EQ(state.peer_count(), 2u);
 }
 
 TEST_F(Reloading, ConflictsHaveTheirPlaceAndTheFileIsNotTheOneAppliedLast) {

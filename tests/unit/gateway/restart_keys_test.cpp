@@ -32,11 +32,12 @@ TEST(RestartKeys, EachKeyThatIsReadAtStartIsNamed) {
   after.dataplane.memory_mib = 4096;
   after.ports[0].device = "net_tap_other";
   after.ports[1].mtu = 9000;
+  after.ports[1].spread = config::SpreadPolicy::Never;
   after.control.metrics.reset();
   after.control.durability = config::Durability::Off;
   EXPECT_EQ(paths(test::three_peers(), after),
-            "dataplane.workers dataplane.memory ports[0].device ports[1].mtu control.metrics "
-            "control.durability ");
+            "dataplane.workers dataplane.memory ports[0].device ports[1].mtu ports[1].spread "
+            "control.metrics control.durability ");
 }
 
 TEST(RestartKeys, PortsThatComeOrGoAreNamed) {
