@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <span>
 #include <string_view>
 #include <vector>
 
@@ -179,11 +178,6 @@ void write_control(Writer& out, const Control& control) {
   out.choice(2, Section::Control, "durability", control.durability);
 }
 
-std::string hex_prefix(const PublicKey& key) {
-  constexpr size_t kShownBytes = 8;
-  return base::to_hex(std::span(key.bytes).first(kShownBytes));
-}
-
 }  // namespace
 
 SecretFiles secret_names(const std::string& directory) {
@@ -191,7 +185,7 @@ SecretFiles secret_names(const std::string& directory) {
   return {.private_key = [below](const Tunnel& tunnel) { return below + tunnel.name + ".key"; },
           .preshared_key =
               [below](const Tunnel& tunnel, const Peer& peer, size_t) {
-                return cat({below, tunnel.name, "-", hex_prefix(peer.public_key), ".psk"});
+                return cat({below, tunnel.name, "-", base::to_hex(peer.public_key.bytes), ".psk"});
               },
           .missing = {}};
 }

@@ -19,8 +19,9 @@ struct SecretFiles {
   std::function<bool(const Tunnel&, const Peer*)> missing;
 };
 
-// How files of secrets are called below `directory`: TUNNEL.key, and TUNNEL-KEY.psk with the first digits of
-// the peer's public key, since names may hold anything. An empty directory is that of the new file.
+// How files of secrets are called below `directory`: TUNNEL.key, and TUNNEL-KEY.psk with the peer's public key in
+// hex, since names may hold anything; the whole of it, since keys that begin alike are easily made. An empty
+// directory is that of the new file.
 [[nodiscard]] SecretFiles secret_names(const std::string& directory);
 
 // Writes the text in pieces of at most some tens of peers and prefixes, so that whoever must not work long at

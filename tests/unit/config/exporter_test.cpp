@@ -123,6 +123,17 @@ TEST_F(ExporterTest, SaysWhichKeyFilesAreToBeMade) {
   EXPECT_NE(text.find(".psk\n"), std::string::npos) << text;
 }
 
+TEST_F(ExporterTest, GivesPeersWhoseKeysBeginAlikeFilesOfTheirOwn) {
+  Tunnel tunnel;
+  tunnel.name = "wg0";
+  Peer one, two;
+  one.public_key.bytes.fill(7);
+  two.public_key.bytes.fill(7);
+  two.public_key.bytes.back() = 8;
+  const SecretFiles files = secret_names("keys");
+  EXPECT_NE(files.preshared_key(tunnel, one, 0), files.preshared_key(tunnel, two, 1));
+}
+
 TEST_F(ExporterTest, WritesInPiecesWhateverTheSize) {
   auto config = parse_config(test::small_config(), "gw.yaml", "");
   ASSERT_TRUE(config.has_value());
