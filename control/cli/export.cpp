@@ -146,6 +146,10 @@ int export_running(const ExportOptions& options, const Common& common, Environme
   if (reply->status != 200) return complain(environment, problem_text(*reply));
   if (!receiver.error().empty()) return complain(environment, receiver.error());
   if (!receiver.complete()) return complain(environment, "the daemon's answer is not complete");
+  // The keys first: no configuration whose keys are not on the disk.
+  if (secrets) {
+    if (auto synced = secrets->sync(); !synced) return complain(environment, synced.error());
+  }
   if (output) {
     if (auto finished = output->finish(); !finished) return complain(environment, finished.error());
   }

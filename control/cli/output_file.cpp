@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 namespace turnpike::cli {
@@ -59,12 +60,25 @@ Result<void, std::string> OutputFile::finish() {
   if (error_ == 0 && ::fsync(file_) != 0) error_ = errno;
   if (::close(std::exchange(file_, -1)) != 0 && error_ == 0) error_ = errno;
   if (error_ != 0) return fail(path_ + ": " + std::strerror(error_));
+  const std::string parent = std::filesystem::path(path_).parent_path().string();
+  const int directory =
+      ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return fail(parent + ": " + std::strerror(errno));
+  auto placed = place();
+  // Its name is on the disk, too.
+  if (placed && ::fsync(directory) != 0) placed = fail(parent + ": " + std::strerror(errno));
+  ::close(directory);
+  return placed;
+}
+
+Result<void, std::string> OutputFile::place() {
   // link() says no where somebody else was faster, rename() would not.
   if (replace_ ? ::rename(temporary_.c_str(), path_.c_str()) != 0
                : ::link(temporary_.c_str(), path_.c_str()) != 0) {
     return fail(errno == EEXIST ? there_already(path_) : path_ + ": " + std::strerror(errno));
   }
-  if (replace_) temporary_.clear();  // else the destructor takes the other name away
+  if (!replace_) ::unlink(temporary_.c_str());
+  temporary_.clear();
   return {};
 }
 

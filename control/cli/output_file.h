@@ -19,10 +19,12 @@ class OutputFile {
 
   // A failure is told by finish().
   void write(std::string_view bytes);
+  // It is there, under its name and on the disk, when this returns without an error.
   [[nodiscard]] Result<void, std::string> finish();
 
  private:
   OutputFile(std::string path, bool replace) : path_(std::move(path)), replace_(replace) {}
+  [[nodiscard]] Result<void, std::string> place();
 
   std::string path_;
   std::string temporary_;  // empty: there is none (any more)

@@ -5,29 +5,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "config/exporter.h"
 #include "dataplane/base/text.h"
 
 namespace turnpike::cli {
 namespace {
-
-std::string error_of(const std::string& path) { return path + ": " + std::strerror(errno); }
-
-// Empty when it was written.
-std::string write_file(const std::string& path, std::string_view key) {
-  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) return error_of(path);
-  std::string text = std::string(key) + "\n";
-  const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  const int error = errno;
-  wipe(text.data(), text.size());
-  if (::close(file) == 0 && written) return {};
-  ::unlink(path.c_str());
-  return path + ": " + std::strerror(written ? errno : error);
-}
 
 Result<void, std::string> write_key(SecretDirectory& directory, const std::string& name,
                                     std::span<const uint8_t, kKeyBytes> key) {
@@ -41,20 +26,68 @@ Result<void, std::string> write_key(SecretDirectory& directory, const std::strin
 
 Result<SecretDirectory, std::string> SecretDirectory::open(std::string path, bool replace) {
   SecretDirectory directory(std::move(path), replace);
-  if (::mkdir(directory.path_.c_str(), 0700) == 0) {
-    directory.made_.push_back(directory.path_);
+  const std::string& name = directory.path_;
+  const auto failed = [&name](const std::string& why) { return fail(name + ": " + why); };
+  if (::mkdir(name.c_str(), 0700) == 0) {
+    directory.made_directory_ = true;
   } else if (errno != EEXIST) {
-    return fail(error_of(directory.path_));
+    return failed(std::strerror(errno));
   }
+  directory.directory_ = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   struct stat status{};
-  if (::stat(directory.path_.c_str(), &status) != 0) return fail(error_of(directory.path_));
-  if (!S_ISDIR(status.st_mode)) return fail(directory.path_ + ": is no directory");
+  if (directory.directory_ < 0 || ::fstat(directory.directory_, &status) != 0) {
+    return failed(std::strerror(errno));
+  }
+  // Whoever may write to it can put keys of their own in the place of ours.
+  if (status.st_uid != ::geteuid() && status.st_uid != 0) {
+    return failed("is the directory of another user (" + std::to_string(status.st_uid) + ")");
+  }
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    return failed("others may write to this directory; chmod go-w makes it yours alone");
+  }
   return directory;
 }
 
+SecretDirectory::SecretDirectory(SecretDirectory&& other) noexcept
+    : path_(std::move(other.path_)),
+      replace_(other.replace_),
+      directory_(std::exchange(other.directory_, -1)),
+      made_directory_(std::exchange(other.made_directory_, false)),
+      names_(std::move(other.names_)),
+      made_(std::exchange(other.made_, {})) {}
+
 SecretDirectory::~SecretDirectory() {
-  // The directory stands first, so it goes last.
-  for (auto at = made_.rbegin(); at != made_.rend(); ++at) std::remove(at->c_str());
+  for (const std::string& name : made_) ::unlinkat(directory_, name.c_str(), 0);
+  if (directory_ >= 0) ::close(directory_);
+  if (made_directory_) ::rmdir(path_.c_str());
+}
+
+void SecretDirectory::keep() {
+  made_.clear();
+  made_directory_ = false;
+}
+
+std::string SecretDirectory::error_of(const std::string& name) const {
+  return path_ + "/" + name + ": " + std::strerror(errno);
+}
+
+// Empty when it was written.
+std::string SecretDirectory::write_file(const std::string& name, std::string_view key) const {
+  const int file = ::openat(directory_, name.c_str(),
+                            O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return error_of(name);
+  std::string text;
+  text.reserve(key.size() + 1);  // at once, so that no copy is left where the text grew
+  text = key;
+  text += '\n';
+  const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const int error = errno;
+  wipe(text.data(), text.size());
+  if (::close(file) == 0 && written) return {};
+  if (!written) errno = error;
+  std::string what = error_of(name);
+  ::unlinkat(directory_, name.c_str(), 0);
+  return what;
 }
 
 Result<void, std::string> SecretDirectory::write(std::string_view name, std::string_view key) {
@@ -62,21 +95,29 @@ Result<void, std::string> SecretDirectory::write(std::string_view name, std::str
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos) {
     return fail("\"" + std::string(name) + "\" is no name of a file of keys");
   }
-  const std::string path = path_ + "/" + std::string(name);
+  const std::string to(name);
+  if (names_.contains(to)) return fail(path_ + "/" + to + ": two keys have this name");
   struct stat status{};
-  const bool replaces = replace_ && ::lstat(path.c_str(), &status) == 0;
-  const std::string first = replaces ? path + ".new" : path;
-  if (replaces) ::unlink(first.c_str());  // of a run that was killed
+  const bool replaces =
+      replace_ && ::fstatat(directory_, to.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+  const std::string first = replaces ? to + ".new" : to;
+  if (replaces) ::unlinkat(directory_, first.c_str(), 0);  // of a run that was killed
   if (std::string error = write_file(first, key); !error.empty()) return fail(std::move(error));
   if (!replaces) {
-    made_.push_back(path);
-  } else if (::rename(first.c_str(), path.c_str()) != 0) {
-    std::string error = error_of(path);
-    ::unlink(first.c_str());
+    made_.push_back(to);
+  } else if (::renameat(directory_, first.c_str(), directory_, to.c_str()) != 0) {
+    std::string error = error_of(to);
+    ::unlinkat(directory_, first.c_str(), 0);
     return fail(std::move(error));
   }
-  ++files_;
+  names_.insert(to);
   return {};
+}
+
+Result<void, std::string> SecretDirectory::sync() {
+  // The whole file system at once: there may be very many files.
+  if (::syncfs(directory_) == 0) return {};
+  return fail(path_ + ": " + std::strerror(errno));
 }
 
 Result<size_t, std::string> write_secrets(const config::Config& config, const std::string& path) {
@@ -93,6 +134,7 @@ Result<size_t, std::string> write_secrets(const config::Config& config, const st
     }
     if (!written) return fail(std::move(written.error()));
   }
+  if (auto synced = directory->sync(); !synced) return fail(std::move(synced.error()));
   directory->keep();
   return directory->files();
 }

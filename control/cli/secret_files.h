@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "config/config.h"
@@ -17,26 +18,34 @@ namespace turnpike::cli {
 //            back.
 class SecretDirectory {
  public:
-  // Makes it (0700) where it is missing. `replace`: a file that is there already is replaced, as a whole;
-  // without it, that is an error. The error is one line.
+  // Makes it (0700) where it is missing. One that is there has to be of the caller or of root, and nobody else
+  // may write to it. `replace`: a file that is there already is replaced, as a whole; without it, that is an
+  // error. The error is one line.
   [[nodiscard]] static Result<SecretDirectory, std::string> open(std::string path, bool replace);
-  SecretDirectory(SecretDirectory&&) noexcept = default;
+  SecretDirectory(SecretDirectory&& other) noexcept;
   SecretDirectory& operator=(SecretDirectory&&) = delete;
   ~SecretDirectory();
 
-  // A file (0600) of one line, `key` in base64. The error is one line.
+  // A file (0600) of one line, `key` in base64. No name twice, whatever `replace` says: the first key would be
+  // gone. The error is one line.
   [[nodiscard]] Result<void, std::string> write(std::string_view name, std::string_view key);
-  void keep() { made_.clear(); }
-  [[nodiscard]] size_t files() const { return files_; }
+  // All files are on the disk when it returns.
+  [[nodiscard]] Result<void, std::string> sync();
+  void keep();
+  [[nodiscard]] size_t files() const { return names_.size(); }
 
  private:
   SecretDirectory(std::string path, bool replace) : path_(std::move(path)), replace_(replace) {}
+  [[nodiscard]] std::string error_of(const std::string& name) const;
+  [[nodiscard]] std::string write_file(const std::string& name, std::string_view key) const;
 
-  std::string path_;
+  std::string path_;  // for messages, and to take away what was made
   bool replace_;
-  size_t files_ = 0;
-  std::vector<std::string>
-      made_;  // paths that were not there before; the directory first, if it was made
+  // All files are named below it, so that they are in the directory that was looked at, whoever renames what.
+  int directory_ = -1;
+  bool made_directory_ = false;
+  std::unordered_set<std::string> names_;  // of the files written
+  std::vector<std::string> made_;  // of these, what was not there before
 };
 
 // All keys of a configuration, none written over. The error is one line.

@@ -1,5 +1,8 @@
 // `turnpike export` against a server of the API: what it writes, and what it leaves alone.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -11,6 +14,27 @@
 #include "control/cli/output_file.h"
 #include "control/cli/secret_files.h"
 #include "tests/unit/api/live_server.h"
+
+namespace {
+
+std::vector<std::string> synced;
+
+void note_sync(int file) {
+  const std::filesystem::path link = "/proc/self/fd/" + std::to_string(file);
+  synced.push_back(std::filesystem::read_symlink(link));
+}
+
+}  // namespace
+
+// The program's own stand before those of the C library, so that what is synced can be seen.
+extern "C" int fsync(int file) {
+  note_sync(file);
+  return static_cast<int>(::syscall(SYS_fsync, file));
+}
+extern "C" int syncfs(int file) noexcept {
+  note_sync(file);
+  return static_cast<int>(::syscall(SYS_syncfs, file));
+}
 
 namespace turnpike::cli {
 namespace {
@@ -79,6 +103,16 @@ TEST_F(ExportCommand, WritesAConfigurationThatLoads) {
   EXPECT_EQ(entries(folder_ / "new"), 2u);  // nothing temporary is left
 }
 
+TEST_F(ExportCommand, HasTheKeysOnTheDiskBeforeTheConfigurationAndThatUnderItsName) {
+  const fs::path folder = fs::canonical(folder_);
+  synced.clear();
+  ASSERT_EQ(run({"--output", folder / "t.yaml", "--secrets", folder / "keys"}), kDone) << err_;
+  ASSERT_EQ(synced.size(), 3u);
+  EXPECT_EQ(synced[0], folder / "keys");
+  EXPECT_TRUE(synced[1].starts_with((folder / "t.yaml.").string())) << synced[1];
+  EXPECT_EQ(synced[2], folder);
+}
+
 TEST_F(ExportCommand, WritesToTheStandardOutputAndNotesWhatIsMissing) {
   ASSERT_EQ(run({}), kDone) << err_;
   EXPECT_TRUE(out_.starts_with("# What turnpiked ran at generation 3")) << out_;
@@ -98,12 +132,15 @@ TEST_F(ExportCommand, ReplacesNothingUnlessForced) {
   EXPECT_FALSE(fs::exists(keys));
   EXPECT_EQ(text_of(file), "mine\n");
 
-  fs::create_directory(keys);
-  std::ofstream(keys / "wg0-0101010101010101.psk") << "mine\n";
+  ASSERT_EQ(::mkdir(keys.c_str(), 0755), 0);
+  std::string alice = "wg0-";
+  for (size_t i = 0; i < kKeyBytes; ++i) alice += "01";
+  alice += ".psk";
+  std::ofstream(keys / alice) << "mine\n";
   fs::remove(file);
   EXPECT_EQ(run({"--output", file, "--secrets", keys}), kError);
   EXPECT_NE(err_.find("File exists; --force replaces it"), std::string::npos) << err_;
-  EXPECT_EQ(text_of(keys / "wg0-0101010101010101.psk"), "mine\n");
+  EXPECT_EQ(text_of(keys / alice), "mine\n");
   EXPECT_EQ(entries(keys), 1u);  // what was written before is gone again
   EXPECT_FALSE(fs::exists(file));
 
@@ -146,6 +183,53 @@ TEST(SecretDirectory, TakesNoNamesFromElsewhere) {
   std::ofstream(folder / "file") << "x";
   EXPECT_FALSE(SecretDirectory::open(folder / "file", true));
   fs::remove_all(folder);
+}
+
+TEST(SecretDirectory, WritesNoKeyOverAnotherOfTheSameRun) {
+  std::string pattern = (fs::temp_directory_path() / "turnpike-secrets-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+  const fs::path folder = pattern;
+  std::ofstream(folder / "wg0.key") << "of an earlier run\n";
+  {
+    auto directory = SecretDirectory::open(folder, true);
+    ASSERT_TRUE(directory) << directory.error();
+    EXPECT_TRUE(directory->write("wg0.key", "x"));
+    const auto again = directory->write("wg0.key", "y");
+    ASSERT_FALSE(again);
+    EXPECT_TRUE(again.error().ends_with("wg0.key: two keys have this name")) << again.error();
+  }
+  EXPECT_EQ(text_of(folder / "wg0.key"), "x\n");
+  fs::remove_all(folder);
+}
+
+TEST(SecretDirectory, IsOneThatNobodyElseMayWriteTo) {
+  std::string pattern = (fs::temp_directory_path() / "turnpike-secrets-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+  const fs::path keys = fs::path(pattern) / "keys", link = fs::path(pattern) / "link";
+  fs::create_directory(keys);
+  fs::create_symlink("keys", link);
+  const auto error = [&](const fs::path& path) {
+    auto directory = SecretDirectory::open(path, true);
+    return directory ? std::string() : directory.error();
+  };
+  for (const mode_t mode : {0775, 0757, 01777}) {
+    ASSERT_EQ(::chmod(keys.c_str(), mode), 0);
+    EXPECT_TRUE(error(keys).ends_with(
+        "keys: others may write to this directory; chmod go-w makes it yours alone"))
+        << error(keys);
+    EXPECT_NE(error(link), "");
+  }
+  ASSERT_EQ(::chmod(keys.c_str(), 0755), 0);
+  EXPECT_EQ(error(keys), "");
+  EXPECT_EQ(error(link), "");
+  EXPECT_TRUE(fs::exists(keys));
+  constexpr uid_t kAnother = 12'345;
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::chown(keys.c_str(), kAnother, kAnother), 0);
+    EXPECT_TRUE(error(keys).ends_with("keys: is the directory of another user (12345)"))
+        << error(keys);
+  }
+  fs::remove_all(pattern);
 }
 
 TEST(OutputFile, LosesToWhoeverWasFaster) {
