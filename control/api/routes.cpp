@@ -360,8 +360,10 @@ void Routes::export_running(Request& request, Respond respond) {
 void Routes::export_with_keys(Request& request, Respond respond) {
   const std::string* directory = find(request, "directory");
   if (directory == nullptr || directory->empty() ||
-      config::has_control_character(*directory, false)) {
-    return respond(problem(400, "directory must be where the files of keys will be"));
+      config::plain_text(*directory, false) != *directory) {
+    return respond(problem(400,
+                           "directory must be where the files of keys will be, in UTF-8 without "
+                           "control characters"));
   }
   backend_.running_config({.caller = request.caller, .with_keys = true},
                           respond_with(std::move(respond), *directory));

@@ -69,6 +69,12 @@ TEST_F(RoutesTest, ExportWithKeysForOwnersAndWithoutForReaders) {
                    });
     return body;
   };
+  const auto status_of_directory = [&](const char* directory) {
+    unsigned status = 0;
+    routes_.handle({.method = "POST", .path = "/v1/export", .query = {{"directory", directory}}},
+                   [&](const Response& response) { status = response.status; });
+    return status;
+  };
   const std::string private_key =
       base::key_to_base64(backend_.state().tunnel(0).private_key.bytes());
   const std::string preshared_key = base::key_to_base64(preshared.bytes());
@@ -86,7 +92,8 @@ TEST_F(RoutesTest, ExportWithKeysForOwnersAndWithoutForReaders) {
 
   const std::string with = text("POST", {{"directory", "/etc/new keys"}});
   EXPECT_TRUE(backend_.last_export->with_keys);
-  const std::string alice = "wg0-0101010101010101.psk";
+  // By the whole key: keys that begin alike are easily made.
+  const std::string alice = "wg0-" + base::to_hex(test_key(1).bytes) + ".psk";
   EXPECT_TRUE(with.starts_with("wg0.key " + private_key + "\n" + alice + " " + preshared_key +
                                "\n\n# What turnpiked ran at generation 3"))
       << with;
@@ -100,6 +107,10 @@ TEST_F(RoutesTest, ExportWithKeysForOwnersAndWithoutForReaders) {
   EXPECT_EQ(status("GET", "/v1/export", Access::Read), 200u);
   EXPECT_EQ(status("POST", "/v1/export", Access::Read), 403u);
   EXPECT_EQ(status("POST", "/v1/export", Access::All), 400u);  // no directory
+  EXPECT_EQ(status_of_directory("keys"), 200u);
+  // The YAML would not load.
+  EXPECT_EQ(status_of_directory("ke\xffys"), 400u);
+  EXPECT_EQ(status_of_directory("ke\nys"), 400u);
   const auto refused =
       Routes::refuse({.method = "POST", .path = "/v1/export", .access = Access::Read});
   EXPECT_NE(refused->body.find("only root and the daemon's owner may have the keys"),
