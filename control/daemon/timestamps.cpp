@@ -1,17 +1,11 @@
 #include "control/daemon/timestamps.h"
 
-#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <memory>
 
 #include "control/daemon/log.h"
 
 namespace turnpike::daemon {
-
-WallTime sent_mark(WallTime now, WallTime newest_sent) noexcept {
-  const uint64_t newest = std::max(now.nanoseconds, newest_sent.nanoseconds);
-  return {newest + static_cast<uint64_t>(kSentMarkAhead.count())};
-}
 
 void Timestamps::restore(const store::Loaded& loaded) {
   struct Known {

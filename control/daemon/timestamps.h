@@ -4,6 +4,7 @@
 //   Loss:    what came in the last kTimestampsEvery may be replayed after a crash; it makes a session, and no more.
 #pragma once
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
@@ -18,7 +19,10 @@ inline constexpr Duration kTimestampsEvery = 10s;
 inline constexpr Duration kSentMarkAhead = 60s;
 
 // What to store as the mark, when dates up to `newest_sent` were sent and the clock says `now`.
-[[nodiscard]] WallTime sent_mark(WallTime now, WallTime newest_sent) noexcept;
+[[nodiscard]] constexpr WallTime sent_mark(WallTime now, WallTime newest_sent) noexcept {
+  const uint64_t newest = std::max(now.nanoseconds, newest_sent.nanoseconds);
+  return {newest + static_cast<uint64_t>(kSentMarkAhead.count())};
+}
 
 class Timestamps {
  public:
