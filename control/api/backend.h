@@ -93,6 +93,9 @@ struct Totals {
   std::vector<QueueFill> queues;
 };
 
+// What a caller may do; by the socket's credentials.
+enum class Access : uint8_t { None, Read, All };
+
 // Who asks, by the socket's credentials; for access, history and log.
 struct Caller {
   uid_t uid = 0;
@@ -163,9 +166,10 @@ struct Confirmed {
 };
 using ConfirmAnswer = std::variant<Confirmed, NotFound, CommitFailure>;
 
-// Who wants what runs as a configuration; for the log, if it is with keys.
+// Who wants what runs as a configuration; for the log, if it is with keys, and for the caller's share of places.
 struct ExportRequest {
   Caller caller;
+  Access access = Access::All;
   bool with_keys = false;
 };
 // There is no place for another one; later there is.
@@ -187,8 +191,8 @@ class Backend {
   [[nodiscard]] virtual std::vector<WorkerStatus> workers() const = 0;
   [[nodiscard]] virtual std::vector<DropCount> drops() const = 0;
 
-  // Lines of events from now on, for one reader; nullptr when there are too many.
-  [[nodiscard]] virtual std::unique_ptr<BodySource> events() = 0;
+  // Lines of events from now on, for one reader; nullptr when there are too many (of those with such access).
+  [[nodiscard]] virtual std::unique_ptr<BodySource> events(Access access) = 0;
   // What is counted beside what stands above; for metrics.
   [[nodiscard]] virtual Totals totals() const = 0;
 

@@ -1,11 +1,13 @@
 #include "control/api/events.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace turnpike::api {
 
 struct EventHub::Listener {
   std::string pending;
+  bool reader = false;  // may only look
   bool closed = false;  // nothing more will come
   std::function<void()> ready;
 
@@ -71,10 +73,17 @@ void EventHub::publish(const std::string& line) {
   }
 }
 
-std::unique_ptr<BodySource> EventHub::listen() {
+std::unique_ptr<BodySource> EventHub::listen(Access access) {
   std::erase_if(listeners_, [](const auto& listener) { return listener.expired(); });
   if (listeners_.size() >= kMaxListeners) return nullptr;
+  const bool reader = access != Access::All;
+  const auto readers = std::ranges::count_if(listeners_, [](const auto& weak) {
+    const auto listener = weak.lock();
+    return listener != nullptr && listener->reader;
+  });
+  if (reader && static_cast<size_t>(readers) >= kMaxListenersOfReaders) return nullptr;
   auto listener = std::make_shared<Listener>();
+  listener->reader = reader;
   listeners_.push_back(listener);
   return std::make_unique<Source>(std::move(listener));
 }

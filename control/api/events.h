@@ -1,7 +1,8 @@
 // What happens, as JSON lines with an `event` field, to everybody who listens.
 //   Threads: control.
-//   Bounds:  kMaxListeners; each has kMaxPendingBytes of lines that it has not taken yet. Who is slower than
-//            that gets what is there, one line with the event "cut_off", and the end: nobody waits for it.
+//   Bounds:  kMaxListeners, of them kMaxListenersOfReaders who may only look; each has kMaxPendingBytes of lines
+//            that it has not taken yet. Who is slower than that gets what is there, one line with the event
+//            "cut_off", and the end: nobody waits for it.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 namespace turnpike::api {
 
 inline constexpr size_t kMaxListeners = 64;
+inline constexpr size_t kMaxListenersOfReaders = 48;
 inline constexpr size_t kMaxPendingBytes = 256 * 1024;
 
 // One line, piece by piece.
@@ -59,8 +61,8 @@ class EventHub {
   // Whether a line has a reader at all: making it may be spared.
   [[nodiscard]] bool heard() const noexcept;
   void publish(const std::string& line);
-  // Lines from now on, without end; nullptr when kMaxListeners are there. May outlive the hub, and ends then.
-  [[nodiscard]] std::unique_ptr<BodySource> listen();
+  // Lines from now on, without end; nullptr when there are as many as may be. May outlive the hub, and ends then.
+  [[nodiscard]] std::unique_ptr<BodySource> listen(Access access = Access::All);
   // Readers that were cut off.
   [[nodiscard]] uint64_t cut_off() const noexcept { return cut_off_; }
 

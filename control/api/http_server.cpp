@@ -1,5 +1,6 @@
 #include "control/api/http_server.h"
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -144,7 +145,14 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
     write(std::move(response));
   }
 
+  void expect_write() {
+    stream_.expires_at(
+        std::min(write_before_, std::chrono::steady_clock::now() + shared_->timeouts.write));
+  }
+
   void write(Response response) {
+    write_before_ = response.bounded ? std::chrono::steady_clock::now() + shared_->timeouts.bounded
+                                     : std::chrono::steady_clock::time_point::max();
     source_ = std::move(response.source);
     message_.emplace(http::int_to_status(response.status), 11);
     message_->set(http::field::server, "turnpike");
@@ -154,7 +162,7 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
     }
     if (!response.allow.empty()) message_->set(http::field::allow, response.allow);
     message_->keep_alive(keep_alive_);
-    stream_.expires_after(shared_->timeouts.write);
+    expect_write();
     if (!source_) {
       message_->body() = std::move(response.body);
       message_->prepare_payload();
@@ -199,7 +207,7 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
           [self = this->shared_from_this()] { self->write_slice(); });
     }
     const bool more = source_->next(slice_);
-    stream_.expires_after(shared_->timeouts.write);
+    expect_write();
     const auto written = [self = this->shared_from_this(), more](Error error, size_t) {
       wipe(self->slice_.data(), self->slice_.size());  // keys may have been in it
       self->slice_.clear();
@@ -240,6 +248,7 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
   std::optional<http::response_serializer<http::string_body>> serializer_;
   std::unique_ptr<BodySource> source_;
   std::string slice_;
+  std::chrono::steady_clock::time_point write_before_;
   bool keep_alive_ = false;
   bool watched_ = false;
 };

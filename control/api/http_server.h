@@ -1,7 +1,8 @@
 // HTTP/1.1 on a UNIX socket, in front of Routes.
 //   Threads: control (the io_context's one thread); documents are parsed on a helper thread of its own.
 //   Bounds:  kMaxConnections, kMaxHeaderBytes, kMaxDocumentBytes (413), kRequestWithin for a whole request,
-//            kIdleWithin between two, kWriteWithin for each slice of an answer. Who is slower is cut off.
+//            kIdleWithin between two, kWriteWithin for each slice of an answer, and where it is `bounded` a time for
+//            all of it. Who is slower is cut off.
 #pragma once
 
 #include <chrono>
@@ -19,6 +20,7 @@ struct HttpTimeouts {
   std::chrono::milliseconds request{30'000};
   std::chrono::milliseconds idle{60'000};
   std::chrono::milliseconds write{30'000};
+  std::chrono::milliseconds bounded{300'000};  // for the whole of a `bounded` answer
 };
 
 class HttpServer {

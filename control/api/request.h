@@ -11,9 +11,6 @@
 
 namespace turnpike::api {
 
-// What a caller may do; by the socket's credentials.
-enum class Access : uint8_t { None, Read, All };
-
 struct Request {
   std::string method;
   std::string path;                          // decoded, without the query
@@ -41,6 +38,7 @@ struct Response {
   std::string content_type = "application/json";
   std::string body;
   std::unique_ptr<BodySource> source;  // if set, what follows `body`
+  bool bounded = false;  // all of it within HttpTimeouts::bounded, else its reader is cut off
   std::optional<Generation> generation;  // becomes the ETag
   std::string allow;  // methods, with status 405
 };

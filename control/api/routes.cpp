@@ -334,9 +334,9 @@ void Routes::confirm(Request& request, Respond respond) {
 namespace {
 
 // The answer to both ways of asking; `directory` is where the keys go.
-std::function<void(RunningAnswer)> respond_with(Respond respond,
+std::function<void(RunningAnswer)> respond_with(Respond respond, Access access,
                                                 std::optional<std::string> directory) {
-  return [respond = std::move(respond),
+  return [respond = std::move(respond), access,
           directory = std::move(directory)](const RunningAnswer& answer) {
     if (const auto* busy = std::get_if<Busy>(&answer)) return respond(problem(503, busy->what));
     if (const auto* failure = std::get_if<CommitFailure>(&answer)) {
@@ -347,6 +347,8 @@ std::function<void(RunningAnswer)> respond_with(Respond respond,
     response.content_type = directory ? "text/plain" : "application/yaml";
     response.generation = running->generation;
     response.source = make_export(running, directory);
+    // It holds a place among few, and memory.
+    response.bounded = access != Access::All;
     respond(std::move(response));
   };
 }
@@ -354,7 +356,8 @@ std::function<void(RunningAnswer)> respond_with(Respond respond,
 }  // namespace
 
 void Routes::export_running(Request& request, Respond respond) {
-  backend_.running_config({.caller = request.caller}, respond_with(std::move(respond), {}));
+  backend_.running_config({.caller = request.caller, .access = request.access},
+                          respond_with(std::move(respond), request.access, {}));
 }
 
 void Routes::export_with_keys(Request& request, Respond respond) {
@@ -365,14 +368,14 @@ void Routes::export_with_keys(Request& request, Respond respond) {
                            "directory must be where the files of keys will be, in UTF-8 without "
                            "control characters"));
   }
-  backend_.running_config({.caller = request.caller, .with_keys = true},
-                          respond_with(std::move(respond), *directory));
+  backend_.running_config({.caller = request.caller, .access = request.access, .with_keys = true},
+                          respond_with(std::move(respond), request.access, *directory));
 }
 
-void Routes::events(Request&, Respond respond) {
+void Routes::events(Request& request, Respond respond) {
   Response response;
   response.content_type = "application/jsonl";
-  response.source = backend_.events();
+  response.source = backend_.events(request.access);
   if (!response.source) return respond(problem(503, "too many listen to events already"));
   respond(std::move(response));
 }

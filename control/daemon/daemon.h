@@ -48,7 +48,9 @@ class Daemon final : public api::Backend {
   [[nodiscard]] std::vector<api::PortStatus> ports() const override;
   [[nodiscard]] std::vector<api::WorkerStatus> workers() const override;
   [[nodiscard]] std::vector<api::DropCount> drops() const override;
-  [[nodiscard]] std::unique_ptr<api::BodySource> events() override { return observer_.listen(); }
+  [[nodiscard]] std::unique_ptr<api::BodySource> events(api::Access access) override {
+    return observer_.listen(access);
+  }
   [[nodiscard]] api::Totals totals() const override;
   [[nodiscard]] bool ready() const override { return committer_->ready(); }
   void when_ready(std::function<void()> run) override { committer_->when_ready(std::move(run)); }

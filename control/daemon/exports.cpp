@@ -1,5 +1,6 @@
 #include "control/daemon/exports.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace turnpike::daemon {
@@ -9,8 +10,10 @@ Exports::Exports(Parts parts)
 
 void Exports::begin(const api::ExportRequest& request,
                     std::function<void(api::RunningAnswer)> answer) {
-  std::erase_if(running_, [](const auto& running) { return running.expired(); });
-  if (running_.size() >= kAtATime) {
+  std::erase_if(running_, [](const Running& running) { return running.config.expired(); });
+  const bool reader = request.access != api::Access::All;
+  const auto readers = std::ranges::count(running_, true, &Running::reader);
+  if (running_.size() >= kAtATime || (reader && static_cast<size_t>(readers) >= kOfReaders)) {
     return answer(api::Busy{"other exports are being written; try again"});
   }
   if (request.with_keys) parts_.keys_given(request.caller);
@@ -21,7 +24,7 @@ void Exports::begin(const api::ExportRequest& request,
         const auto owned = std::make_shared<std::unique_ptr<gateway::RunningConfig>>(made);
         if (const auto elsewhere = offload.lock()) (*elsewhere)([owned] { owned->reset(); }, [] {});
       });
-  running_.emplace_back(running);
+  running_.push_back({.config = running, .reader = reader});
   parts_.submit({.make =
                      [running, &topology = parts_.topology, started = parts_.started,
                       applied = parts_.applied()](const state::State& state) {

@@ -1,7 +1,8 @@
 // What runs as a configuration, for whoever asks: made by the helper thread when its turn comes among the commits,
 // so that it is of one moment and durable. Commits wait meanwhile, questions do not.
 //   Threads: control.
-//   Bounds:  kAtATime, whose answers are still being made or sent; each takes memory as a loaded file does.
+//   Bounds:  kAtATime, whose answers are still being made or sent, of them kOfReaders who may only look; each takes
+//            memory as a loaded file does.
 #pragma once
 
 #include <functional>
@@ -19,6 +20,7 @@ namespace turnpike::daemon {
 class Exports {
  public:
   static constexpr size_t kAtATime = 4;
+  static constexpr size_t kOfReaders = 1;  // so that slow ones of them keep nobody out
 
   struct Parts {
     std::shared_ptr<const config::Config> started;
@@ -35,7 +37,11 @@ class Exports {
  private:
   Parts parts_;
   std::shared_ptr<const api::Offload> offload_;  // while this object lives
-  std::vector<std::weak_ptr<const gateway::RunningConfig>> running_;
+  struct Running {
+    std::weak_ptr<const gateway::RunningConfig> config;
+    bool reader;
+  };
+  std::vector<Running> running_;
 };
 
 }  // namespace turnpike::daemon

@@ -29,7 +29,9 @@ class Observer {
   void drain(session::EventQueue& queue, const std::function<std::string(PeerRef)>& label,
              const std::function<std::string(TunnelIndex)>& tunnel);
 
-  [[nodiscard]] std::unique_ptr<api::BodySource> listen() { return hub_.listen(); }
+  [[nodiscard]] std::unique_ptr<api::BodySource> listen(api::Access access) {
+    return hub_.listen(access);
+  }
   [[nodiscard]] const api::Totals& totals() const noexcept { return totals_; }
   [[nodiscard]] uint64_t readers_cut_off() const noexcept { return hub_.cut_off(); }
 

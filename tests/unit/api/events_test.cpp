@@ -77,6 +77,17 @@ TEST(EventHub, HasABoundOfReadersAndForgetsThoseThatWent) {
   EXPECT_NE(hub.listen(), nullptr);
 }
 
+TEST(EventHub, KeepsPlacesForThoseWhoMayDoMoreThanLook) {
+  EventHub hub;
+  std::vector<std::unique_ptr<BodySource>> readers;
+  for (size_t i = 0; i < kMaxListenersOfReaders; ++i) readers.push_back(hub.listen(Access::Read));
+  EXPECT_EQ(hub.listen(Access::Read), nullptr);
+  const auto owner = hub.listen(Access::All);
+  EXPECT_NE(owner, nullptr);
+  readers.pop_back();
+  EXPECT_NE(hub.listen(Access::Read), nullptr);
+}
+
 TEST(EventHub, EndsItsReadersWithItself) {
   auto hub = std::make_unique<EventHub>();
   const auto reader = hub->listen();

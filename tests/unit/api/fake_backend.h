@@ -22,7 +22,9 @@ class FakeBackend final : public Backend {
               std::function<void(CommitAnswer)> answer) override;
   void commit(MakeTransaction make, bool large, CommitOptions options,
               std::function<void(CommitAnswer)> answer) override;
-  [[nodiscard]] std::unique_ptr<BodySource> events() override { return hub.listen(); }
+  [[nodiscard]] std::unique_ptr<BodySource> events(Access access) override {
+    return hub.listen(access);
+  }
   [[nodiscard]] Totals totals() const override;
   void reload(FileOptions options, std::function<void(FileAnswer)> answer) override;
   void diff(std::string path, std::function<void(DiffAnswer)> answer) override;

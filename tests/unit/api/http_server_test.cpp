@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -337,6 +338,48 @@ TEST(UnixListener, ReplacesADeadSocketAndLeavesALivingOneAlone) {
   EXPECT_EQ(::access(file.c_str(), F_OK), 0);
   EXPECT_FALSE(UnixListener::open(io, std::string(200, 'x'), {}));
   EXPECT_FALSE(UnixListener::open(io, "/nonexistent/x.sock", {}));
+}
+
+// An export of 5,000 peers, taken at 64 KiB every 50 ms: more than a second, and never idle.
+std::string take_slowly(const std::string& path) {
+  RawClient client(path);
+  client.send("GET /v1/export HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  std::string all;
+  while (true) {
+    const std::string piece = client.receive_some();
+    if (piece.empty()) return all;
+    all += piece;
+    usleep(50'000);
+  }
+}
+
+TEST(HttpServer, AReaderWhoTakesAnExportTooSlowlyIsCutOffAndTheOwnerIsNot) {
+  LiveServer server({.bounded = std::chrono::milliseconds(200)}, {.group = getegid()});
+  server.on_thread([&] {
+    std::vector<state::Edit> edits;
+    for (uint32_t i = 0; i < 5'000; ++i) {
+      PublicKey key = test_key(9);
+      key.bytes[0] = static_cast<uint8_t>(i);
+      key.bytes[1] = static_cast<uint8_t>(i >> 8);
+      edits.push_back({.op = state::Op::PeerAdd,
+                       .tunnel = "wg0",
+                       .public_key = key,
+                       .patch = state::PeerPatch{.description = std::string(250, 'd')}});
+    }
+    server.backend.apply(std::move(edits));
+  });
+  const auto complete = [](const std::string& answer) { return answer.ends_with("\r\n0\r\n\r\n"); };
+  EXPECT_TRUE(complete(take_slowly(server.path())));
+  if (geteuid() != 0) GTEST_SKIP() << "only root can be another user";
+  ASSERT_EQ(::chmod(server.directory().c_str(), 0755), 0);
+  std::string answer;
+  std::thread([&] {
+    // Of this thread alone, unlike seteuid().
+    ASSERT_EQ(::syscall(SYS_setresuid, -1, 12'345, -1), 0);
+    answer = take_slowly(server.path());
+  }).join();
+  EXPECT_EQ(status_of(answer), 200u) << answer;
+  EXPECT_FALSE(complete(answer));
 }
 
 }  // namespace

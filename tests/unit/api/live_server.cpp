@@ -24,12 +24,12 @@ struct LiveServer::Loop {
   std::thread thread;
 };
 
-LiveServer::LiveServer(HttpTimeouts timeouts) : loop_(std::make_unique<Loop>()) {
+LiveServer::LiveServer(HttpTimeouts timeouts, AccessRule rule) : loop_(std::make_unique<Loop>()) {
   add_three_peers(backend);
   char name[] = "/tmp/turnpike-api-XXXXXX";
   CHECK(mkdtemp(name) != nullptr);
   directory_ = name;
-  auto server = HttpServer::start(loop_->io, backend, path(), {}, timeouts);
+  auto server = HttpServer::start(loop_->io, backend, path(), rule, timeouts);
   if (!server) std::fprintf(stderr, "%s\n", server.error().c_str());
   CHECK(server.has_value());
   loop_->server = std::move(*server);
@@ -83,15 +83,20 @@ void RawClient::finish_sending() { ::shutdown(socket_, SHUT_WR); }
 
 std::string RawClient::receive(std::string_view until) {
   std::string all;
-  char piece[65'536];
-  pollfd waits{.fd = socket_, .events = POLLIN, .revents = 0};
   while (until.empty() || !all.ends_with(until)) {
-    if (::poll(&waits, 1, 10'000) <= 0) break;
-    const ssize_t got = ::recv(socket_, piece, sizeof(piece), 0);
-    if (got <= 0) break;
-    all.append(piece, static_cast<size_t>(got));
+    const std::string piece = receive_some();
+    if (piece.empty()) break;
+    all += piece;
   }
   return all;
+}
+
+std::string RawClient::receive_some() {
+  char piece[65'536];
+  pollfd waits{.fd = socket_, .events = POLLIN, .revents = 0};
+  if (::poll(&waits, 1, 10'000) <= 0) return {};
+  const ssize_t got = ::recv(socket_, piece, sizeof(piece), 0);
+  return got <= 0 ? std::string() : std::string(piece, static_cast<size_t>(got));
 }
 
 std::string exchange(const std::string& path, const std::string& method, const std::string& target,

@@ -11,7 +11,7 @@ namespace turnpike::api {
 
 class LiveServer {
  public:
-  explicit LiveServer(HttpTimeouts timeouts = {});
+  explicit LiveServer(HttpTimeouts timeouts = {}, AccessRule rule = {});
   ~LiveServer();
   [[nodiscard]] const std::string& directory() const { return directory_; }
   [[nodiscard]] std::string path() const { return directory_ + "/control.sock"; }
@@ -37,6 +37,8 @@ class RawClient {
   bool send(std::string_view bytes);
   // Up to the end of the connection, or to `until`; gives up after ten seconds.
   std::string receive(std::string_view until = "");
+  // What has come, at most 64 KiB; empty at the end of the connection or after ten seconds.
+  std::string receive_some();
   void finish_sending();
   [[nodiscard]] bool connected() const { return socket_ >= 0; }
 

@@ -105,6 +105,7 @@ TEST_F(RoutesTest, ExportWithKeysForOwnersAndWithoutForReaders) {
 
   EXPECT_EQ(status("GET", "/v1/export", Access::None), 403u);
   EXPECT_EQ(status("GET", "/v1/export", Access::Read), 200u);
+  EXPECT_EQ(backend_.last_export->access, Access::Read);
   EXPECT_EQ(status("POST", "/v1/export", Access::Read), 403u);
   EXPECT_EQ(status("POST", "/v1/export", Access::All), 400u);  // no directory
   EXPECT_EQ(status_of_directory("keys"), 200u);

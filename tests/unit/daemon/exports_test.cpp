@@ -20,8 +20,8 @@ class ExportsTest : public testing::Test {
     state_.apply(*change);
   }
 
-  void begin(bool with_keys = false) {
-    exports_->begin({.caller = {.uid = 7}, .with_keys = with_keys},
+  void begin(bool with_keys = false, api::Access access = api::Access::All) {
+    exports_->begin({.caller = {.uid = 7}, .access = access, .with_keys = with_keys},
                     [this](api::RunningAnswer answer) { answers_.push_back(std::move(answer)); });
   }
   // As the committer does when its turn has come: on another thread, then on the control thread.
@@ -85,6 +85,21 @@ TEST_F(ExportsTest, AreAFewAtATime) {
   begin();
   EXPECT_TRUE(answers_.empty());
   EXPECT_EQ(submitted_.size(), Exports::kAtATime);
+}
+
+TEST_F(ExportsTest, OfReadersLeavePlacesForOthers) {
+  begin(false, api::Access::Read);
+  begin(false, api::Access::Read);
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_TRUE(std::holds_alternative<api::Busy>(answers_[0]));
+  for (size_t i = 1; i < Exports::kAtATime; ++i) begin();
+  EXPECT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(submitted_.size(), Exports::kAtATime);
+  // The reader's place is free again when it is over.
+  run_one();
+  answers_.clear();
+  begin(false, api::Access::Read);
+  EXPECT_TRUE(answers_.empty());
 }
 
 TEST_F(ExportsTest, SayWhoHadTheKeysAndWhatFailed) {
