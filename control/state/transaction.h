@@ -20,7 +20,7 @@ enum class Op : uint8_t {
   PeerSet,  // peer, patch
   PeerRemove,  // peer
   TunnelAdd,  // new_tunnel (its index is chosen by plan)
-  TunnelSet,  // new_tunnel, all of it; name and index stay
+  TunnelSet,  // new_tunnel, all of it unless known_tunnel says less; name and index stay
   TunnelRemove,  // with all its peers
 };
 

@@ -10,6 +10,7 @@ namespace turnpike::state {
 // The transaction that leads from the state after `change` back to `before`, the state that it was planned
 // on: the same tunnels, peers, attributes, owners and dormant claims. Peers are named by public key; one that
 // comes back gets a new id. An origin that went from Api to File stays File: the file does list it.
+// Attributes that the change did not touch are left as they are; way_back.h has when it can be taken later on.
 [[nodiscard]] Transaction undo(const State& before, const Change& change);
 
 // The change that takes `change` back as if it had never been: made true right after it, all ids and origins are
