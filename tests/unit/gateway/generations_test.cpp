@@ -161,7 +161,7 @@ TEST(Generations, AWorkerNeverFindsAPeerOfAnotherGenerationThanItsSnapshot) {
   std::vector<std::thread> threads;
   for (size_t i = 0; i < kWorkers; ++i) {
     workers.push_back(std::make_unique<Worker>(*doors[i], slots, first, i));
-    threads.emplace_back([&, i] { workers[i]->run(done); });
+    threads.emplace_back([&done, worker = workers.back().get()] { worker->run(done); });
   }
   for (const auto& worker : workers) {
     while (worker->bursts.load() == 0) std::this_thread::yield();
