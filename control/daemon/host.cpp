@@ -3,9 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 
+#include "control/session/session_thread.h"
 #include "dataplane/crypto/system_random.h"
 #include "dataplane/io/log.h"
 #include "dataplane/wireguard/constants.h"
@@ -27,11 +27,6 @@ crypto::AeadBackend backend_of(config::AeadChoice choice) {
       return crypto::AeadBackend::Libsodium;
   }
   return crypto::AeadBackend::Auto;
-}
-
-Instant read_clock() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return {static_cast<uint64_t>(std::chrono::nanoseconds(now).count())};
 }
 
 io::Spread spread_of(config::SpreadPolicy policy) {
@@ -145,7 +140,9 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
   shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
       .peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
   for (size_t i = 0; i < ports_.size(); ++i) shared_->offloads[i] = ports_[i].offloads();
-  aead_speeds_ = crypto::measure_aeads(backend_of(config.dataplane.aead), read_clock);
+  aead_speeds_ = crypto::measure_aeads(backend_of(config.dataplane.aead), [] {
+    return session::SessionThread::read_clocks().instant;
+  });
   if (aead_speeds_.empty()) {
     return fail(
         std::string("dataplane.aead: ipsec-mb does not work on this CPU; use auto or libsodium"));

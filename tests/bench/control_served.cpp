@@ -206,26 +206,29 @@ void memory_with_store(Report& report, const ServedSizes& sizes, const std::stri
              {static_cast<double>(after - std::min(before, after)) / sizes.set_peers});
 }
 
+// Fills the daemon, then moves and commits; the name of these figures.
+std::string fill_and_edit(Report& report, const DaemonProcess& daemon, const ServedSizes& sizes,
+                          const std::string& area) {
+  Owners owners(sizes);
+  const std::string base = area + std::to_string(owners.prefixes());
+  fill(report, daemon, owners, base);
+  moves(report, daemon, owners, sizes, base);
+  commits(report, daemon, owners, sizes, base);
+  return base;
+}
+
 }  // namespace
 
 void served(Report& report, const ServedSizes& sizes, const std::string& directory) {
   const DaemonProcess daemon(directory, false);
-  Owners owners(sizes);
-  const std::string base = "control/served/" + std::to_string(owners.prefixes());
-  fill(report, daemon, owners, base);
-  moves(report, daemon, owners, sizes, base);
-  commits(report, daemon, owners, sizes, base);
+  const std::string base = fill_and_edit(report, daemon, sizes, "control/served/");
   wg_files(report, daemon, sizes, directory, base);
 }
 
 void served_durable(Report& report, const ServedSizes& sizes, const std::string& directory) {
   memory_with_store(report, sizes, directory);
   const DaemonProcess daemon(directory, true);
-  Owners owners(sizes);
-  const std::string base = "control/served-durable/" + std::to_string(owners.prefixes());
-  fill(report, daemon, owners, base);
-  moves(report, daemon, owners, sizes, base);
-  commits(report, daemon, owners, sizes, base);
+  (void)fill_and_edit(report, daemon, sizes, "control/served-durable/");
 }
 
 }  // namespace turnpike::bench

@@ -27,7 +27,7 @@ from durable_load import Client, expected_peers, random_key
 from gateway_case import GatewayCase
 from lab import Lab, run, wait_until
 from testbed import HOST_V4
-from turnpiked import Config, Gateway, program
+from turnpiked import METRICS, Config, Gateway, program
 
 FULL = bool(os.environ.get("TURNPIKE_TEST_FULL"))
 KILLS = 500 if FULL else 20
@@ -35,8 +35,6 @@ CLIENTS = 4
 SEED = int(os.environ.get("TURNPIKE_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
 EXIT_ERROR = 1
 CONFIRM_SECONDS = 3
-METRICS = "127.0.0.1:9586"
-SCRAPE = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
 
 def fill(directory: Path) -> Path:
@@ -314,9 +312,7 @@ class FileAndState(DurabilityCase):
         self.assertEqual(self.metrics("turnpike_last_reload_success"), [1])
 
     def metrics(self, *samples: str) -> list[float]:
-        text = self.space.run(sys.executable, "-c", SCRAPE, f"http://{METRICS}/metrics").stdout
-        found = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#")
-        return [float(found[sample]) for sample in samples]
+        return [self.gateway.metric(sample) for sample in samples]
 
     def test_a_rollback_of_a_reload_says_what_stays(self) -> None:
         before = self.gateway.show()["generation"]
