@@ -35,19 +35,19 @@ inline uint32_t matches(const Leaf16& leaf, uint64_t key) noexcept {
   const __m256i keys = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.keys));
   const __m256i differs = _mm256_xor_si256(keys, _mm256_set1_epi16(static_cast<short>(key >> 48)));
   const __m256i low = _mm256_xor_si256(keys, _mm256_add_epi16(keys, _mm256_set1_epi16(-1)));
-  return _mm256_cmple_epu16_mask(differs, low) & 0x3ffu;
+  return _mm256_mask_cmple_epu16_mask(0x3ff, differs, low);
 }
 inline uint32_t matches(const Leaf32& leaf, uint64_t key) noexcept {
   const __m256i keys = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaf.keys));
   const __m256i differs = _mm256_xor_si256(keys, _mm256_set1_epi32(static_cast<int>(key >> 32)));
   const __m256i low = _mm256_xor_si256(keys, _mm256_add_epi32(keys, _mm256_set1_epi32(-1)));
-  return _mm256_cmple_epu32_mask(differs, low) & 0x7fu;
+  return _mm256_mask_cmple_epu32_mask(0x7f, differs, low);
 }
 inline uint32_t matches(const Leaf64& leaf, uint64_t key) noexcept {
   const __m512i keys = _mm512_load_si512(leaf.keys);
   const __m512i differs = _mm512_xor_si512(keys, _mm512_set1_epi64(static_cast<long long>(key)));
   const __m512i low = _mm512_xor_si512(keys, _mm512_add_epi64(keys, _mm512_set1_epi64(-1)));
-  return _mm512_cmple_epu64_mask(differs, low) & 0x1fu;
+  return _mm512_mask_cmple_epu64_mask(0x1f, differs, low);
 }
 
 // Lists the lanes in `who`, a vector at a time; returns how many they are.

@@ -1,11 +1,14 @@
 // The allowed-IPs table and its memory: refusals, bounds of what an edit copies, what comes back.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <map>
 #include <thread>
 
 #include "dataplane/base/ready_pages.h"
+#include "dataplane/lookup/allowed_ips_kernel.h"
 #include "tests/support/one_bit_trie.h"
 #include "tests/support/prefix_mix.h"
 
@@ -195,6 +198,50 @@ TEST(AllowedIpsMemory, ARemovalOfWhatIsNotThereCopiesNothing) {
   change_nothing<RootV4>(test::prefix_mix(Mix::Spread, 20'000, 1));
   change_nothing<RootV4>(test::prefix_mix(Mix::Dense, 20'000, 1));
   change_nothing<RootV6>(test::prefix_mix(Mix::V6, 20'000, 1));
+}
+
+// The hosts 1 to `hosts` of each of some pools, a /64 each, in random order.
+std::vector<Edit> pools_v6(uint64_t pools, uint64_t hosts) {
+  std::vector<Edit> edits;
+  for (uint64_t pool = 0; pool < pools; ++pool) {
+    for (uint64_t host = 1; host <= hosts; ++host) {
+      const IpAddress a = test::address_v6(0x2001'0db8'0000'0000 | pool, host);
+      edits.push_back({Prefix::masked(a, 128), static_cast<PeerIndex>(edits.size())});
+    }
+  }
+  test::Random random(11);
+  std::shuffle(edits.begin(), edits.end(), random);
+  return edits;
+}
+
+// Lanes that stand at the last owner of an array wait beside others that go on through nodes. Behind the table's
+// memory are addresses without any; how much is before them depends on the table.
+TEST(AllowedIpsMemory, LookUpsReadNothingBehindIt) {
+  for (uint64_t pools = 300; pools <= 420; pools += 20) {
+    SystemPages pages;
+    WriterV6 writer(pages);
+    std::vector<Edit> edits = pools_v6(pools, 1'023);
+    test::Random random(12);
+    std::vector<Ipv6Key> deep;
+    for (int i = 0; i < 5'000; ++i) {
+      deep.push_back({.high = 0x2001'0db8'ffff'0000, .low = random()});
+      edits.push_back(
+          {Prefix::masked(test::address_v6(deep.back().high, deep.back().low), 128), 7});
+    }
+    ASSERT_TRUE(writer.prepare(edits));
+    writer.reclaim(writer.commit());
+    for (const Edit& e : edits) {
+      const Ipv6Key key = test::key_v6(e.prefix.address);
+      if ((key.low & 31) != 31) continue;
+      const Ipv6Key both[2] = {key, deep[random() % deep.size()]};
+      for (const Kernel* kernel : kernels()) {
+        std::array<PeerIndex, 2> peers{};
+        kernel->v6(writer.head().node, &both[0].high, 2, peers.data());
+        ASSERT_EQ(peers[0], e.peer) << kernel->name;
+        ASSERT_EQ(peers[1], 7u) << kernel->name;
+      }
+    }
+  }
 }
 
 // A table that shrank gives its memory back with the next commit, and is whole in every version.
