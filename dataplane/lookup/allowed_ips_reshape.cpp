@@ -404,15 +404,13 @@ Ref Trie::shrink_skip(Ref ref) noexcept {
     drop(child);
     return ref;
   }
-  const bool is_link = kind_of(child) == Kind::Skip && skip(child).crosses;
-  if (child != 0 && !is_leaf(child) && !is_link) return ref;
   if (is_leaf(child) && count_leaf(kind_of(child), arena_.at(line_of(child))) > kJoinEntries) {
     return ref;
   }
-  EntryList list;
-  if (is_leaf(child)) list = read_leaf(kind_of(child), arena_.at(line_of(child)));
   if (s.crosses) {
-    if (list.count != 1 || s.slot.peer != kNoPeer) return ref;
+    if (!is_leaf(child) || s.slot.peer != kNoPeer) return ref;
+    const EntryList list = read_leaf(kind_of(child), arena_.at(line_of(child)));
+    if (list.count != 1) return ref;
     const Entry& e = list.entries[0];
     s.bits |= e.key >> s.length;
     s.length += e.length;
@@ -420,13 +418,8 @@ Ref Trie::shrink_skip(Ref ref) noexcept {
     drop(child);
     return ref;
   }
-  const auto length = static_cast<uint8_t>(s.length);
-  for (Entry& e : list) {
-    e.key = s.bits | e.key >> length;
-    e.length = static_cast<uint8_t>(e.length + length);
-  }
-  if (is_link) list.push({.key = s.bits, .value = child, .length = length, .link = true});
-  if (s.slot.peer != kNoPeer) list.push({.key = s.bits, .value = s.slot.peer, .length = length});
+  const EntryList list = entries_behind(s, 0);
+  if (list.count == 0) return ref;
   const Kind kind = leaf_kind(list);
   if (kind == Kind::None) return ref;
   if (is_leaf(child)) drop(child);

@@ -226,9 +226,44 @@ Ref Trie::edit_skip(Ref ref, Way way, const Target& target) noexcept {
   return target.removes() ? shrink_skip(ref) : ref;
 }
 
+// What a skip leads to, as entries behind its first `kept` bits: when that is a leaf, a link or one prefix.
+EntryList Trie::entries_behind(const Skip& s, unsigned kept) const noexcept {
+  const Ref child = s.slot.child;
+  const auto length = static_cast<uint8_t>(s.length - kept);
+  const bool is_link = kind_of(child) == Kind::Skip && skip(child).crosses;
+  EntryList list;
+  if (length == 64 || (child != 0 && !is_leaf(child) && !is_link)) return list;
+  const uint64_t bits = rest(s.bits, kept);
+  if (is_leaf(child)) list = read_leaf(kind_of(child), arena_.at(line_of(child)));
+  for (Entry& e : list) {
+    e.key = bits | e.key >> length;
+    e.length = static_cast<uint8_t>(e.length + length);
+  }
+  if (is_link) list.push({.key = bits, .value = child, .length = length, .link = true});
+  if (s.slot.peer != kNoPeer) list.push({.key = bits, .value = s.slot.peer, .length = length});
+  return list;
+}
+
 // The way agrees with `agreed` bits of the skip only.
 Ref Trie::branch_off(Ref ref, Way way, unsigned agreed, const Target& target) noexcept {
   Skip& s = skip(ref);
+  // What leads to few prefixes becomes one leaf, with room for others beside them; where it crosses, behind the
+  // bits that all agree on.
+  const unsigned kept = s.crosses ? agreed : 0;
+  const EntryList few = entries_behind(s, kept);
+  if (const Kind kind = leaf_kind(few); few.count > 0 && kind != Kind::None) {
+    if (is_leaf(s.slot.child)) drop(s.slot.child);
+    const Ref leaf = new_leaf(kind, few);
+    if (!s.crosses) {
+      drop(ref);
+      return edit_leaf(leaf, way, target);
+    }
+    s.bits = high_bits(s.bits, kept);
+    s.length = kept;
+    s.slot = Slot{.child = leaf};
+    edit_slot(s.slot, way.down(kept), target);
+    return ref;
+  }
   // A few bits are cheaper as a larger node of the same one line than as a skip before it.
   const unsigned stride = agreed + 1;
   if (!s.crosses && stride <= 3 && way.length > agreed &&

@@ -71,6 +71,7 @@ class Trie {
   void edit_slot(Slot& slot, Way way, const Target& target) noexcept;
   [[nodiscard]] PeerIndex short_at(Ref node, Way way) const noexcept;
   void edit_short(Ref node, Way way, const Target& target) noexcept;
+  [[nodiscard]] EntryList entries_behind(const Skip& skip, unsigned kept) const noexcept;
   Ref branch_off(Ref skip, Way way, unsigned agreed, const Target& target) noexcept;
   PeerIndex change(PeerIndex from, const Target& target) noexcept;
 

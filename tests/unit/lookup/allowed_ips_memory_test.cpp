@@ -214,6 +214,23 @@ std::vector<Edit> pools_v6(uint64_t pools, uint64_t hosts) {
   return edits;
 }
 
+// Four bytes for each host of a full pool, as owners alone, and a few lines for those of a small one: in whatever
+// order they came.
+TEST(AllowedIpsMemory, OfPackedIpv6HostsIsLittleMoreThanTheirOwners) {
+  for (const auto& [hosts, most] : {std::pair{10, 16.0}, {30, 8.0}, {100, 7.0}, {1'000, 4.5}}) {
+    SystemPages pages;
+    WriterV6 writer(pages);
+    const std::vector<Edit> edits = pools_v6(50, static_cast<uint64_t>(hosts));
+    for (const Edit& e : edits) {
+      ASSERT_TRUE(writer.prepare({&e, 1}));
+      writer.reclaim(writer.commit());
+    }
+    EXPECT_EQ(writer.size(), edits.size());
+    EXPECT_LE(static_cast<double>(writer.used_bytes()), most * static_cast<double>(edits.size()))
+        << hosts;
+  }
+}
+
 // Lanes that stand at the last owner of an array wait beside others that go on through nodes. Behind the table's
 // memory are addresses without any; how much is before them depends on the table.
 TEST(AllowedIpsMemory, LookUpsReadNothingBehindIt) {
