@@ -1,9 +1,15 @@
 // The allowed-IPs table as the kernel has it: a path-compressed trie of one bit a step, changed in place and
-// walked one address after another. A second oracle for large tables, and the rival of the benchmark.
+// walked one address after another. A second oracle for large tables, and the rival of the benchmark. Nodes are one
+// allocation each, of as many bytes as the kernel's, from memory on huge pages, where the kernel's own is.
 #pragma once
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "dataplane/base/address.h"
@@ -85,7 +91,45 @@ class OneBitTrie {
     uint8_t length;
     PeerIndex peer;
     std::unique_ptr<Node> child[2];
+    uint64_t not_read[4] = {};  // the kernel's links to the parent and among a peer's nodes
+
+    static void* operator new(size_t) { return slab().take(); }
+    static void operator delete(void* node) noexcept { slab().put_back(node); }
   };
+  static constexpr size_t kNodeBytes = 72;
+
+  // Of one size; what comes back is given again, and the last to come back first. Threads: one at a time.
+  class Slab {
+   public:
+    void* take() {
+      if (free_.empty()) grow();
+      void* node = free_.back();
+      free_.pop_back();
+      return node;
+    }
+    void put_back(void* node) noexcept { free_.push_back(node); }
+
+   private:
+    static constexpr size_t kHugePage = size_t{2} << 20;
+    void grow() {
+      void* page = std::aligned_alloc(kHugePage, kHugePage);
+      if (page == nullptr) throw std::bad_alloc();
+      madvise(page, kHugePage, MADV_HUGEPAGE);
+      for (size_t at = kHugePage / kNodeBytes; at-- > 0;) {
+        free_.push_back(static_cast<uint8_t*>(page) + at * kNodeBytes);
+      }
+      pages_.emplace_back(page);
+    }
+    struct Free {
+      void operator()(void* page) const noexcept { std::free(page); }
+    };
+    std::vector<void*> free_;
+    std::vector<std::unique_ptr<void, Free>> pages_;
+  };
+  static Slab& slab() {
+    static Slab all;
+    return all;
+  }
 
   static unsigned bit(const lookup::Ipv6Key& k, unsigned i) noexcept {
     return static_cast<unsigned>((i < 64 ? k.high >> (63 - i) : k.low >> (127 - i)) & 1);
@@ -108,6 +152,7 @@ class OneBitTrie {
     link = std::move(below);
   }
 
+  static_assert(sizeof(Node) == kNodeBytes);
   std::unique_ptr<Node> root_;
 };
 
