@@ -1,5 +1,6 @@
 // How subtrees take shape: from a list of entries, growing by one level, and shrinking.
 #include <algorithm>
+#include <span>
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/prefetch.h"
@@ -374,16 +375,19 @@ Ref Trie::shrink_node(Ref node, unsigned depth) noexcept {
   return build(list, depth);
 }
 
+// Stops looking as soon as there is too much left, which in most arrays is at once.
 Ref Trie::shrink_peers(Ref ref, unsigned depth) noexcept {
   const unsigned stride = stride_of(ref);
+  const std::span all(peers(ref), size_t{1} << stride);
+  size_t left = 0;
+  for (const PeerIndex peer : all) {
+    left += peer != kNoPeer;
+    if (left > kJoinEntries) return ref;
+  }
   EntryList list;
-  for (uint32_t i = 0; i < 1u << stride; ++i) {
-    const PeerIndex peer = peers(ref)[i];
-    if (peer == kNoPeer) continue;
-    if (list.count == kJoinEntries) return ref;
-    list.push({.key = uint64_t{i} << (64 - stride),
-               .value = peer,
-               .length = static_cast<uint8_t>(stride)});
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i] == kNoPeer) continue;
+    list.push({.key = i << (64 - stride), .value = all[i], .length = static_cast<uint8_t>(stride)});
   }
   drop(ref);
   return build(list, depth);
