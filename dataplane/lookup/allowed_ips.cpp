@@ -50,9 +50,10 @@ struct Writer<Root>::Impl {
   // Half of a second-level cache.
   static constexpr size_t kNearBytes = 512 << 10;
 
-  explicit Impl(RoomSource& source) noexcept : pages(source), arena(source), trie(arena, kFamily) {}
+  explicit Impl(const ReplicaPages& each) noexcept
+      : pages(each[0]), arena(each), trie(arena, kFamily) {}
 
-  RoomSource& pages;
+  RoomSource& pages;  // of the first copy, and of what a batch needs meanwhile
   NodeArena arena;
   Trie trie;
   Line head = 0;  // 0: the empty table
@@ -62,8 +63,9 @@ struct Writer<Root>::Impl {
   bool prepared = false;
 
   [[nodiscard]] RootLine& root_line(Line line) const noexcept { return *arena.as<RootLine>(line); }
-  [[nodiscard]] Root root(Line line) const noexcept {
-    return Root{line == 0 ? nullptr : arena.at(line)};
+  [[nodiscard]] Root root(Line line, ReplicaIndex replica) const noexcept {
+    CHECK(replica < arena.replicas());
+    return Root{line == 0 ? nullptr : arena.as_in<RootLine>(replica, line)};
   }
 
   // A root that the batch may change.
@@ -76,6 +78,15 @@ struct Writer<Root>::Impl {
     made.line = line;
     if (next != 0) arena.drop(next);
     next = line;
+  }
+
+  // The new version is whole: it goes to the other copies. Only its root knows where it lies.
+  void replicate() noexcept {
+    if (arena.replicas() == 1) return;
+    arena.copy_fresh();
+    for (size_t i = 1; i < arena.replicas(); ++i) {
+      arena.as_in<RootLine>(i, next)->base = arena.as_in<uint8_t>(i, 0);
+    }
   }
 
   // Moves the new version together when much memory holds little, so that regions fall empty when what was
@@ -142,13 +153,13 @@ struct Writer<Root>::Impl {
 };
 
 template <typename Root>
-Writer<Root>::Writer(RoomSource& pages) : impl_(std::make_unique<Impl>(pages)) {}
+Writer<Root>::Writer(const ReplicaPages& pages) : impl_(std::make_unique<Impl>(pages)) {}
 template <typename Root>
 Writer<Root>::~Writer() = default;
 
 template <typename Root>
-Root Writer<Root>::head() const noexcept {
-  return impl_->root(impl_->head);
+Root Writer<Root>::head(ReplicaIndex replica) const noexcept {
+  return impl_->root(impl_->head, replica);
 }
 
 template <typename Root>
@@ -168,14 +179,15 @@ bool Writer<Root>::prepare(std::span<const Edit> edits) noexcept {
   impl_->compact_if_sparse();
   if (impl_->next != impl_->head && impl_->next != 0) {
     impl_->root_line(impl_->next).near = impl_->arena.used_bytes() <= Impl::kNearBytes ? 1 : 0;
+    impl_->replicate();
   }
   return true;
 }
 
 template <typename Root>
-Root Writer<Root>::prepared() const noexcept {
+Root Writer<Root>::prepared(ReplicaIndex replica) const noexcept {
   CHECK(impl_->prepared);
-  return impl_->root(impl_->next);
+  return impl_->root(impl_->next, replica);
 }
 
 template <typename Root>

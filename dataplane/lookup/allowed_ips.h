@@ -1,11 +1,11 @@
 // The allowed IPs of one tunnel and one address family: a persistent table, longest match, value = dense
-// peer index. A Root is an immutable version of it.
+// peer index. A Root is an immutable version of it, in one of the table's copies: each NUMA node may have one.
 //   Threads:   one Writer thread; lookup_burst() on any thread that holds a root which is not retired.
 //   Ownership: nodes belong to the writer's arena. commit() gives back what only the old root used, as
 //              Garbage; the caller passes it to reclaim() when the old root is retired by epoch, oldest
 //              first.
-//   Bounds:    up to kBurstMax addresses a call. Memory comes from a RoomSource that can say no; then
-//              prepare() fails and the head stays as it was.
+//   Bounds:    up to kBurstMax addresses a call. Memory comes from RoomSources that can say no; when one of
+//              them does, prepare() fails and the head stays as it was, in every copy.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 #include "dataplane/base/address.h"
 #include "dataplane/base/ids.h"
 #include "dataplane/base/limits.h"
-#include "dataplane/base/pages.h"
+#include "dataplane/base/replica_pages.h"
 
 namespace turnpike::lookup {
 
@@ -57,18 +57,19 @@ struct Garbage {
 template <typename Root>
 class Writer {
  public:
-  explicit Writer(RoomSource& pages);
+  // A copy in each of the sources.
+  explicit Writer(const ReplicaPages& pages);
   ~Writer();
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
 
-  // The newest committed version.
-  [[nodiscard]] Root head() const noexcept;
+  // The newest committed version, as one copy has it.
+  [[nodiscard]] Root head(ReplicaIndex replica = 0) const noexcept;
   // Makes a new version from the head and all edits, in their order; prefixes of the other family are a
   // bug. False when memory ran out: the head is as it was. A prepared version must be committed or aborted
   // before the next prepare().
   [[nodiscard]] bool prepare(std::span<const Edit> edits) noexcept;
-  [[nodiscard]] Root prepared() const noexcept;
+  [[nodiscard]] Root prepared(ReplicaIndex replica = 0) const noexcept;
   [[nodiscard]] Garbage commit() noexcept;
   void abort() noexcept;
   void reclaim(Garbage garbage) noexcept;
@@ -79,7 +80,7 @@ class Writer {
   // In order of address, shorter prefixes first. `visit` returns false to stop.
   void walk(const std::function<bool(const Prefix&, PeerIndex)>& visit) const;
 
-  // Bytes in use by nodes (live and garbage), and bytes taken from the page source.
+  // Of each copy: bytes in use by nodes (live and garbage), and bytes taken from its page source.
   [[nodiscard]] size_t used_bytes() const noexcept;
   [[nodiscard]] size_t reserved_bytes() const noexcept;
 

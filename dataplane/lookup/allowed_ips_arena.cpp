@@ -9,8 +9,8 @@
 #define TURNPIKE_POISON(from, bytes) ASAN_POISON_MEMORY_REGION(from, bytes)
 #define TURNPIKE_UNPOISON(from, bytes) ASAN_UNPOISON_MEMORY_REGION(from, bytes)
 #else
-#define TURNPIKE_POISON(from, bytes) ((void)0)
-#define TURNPIKE_UNPOISON(from, bytes) ((void)0)
+#define TURNPIKE_POISON(from, bytes) ((void)(from), (void)(bytes))
+#define TURNPIKE_UNPOISON(from, bytes) ((void)(from), (void)(bytes))
 #endif
 
 namespace turnpike::lookup {
@@ -24,14 +24,14 @@ constexpr unsigned kLongGarbageOrder = 4;
 
 }  // namespace
 
-NodeArena::NodeArena(RoomSource& pages) noexcept : pages_(pages) {}
+NodeArena::NodeArena(const ReplicaPages& pages) noexcept : rooms_(pages) {}
 
 NodeArena::~NodeArena() {
   for (uint32_t chunk = 0; chunk < chunks_end_;) {
     const uint32_t count = backed_[chunk] ? header(chunk).region_chunks : 1;
     if (backed_[chunk]) {
-      TURNPIKE_UNPOISON(base_ + chunk * kChunkBytes, count * kChunkBytes);
-      pages_.unback(base_ + chunk * kChunkBytes, count * kChunkBytes);
+      unpoison(chunk << kChunkLinesLog2, count * kChunkBytes);
+      rooms_.unback(chunk * kChunkBytes, count * kChunkBytes);
     }
     chunk += count;
   }
@@ -40,20 +40,30 @@ NodeArena::~NodeArena() {
   give_up_room();
 }
 
+// In every copy. Nothing but for AddressSanitizer.
+void NodeArena::poison(Line line, size_t bytes) noexcept {
+  for (size_t i = 0; i < replicas(); ++i) TURNPIKE_POISON(as_in<uint8_t>(i, line), bytes);
+}
+void NodeArena::unpoison(Line line, size_t bytes) noexcept {
+  for (size_t i = 0; i < replicas(); ++i) TURNPIKE_UNPOISON(as_in<uint8_t>(i, line), bytes);
+}
+
 bool NodeArena::ensure() noexcept { return free_[kOrderMax] != 0 || add_region(); }
 
 // As many addresses as lines can be numbered, or what there is.
 bool NodeArena::reserve_room() noexcept {
   for (uint32_t chunks = kChunksMax; chunks >= kRoomChunksMin; chunks /= 2) {
-    base_ = static_cast<uint8_t*>(pages_.reserve(chunks * kChunkBytes));
-    room_chunks_ = base_ == nullptr ? 0 : chunks;
-    if (base_ != nullptr) return true;
+    if (!rooms_.reserve(chunks * kChunkBytes)) continue;
+    base_ = rooms_.base(0);
+    room_chunks_ = chunks;
+    return true;
   }
+  room_chunks_ = 0;
   return false;
 }
 
 void NodeArena::give_up_room() noexcept {
-  if (base_ != nullptr) pages_.give_up(base_, room_chunks_ * kChunkBytes);
+  if (base_ != nullptr) rooms_.give_up(room_chunks_ * kChunkBytes);
   base_ = nullptr;
 }
 
@@ -70,7 +80,7 @@ bool NodeArena::add_region() noexcept {
   uint32_t first = 0;
   while (first < room_chunks_ && !is_free(first)) first += count;
   if (first == room_chunks_) return false;
-  if (!pages_.back(base_ + first * kChunkBytes, count * kChunkBytes)) {
+  if (!rooms_.back(first * kChunkBytes, count * kChunkBytes)) {
     if (chunks_end_ == 0) give_up_room();
     return false;
   }
@@ -105,8 +115,8 @@ void NodeArena::release_region(uint32_t first) noexcept {
     backed_.reset(chunk);
   }
   while (chunks_end_ > 0 && !backed_[chunks_end_ - 1]) --chunks_end_;
-  TURNPIKE_UNPOISON(base_ + first * kChunkBytes, count * kChunkBytes);
-  pages_.unback(base_ + first * kChunkBytes, count * kChunkBytes);
+  unpoison(first << kChunkLinesLog2, count * kChunkBytes);
+  rooms_.unback(first * kChunkBytes, count * kChunkBytes);
   reserved_bytes_ -= count * kChunkBytes;
   --regions_;
   --idle_regions_;
@@ -116,7 +126,7 @@ void NodeArena::release_region(uint32_t first) noexcept {
 // With the last small region in use, the next one is large.
 void NodeArena::tell_of_growth() noexcept {
   const bool grows = regions_ >= kSmallRegions;
-  if (grows != grows_) pages_.expect_growth(grows);
+  if (grows != grows_) rooms_.expect_growth(grows);
   grows_ = grows;
 }
 
@@ -157,7 +167,7 @@ void NodeArena::retire_regions() noexcept {
 
 void NodeArena::push_free(Line line, unsigned order) noexcept {
   meta(line) = kFree | order;
-  TURNPIKE_POISON(at(line), kLineBytes << order);
+  poison(line, kLineBytes << order);
   TURNPIKE_UNPOISON(at(line), sizeof(FreeBlock));
   auto& block = *as<FreeBlock>(line);
   Line& head = free_head(line, order);
@@ -197,7 +207,7 @@ Line NodeArena::allocate(unsigned order) noexcept {
     push_free(line + (1u << from), from);
   }
   meta(line) = kAllocated | kFresh | order;
-  TURNPIKE_UNPOISON(at(line), kLineBytes << order);
+  unpoison(line, kLineBytes << order);
   count_used(line, int64_t{1} << order);
   if (fresh_count_ < kFreshListed) fresh_[fresh_count_] = line;
   ++fresh_count_;
@@ -249,11 +259,9 @@ void NodeArena::drop(Line line) noexcept {
 
 template <typename F>
 void NodeArena::for_each_fresh(F f) noexcept {
-  const size_t count = fresh_count_;
-  fresh_count_ = 0;
-  if (count <= kFreshListed) {
-    // A line can be listed twice, or be inside a block by now; then it is not marked at its second turn.
-    for (size_t i = 0; i < count; ++i) {
+  if (fresh_count_ <= kFreshListed) {
+    // A line can be listed twice, or be inside a block by now.
+    for (size_t i = 0; i < fresh_count_; ++i) {
       const Line line = fresh_[i];
       if (backed_[line >> kChunkLinesLog2] && is_fresh(line)) f(line);
     }
@@ -267,8 +275,14 @@ void NodeArena::for_each_fresh(F f) noexcept {
   }
 }
 
+void NodeArena::copy_fresh() noexcept {
+  for_each_fresh(
+      [this](Line line) { rooms_.copy(size_t{line} * kLineBytes, kLineBytes << order_of(line)); });
+}
+
 uint64_t NodeArena::commit() noexcept {
   for_each_fresh([this](Line line) { meta(line) &= ~kFresh; });
+  fresh_count_ = 0;
   if (garbage_first_ == 0) return 0;
   const uint64_t sequence = ++sequence_;
   as<GarbageBlock>(garbage_first_)->sequence = sequence;
@@ -280,6 +294,7 @@ uint64_t NodeArena::commit() noexcept {
 void NodeArena::abort() noexcept {
   garbage_first_ = garbage_last_ = 0;  // its blocks are fresh, too
   for_each_fresh([this](Line line) { free(line); });
+  fresh_count_ = 0;
 }
 
 void NodeArena::reclaim(uint64_t ticket) noexcept {

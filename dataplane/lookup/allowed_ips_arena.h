@@ -1,7 +1,8 @@
 // Memory of one allowed-IPs table: cache lines in blocks of 2^order, in one room of addresses from a
-// RoomSource, with the batch that is being prepared and what committed batches replaced.
+// RoomSource, with the batch that is being prepared and what committed batches replaced. Where the table has
+// several copies, all bookkeeping is of the first; the others have the same memory at the same offsets.
 //   Threads:   the writer's. Readers see lines of committed versions only.
-//   Bounds:    1 GiB of lines, less where the source has fewer addresses. ensure() gets the memory of a whole edit or says no; after that no
+//   Bounds:    1 GiB of lines, less where a source has fewer addresses. ensure() gets the memory of a whole edit or says no; after that no
 //              allocation of the edit can fail, so that an edit is never half done.
 //   Blocks made in the present batch are fresh: only these may be changed.
 #pragma once
@@ -12,8 +13,9 @@
 #include <cstdint>
 #include <memory>
 
-#include "dataplane/base/pages.h"
+#include "dataplane/base/replica_pages.h"
 #include "dataplane/lookup/allowed_ips_node.h"
+#include "dataplane/lookup/allowed_ips_rooms.h"
 
 namespace turnpike::lookup {
 
@@ -29,12 +31,12 @@ class NodeArena {
   // The most lines that one edit may allocate, less than one block of kOrderMax can give.
   static constexpr size_t kEditLines = (size_t{1} << kOrderMax) - 128;
 
-  explicit NodeArena(RoomSource& pages) noexcept;
+  explicit NodeArena(const ReplicaPages& pages) noexcept;
   ~NodeArena();
   NodeArena(const NodeArena&) = delete;
   NodeArena& operator=(const NodeArena&) = delete;
 
-  // Makes sure of kEditLines. False: the page source said no.
+  // Makes sure of kEditLines. False: a page source said no.
   [[nodiscard]] bool ensure() noexcept;
   // 2^order lines, not cleared.
   [[nodiscard]] Line allocate(unsigned order) noexcept;
@@ -54,6 +56,15 @@ class NodeArena {
     meta(line) = (meta(line) & ((1u << kAttachedShift) - 1)) | other << kAttachedShift;
   }
 
+  [[nodiscard]] size_t replicas() const noexcept { return rooms_.size(); }
+  // The same line in another copy, as of the last copy_fresh().
+  template <typename T>
+  [[nodiscard]] T* as_in(size_t replica, Line line) const noexcept {
+    return reinterpret_cast<T*>(rooms_.base(replica) + size_t{line} * kLineBytes);
+  }
+  // Brings what the batch made to the other copies. What it did not make is there, and does not change.
+  void copy_fresh() noexcept;
+
   // Ends the batch. The ticket is what it replaced, 0 when that is nothing.
   [[nodiscard]] uint64_t commit() noexcept;
   // Ends the batch and frees what it made.
@@ -71,6 +82,7 @@ class NodeArena {
   [[nodiscard]] bool is_retiring(Line line) const noexcept {
     return region_of(line).region_retiring != 0;
   }
+  // Of each copy.
   [[nodiscard]] size_t used_bytes() const noexcept { return used_lines_ * kLineBytes; }
   [[nodiscard]] size_t reserved_bytes() const noexcept { return reserved_bytes_; }
 
@@ -133,8 +145,11 @@ class NodeArena {
   template <typename F>
   void for_each_fresh(F f) noexcept;
 
-  RoomSource& pages_;
-  uint8_t* base_ = nullptr;
+  void poison(Line line, size_t bytes) noexcept;
+  void unpoison(Line line, size_t bytes) noexcept;
+
+  Rooms rooms_;
+  uint8_t* base_ = nullptr;  // of the first
   uint32_t room_chunks_ = 0;
   std::bitset<kChunksMax> backed_;  // chunks with memory
   uint32_t chunks_end_ = 0;

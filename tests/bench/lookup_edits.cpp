@@ -257,12 +257,58 @@ void measure(Report& report, const Family& family) {
   measure_loss<Root>(report, base, *writer, fresh, keys);
 }
 
+// What a copy for a second NUMA node costs the writer (the memory is on one, wherever that is), beside a table with one
+// and beside two tables that are edited alike.
+template <typename Root>
+void measure_copies(Report& report, const Family& family) {
+  const std::string base = std::string("lookup/edit/") + family.name + "/two-copies";
+  if (!report.wants(base + "/")) return;
+  std::fprintf(stderr, "... %s\n", base.c_str());
+  const bool quick = report.options().quick;
+  const size_t count = quick ? 2'000 : 1'000'000;
+  const size_t samples = quick ? 500 : 20'000;
+  std::vector<Prefix> prefixes = test::prefix_mix(family.mix, count + samples, kSeed);
+  const std::vector<Edit> fresh =
+      as_edits({prefixes.end() - static_cast<ptrdiff_t>(samples), prefixes.end()});
+  prefixes.resize(count);
+  const std::vector<Edit> edits = as_edits(prefixes);
+
+  std::array<ReadyPages, 2> pages;
+  const std::array<RoomSource*, 2> both{&pages[0], &pages[1]};
+  Writer<Root> one(pages[0]), two((ReplicaPages(both))), first(pages[0]), second(pages[1]);
+  Retiring<Root> of_one(one), of_two(two), of_first(first), of_second(second);
+  std::array<std::vector<double>, 3> us;
+  const auto commit = [&](std::span<const Edit> batch) {
+    us[0].push_back(ns_of([&] { of_one.commit(batch); }) / 1e3);
+    us[1].push_back(ns_of([&] { of_two.commit(batch); }) / 1e3);
+    us[2].push_back(ns_of([&] {
+                      of_first.commit(batch);
+                      of_second.commit(batch);
+                    }) /
+                    1e3);
+    for (Retiring<Root>* each : {&of_one, &of_two, &of_first, &of_second}) each->read_burst();
+  };
+  constexpr std::array kNames = {"/one-copy", "/two-copies", "/two-tables"};
+  commit(edits);
+  for (size_t i = 0; i < us.size(); ++i) {
+    report.add(base + "/build" + kNames[i], "ms", {us[i].front() / 1e3});
+    us[i].clear();
+  }
+  for (const Edit& e : fresh) commit({&e, 1});
+  for (size_t i = 0; i < us.size(); ++i) {
+    report.add(base + "/insert" + kNames[i] + "/p50", "us", {percentile(us[i], 0.5)});
+    report.add(base + "/insert" + kNames[i] + "/p99", "us", {percentile(us[i], 0.99)});
+  }
+}
+
 }  // namespace
 
 void measure_edits(Report& report) {
   measure<RootV4>(report, {"ipv4", Mix::Spread});
   measure<RootV4>(report, {"ipv4-dense", Mix::Dense});
   measure<RootV6>(report, {"ipv6", Mix::V6});
+  measure_copies<RootV4>(report, {"ipv4", Mix::Spread});
+  measure_copies<RootV6>(report, {"ipv6", Mix::V6});
 }
 
 }  // namespace turnpike::bench

@@ -72,7 +72,21 @@ std::map<Prefix, PeerIndex> contents(const WriterV4& writer) {
   return result;
 }
 
-TEST(AllowedIpsMemory, ARefusalAtAnyAllocationLeavesTheHeadAsItWas) {
+// The owners that a copy gives for the first addresses of these prefixes.
+std::vector<PeerIndex> owners(RootV4 root, const std::vector<Edit>& edits) {
+  std::vector<PeerIndex> peers(edits.size());
+  for (size_t at = 0; at < edits.size(); at += kBurstMax) {
+    std::vector<uint32_t> keys;
+    for (size_t i = at; i < std::min(at + kBurstMax, edits.size()); ++i) {
+      keys.push_back(test::key_v4(edits[i].prefix.address));
+    }
+    lookup_burst(root, keys, std::span(peers).subspan(at));
+  }
+  return peers;
+}
+
+// Of `replicas` copies the last one's source says no.
+void refuse_everywhere(size_t replicas) {
   std::vector<Edit> first, second;
   for (const Prefix& p : test::prefix_mix(Mix::Spread, 4'000, 1)) {
     first.push_back({p, static_cast<PeerIndex>(first.size())});
@@ -82,26 +96,35 @@ TEST(AllowedIpsMemory, ARefusalAtAnyAllocationLeavesTheHeadAsItWas) {
   size_t refusals = 0;
   for (size_t refused = 0;; ++refused) {
     SCOPED_TRACE(refused);
-    StingyPages pages;
+    std::array<StingyPages, 3> all;
+    std::array<RoomSource*, 3> each{&all[0], &all[1], &all[2]};
+    StingyPages& pages = all[replicas - 1];
     {
-      WriterV4 writer(pages);
+      WriterV4 writer(ReplicaPages(std::span<RoomSource* const>(each).first(replicas)));
+      const auto last = static_cast<ReplicaIndex>(replicas - 1);
       pages.refused = refused;
       if (!writer.prepare(first)) {
         ++refusals;
-        EXPECT_EQ(writer.head().node, nullptr);
+        for (ReplicaIndex i = 0; i <= last; ++i) EXPECT_EQ(writer.head(i).node, nullptr);
         EXPECT_EQ(writer.used_bytes(), 0u);
         continue;
       }
       writer.reclaim(writer.commit());
       const auto before = contents(writer);
       const size_t used = writer.used_bytes();
-      const RootV4 head = writer.head();
+      std::vector<RootV4> heads;
+      for (ReplicaIndex i = 0; i <= last; ++i) heads.push_back(writer.head(i));
+      const std::vector<PeerIndex> owned = owners(heads[0], first);
+      EXPECT_EQ(owners(heads[last], first), owned);
       if (writer.prepare(second)) {
         writer.reclaim(writer.commit());
         break;
       }
       ++refusals;
-      EXPECT_EQ(writer.head().node, head.node);
+      for (ReplicaIndex i = 0; i <= last; ++i) {
+        EXPECT_EQ(writer.head(i).node, heads[i].node);
+        EXPECT_EQ(owners(writer.head(i), first), owned);
+      }
       EXPECT_EQ(writer.used_bytes(), used);
       EXPECT_EQ(writer.size(), first.size());
       EXPECT_EQ(contents(writer), before);
@@ -112,10 +135,43 @@ TEST(AllowedIpsMemory, ARefusalAtAnyAllocationLeavesTheHeadAsItWas) {
       ASSERT_TRUE(writer.prepare(second));
       writer.reclaim(writer.commit());
       EXPECT_EQ(writer.find(second[0].prefix), 7u);
+      EXPECT_EQ(owners(writer.head(last), second), owners(writer.head(), second));
     }
-    EXPECT_EQ(pages.out, 0u);
+    for (const StingyPages& source : all) EXPECT_EQ(source.out, 0u);
   }
   EXPECT_GE(refusals, 4u);
+}
+
+TEST(AllowedIpsMemory, ARefusalAtAnyAllocationLeavesTheHeadAsItWas) { refuse_everywhere(1); }
+TEST(AllowedIpsMemory, ARefusalForOneCopyLeavesEveryCopyAsItWas) {
+  refuse_everywhere(2);
+  refuse_everywhere(3);
+}
+
+// Compaction makes more than is listed as fresh, in regions that come and go.
+TEST(AllowedIpsMemory, ATableThatShrinksGivesBackTheMemoryOfEachCopy) {
+  std::array<SystemPages, 2> pages;
+  const std::array<RoomSource*, 2> each{&pages[0], &pages[1]};
+  WriterV4 writer((ReplicaPages(each)));
+  std::vector<Edit> edits;
+  for (const Prefix& p : test::prefix_mix(Mix::Spread, 300'000, 3)) {
+    edits.push_back({p, static_cast<PeerIndex>(edits.size())});
+  }
+  const auto commit = [&](std::span<const Edit> some) {
+    ASSERT_TRUE(writer.prepare(some));
+    writer.reclaim(writer.commit());
+    EXPECT_EQ(owners(writer.head(1), edits), owners(writer.head(0), edits));
+    EXPECT_EQ(pages[0].used_bytes(), writer.reserved_bytes());
+    EXPECT_EQ(pages[1].used_bytes(), writer.reserved_bytes());
+  };
+  commit(edits);
+  EXPECT_GT(writer.reserved_bytes(), 2 * kHugePageBytes);
+  for (Edit& e : edits) e.peer = kNoPeer;
+  commit(std::span(edits).subspan(2'000));
+  commit(std::span(edits).first(1));  // moves it together
+  EXPECT_LE(writer.reserved_bytes(), kHugePageBytes);
+  commit(edits);
+  EXPECT_EQ(pages[0].used_bytes() + pages[1].used_bytes(), 0u);
 }
 
 // Garbage of an edit is what it copied.

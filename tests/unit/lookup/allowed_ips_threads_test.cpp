@@ -16,18 +16,20 @@ using publish::Epoch;
 using publish::EpochReader;
 using publish::Retirement;
 
-// Each generation owns all prefixes: whoever sees two owners in one burst saw a mixture.
+// Each generation owns all prefixes: whoever sees two owners in one burst saw a mixture. Reader 1 reads the last of
+// `replicas` copies.
 template <typename Root, typename Key>
-void publish_beside_readers(test::Mix mix, Key (*key_of)(const IpAddress&)) {
+void publish_beside_readers(test::Mix mix, Key (*key_of)(const IpAddress&), size_t replicas) {
   constexpr size_t kPrefixes = 1'000;
   constexpr PeerIndex kGenerations = 100;
   constexpr int kReaders = 2;
   const std::vector<Prefix> prefixes = test::prefix_mix(mix, kPrefixes + 64, 11);
   Epoch epoch;
-  SystemPages pages;
-  Writer<Root> writer(pages);
+  std::array<SystemPages, 2> pages;
+  const std::array<RoomSource*, 2> each{&pages[0], &pages[1]};
+  Writer<Root> writer(ReplicaPages(std::span<RoomSource* const>(each).first(replicas)));
   Retirement<Garbage> retired(epoch);
-  std::atomic<const void*> published{nullptr};
+  std::array<std::atomic<const void*>, kReaders> published{};
   std::atomic<bool> done{false};
   std::atomic<uint64_t> bursts{0};
   std::atomic<uint64_t> mixtures{0};
@@ -35,7 +37,10 @@ void publish_beside_readers(test::Mix mix, Key (*key_of)(const IpAddress&)) {
     ASSERT_TRUE(writer.prepare(edits));
     const Garbage garbage = writer.commit();
     // Pairs with the acquire of the readers.
-    published.store(writer.head().node, std::memory_order_release);
+    for (size_t r = 0; r < kReaders; ++r) {
+      const auto replica = static_cast<ReplicaIndex>(r % replicas);
+      published[r].store(writer.head(replica).node, std::memory_order_release);
+    }
     retired.add(garbage);
     retired.collect([&](Garbage g) { writer.reclaim(g); });
   };
@@ -58,13 +63,13 @@ void publish_beside_readers(test::Mix mix, Key (*key_of)(const IpAddress&)) {
       reader.online();
       while (!done.load(std::memory_order_relaxed)) {
         reader.begin();
-        const Root root{published.load(std::memory_order_acquire)};
+        const Root root{published[static_cast<size_t>(r)].load(std::memory_order_acquire)};
         std::array<Key, kBurstMax> keys;
         std::array<PeerIndex, kBurstMax> peers;
         for (Key& key : keys)
           key = key_of(test::address_in(prefixes[random() % kPrefixes], random));
         // ThreadSanitizer sees every load of the portable kernel, and few of the others'.
-        const Kernel& kernel = r == 0 ? kPortableKernel : best_kernel();
+        const Kernel& kernel = r == 0 || replicas > 1 ? kPortableKernel : best_kernel();
         if constexpr (std::is_same_v<Root, RootV4>) {
           kernel.v4(root.node, keys.data(), keys.size(), peers.data());
         } else {
@@ -92,13 +97,18 @@ void publish_beside_readers(test::Mix mix, Key (*key_of)(const IpAddress&)) {
   ASSERT_TRUE(writer.prepare(removals));
   writer.reclaim(writer.commit());
   EXPECT_EQ(writer.used_bytes(), 0u);
+  for (const SystemPages& source : pages) EXPECT_EQ(source.used_bytes(), 0u);
 }
 
 TEST(AllowedIpsThreads, ABatchOfAThousandIpv4PrefixesIsSeenAllOrNothing) {
-  publish_beside_readers<RootV4, uint32_t>(test::Mix::Spread, test::key_v4);
+  publish_beside_readers<RootV4, uint32_t>(test::Mix::Spread, test::key_v4, 1);
 }
 TEST(AllowedIpsThreads, ABatchOfAThousandIpv6PrefixesIsSeenAllOrNothing) {
-  publish_beside_readers<RootV6, Ipv6Key>(test::Mix::V6, test::key_v6);
+  publish_beside_readers<RootV6, Ipv6Key>(test::Mix::V6, test::key_v6, 1);
+}
+TEST(AllowedIpsThreads, ACopyForAnotherNodeIsSeenAllOrNothing) {
+  publish_beside_readers<RootV4, uint32_t>(test::Mix::Spread, test::key_v4, 2);
+  publish_beside_readers<RootV6, Ipv6Key>(test::Mix::V6, test::key_v6, 2);
 }
 
 }  // namespace
