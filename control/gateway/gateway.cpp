@@ -8,7 +8,7 @@ namespace turnpike::gateway {
 
 // The writers of one tunnel, and what of it is not in the topology.
 struct Gateway::TunnelTables {
-  explicit TunnelTables(RoomSource& pages) : v4(pages), v6(pages) {}
+  explicit TunnelTables(const ReplicaPages& pages) : v4(pages), v6(pages) {}
   std::string name;
   uint16_t listen_port = 0;
   lookup::WriterV4 v4;
@@ -69,11 +69,11 @@ SetPeer change_of(PeerRef peer, const state::PeerChanged& change) {
 Gateway::Gateway(Parts parts)
     : parts_(std::move(parts)),
       peers_(parts_.peer_capacity),
-      published_owned_(std::make_unique<Published>()),
+      published_owned_(std::make_unique<Published>(parts_.pages.size())),
       newest_(published_owned_.get()),
       retired_(parts_.epoch) {
-  for (publish::Door* door : parts_.doors) door->publish(&published_owned_->snapshot);
-  parts_.session.publish(&published_owned_->snapshot);
+  for (const publish::Door* door : parts_.doors) CHECK(door->replica() < parts_.pages.size());
+  publish(*published_owned_);
 }
 
 // By now the workers and the session thread have ended: what waits for them may go.
@@ -226,11 +226,13 @@ void Gateway::seal(Generation generation) {
   }
   for (const PeerId id : prepared_->removed) commit.recycle.push_back(peers_.remove(id).index);
 
-  commit.next = std::make_unique<Published>();
+  commit.next = std::make_unique<Published>(parts_.pages.size());
   commit.next->routes = routes_;
-  commit.next->snapshot.generation = generation;
-  fill_ports(commit.next->snapshot, *routes_);
-  fill_tunnels(commit.next->snapshot, *routes_);
+  for (size_t i = 0; i < commit.next->snapshots.size(); ++i) {
+    commit.next->snapshots[i].generation = generation;
+    fill_ports(commit.next->snapshots[i], static_cast<ReplicaIndex>(i));
+    fill_tunnels(commit.next->snapshots[i], static_cast<ReplicaIndex>(i));
+  }
   newest_ = commit.next.get();
   commit.before = std::move(prepared_->before);
   commit.after = std::move(prepared_->after);
@@ -247,26 +249,26 @@ void Gateway::commit(Instant now, Acknowledge acknowledge) {
   poll(now);
 }
 
-void Gateway::fill_ports(publish::Snapshot& snapshot, const TopologyRoutes& routes) const {
+void Gateway::fill_ports(publish::Snapshot& snapshot, ReplicaIndex replica) const {
   snapshot.port_count = static_cast<uint8_t>(topology_.ports.size());
   for (size_t i = 0; i < topology_.ports.size(); ++i) {
     publish::PortView& view = snapshot.ports[i];
-    view.routes = routes.ports[i]->table();
+    view.routes = routes_->ports[i]->table(replica);
     view.mtu_bytes = topology_.ports[i].mtu_bytes;
     view.mac = topology_.ports[i].mac;
   }
 }
 
-void Gateway::fill_tunnels(publish::Snapshot& snapshot, const TopologyRoutes& routes) const {
+void Gateway::fill_tunnels(publish::Snapshot& snapshot, ReplicaIndex replica) const {
   for (TunnelIndex t = 0; t < tables_.size(); ++t) {
     if (tables_[t] == nullptr) continue;
     const TunnelTables& tables = *tables_[t];
     for (size_t i = 0; i < topology_.tunnels.size(); ++i) {
       const TunnelTopology& topology = topology_.tunnels[i];
       if (topology.name != tables.name) continue;
-      snapshot.tunnels[t] = {.allowed_v4 = tables.v4.head(),
-                             .allowed_v6 = tables.v6.head(),
-                             .local = routes.tunnels[i]->table(),
+      snapshot.tunnels[t] = {.allowed_v4 = tables.v4.head(replica),
+                             .allowed_v6 = tables.v6.head(replica),
+                             .local = routes_->tunnels[i]->table(replica),
                              .outside = topology.outside,
                              .inside = topology.inside,
                              .listen_port = tables.listen_port,
@@ -282,9 +284,14 @@ void Gateway::fill_tunnels(publish::Snapshot& snapshot, const TopologyRoutes& ro
   }
 }
 
+// One pointer store for each worker. The session thread looks up little, and takes the first.
+void Gateway::publish(const Published& next) {
+  for (publish::Door* door : parts_.doors) door->publish(&next.snapshots[door->replica()]);
+  parts_.session.publish(&next.snapshots.front());
+}
+
 void Gateway::publish(Commit& commit, Instant now) {
-  for (publish::Door* door : parts_.doors) door->publish(&commit.next->snapshot);
-  parts_.session.publish(&commit.next->snapshot);
+  publish(*commit.next);
   retired_.add(Retired{.published = std::exchange(published_owned_, std::move(commit.next)),
                        .reclaim = std::move(commit.reclaim)});
   commit.tag = parts_.epoch.now();

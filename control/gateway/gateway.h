@@ -2,7 +2,7 @@
 // keeps every packet safe (design, 5): a new peer reaches the session thread first, then the workers; a
 // removed one leaves the workers first, then the session thread, then its slot is recycled.
 //   Threads: control. poll() drives what waits for other threads; nothing here blocks.
-//   Cost:    of a commit: what changed, and one copy of the snapshot's fixed-size head.
+//   Cost:    of a commit: what changed, and the snapshot's fixed-size head, both for each copy of the tables.
 //   Errors:  prepare() says no when memory or slots are short, and nothing has changed then.
 #pragma once
 
@@ -37,7 +37,7 @@ class Gateway {
   using Acknowledge = std::function<void(const Acknowledgement&)>;
 
   struct Parts {
-    RoomSource& pages;
+    ReplicaPages pages;  // of the tables; each door leads to one of the copies
     publish::Epoch& epoch;
     std::vector<publish::Door*> doors;  // by WorkerIndex
     SessionLink& session;
@@ -70,13 +70,16 @@ class Gateway {
   bool poll(Instant now);
 
   [[nodiscard]] const PeerIndices& peers() const noexcept { return peers_; }
-  [[nodiscard]] const publish::Snapshot& newest() const noexcept { return newest_->snapshot; }
+  [[nodiscard]] const publish::Snapshot& newest(ReplicaIndex replica = 0) const noexcept {
+    return newest_->snapshots[replica];
+  }
   [[nodiscard]] const Topology& topology() const noexcept { return topology_; }
 
  private:
   struct TunnelTables;
   struct Published {
-    publish::Snapshot snapshot;
+    explicit Published(size_t replicas) : snapshots(replicas) {}
+    std::vector<publish::Snapshot> snapshots;  // by ReplicaIndex; of one generation
     std::shared_ptr<const TopologyRoutes> routes;
   };
   // What goes when a snapshot goes.
@@ -94,8 +97,9 @@ class Gateway {
   };
   struct Commit;
 
-  void fill_ports(publish::Snapshot& snapshot, const TopologyRoutes& routes) const;
-  void fill_tunnels(publish::Snapshot& snapshot, const TopologyRoutes& routes) const;
+  void fill_ports(publish::Snapshot& snapshot, ReplicaIndex replica) const;
+  void fill_tunnels(publish::Snapshot& snapshot, ReplicaIndex replica) const;
+  void publish(const Published& next);
   [[nodiscard]] TunnelTables& tables_of(TunnelIndex tunnel);
   [[nodiscard]] bool prepare_peers(const state::Change& change);
   [[nodiscard]] bool prepare_prefixes(const state::Change& change);

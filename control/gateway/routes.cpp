@@ -72,7 +72,8 @@ bool Routes::finish() {
   return true;
 }
 
-std::shared_ptr<const TopologyRoutes> build_routes(const Topology& topology, RoomSource& pages) {
+std::shared_ptr<const TopologyRoutes> build_routes(const Topology& topology,
+                                                   const ReplicaPages& pages) {
   auto routes = std::make_shared<TopologyRoutes>();
   for (size_t port = 0; port < topology.ports.size(); ++port) {
     std::vector<IpAddress> of_tunnels;

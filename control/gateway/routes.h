@@ -14,7 +14,7 @@ namespace turnpike::gateway {
 
 class Routes {
  public:
-  explicit Routes(RoomSource& pages) : v4_(pages), v6_(pages) {}
+  explicit Routes(const ReplicaPages& pages) : v4_(pages), v6_(pages) {}
 
   // Own addresses, subnets, static routes and the link-local ones of a port, and the addresses of the tunnels
   // whose inside it is: those are ours whoever owns the prefix around them, from either side. Where two say
@@ -23,8 +23,8 @@ class Routes {
   // A tunnel's own addresses; nothing else of its subnets, since peers own those.
   [[nodiscard]] bool build(const TunnelTopology& tunnel);
 
-  [[nodiscard]] publish::RouteTable table() const noexcept {
-    return {.v4 = v4_.head(), .v6 = v6_.head(), .next_hops = next_hops_};
+  [[nodiscard]] publish::RouteTable table(ReplicaIndex replica = 0) const noexcept {
+    return {.v4 = v4_.head(replica), .v6 = v6_.head(replica), .next_hops = next_hops_};
   }
 
  private:
@@ -47,6 +47,6 @@ struct TopologyRoutes {
 
 // nullptr when memory is short.
 [[nodiscard]] std::shared_ptr<const TopologyRoutes> build_routes(const Topology& topology,
-                                                                 RoomSource& pages);
+                                                                 const ReplicaPages& pages);
 
 }  // namespace turnpike::gateway

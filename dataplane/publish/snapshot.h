@@ -1,4 +1,5 @@
-// One committed state as the workers see it: immutable, with a generation. All packets of a burst see one.
+// One committed state as the workers see it: immutable, with a generation. All packets of a burst see one. Where tables
+// have several copies there is one for each, of the same generation; roots alone differ.
 //   Threads:   built and retired by control; read by workers and session threads between two begin()s.
 //   Ownership: control's; roots and spans in it live as long as the snapshot.
 #pragma once

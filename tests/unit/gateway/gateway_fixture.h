@@ -1,15 +1,19 @@
-// A gateway with two workers that the test plays, and a session thread that does what the test says.
+// A gateway with two workers that the test plays, on one NUMA node or two, and a session thread that does what the test
+// says.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "control/gateway/file_transaction.h"
 #include "control/gateway/gateway.h"
 #include "control/state/plan.h"
 #include "control/state/state.h"
+#include "tests/support/stingy_pages.h"
 
 namespace turnpike::gateway {
 
@@ -68,11 +72,14 @@ inline config::Config two_peers() {
 
 class GatewayTest : public testing::Test {
  protected:
-  explicit GatewayTest(uint32_t capacity = 4) {
-    for (int i = 0; i < 2; ++i) {
-      doors.push_back(std::make_unique<publish::Door>(epoch, pages, 2048));
+  explicit GatewayTest(uint32_t capacity = 4, size_t replicas = 1) {
+    for (size_t i = 0; i < 2; ++i) {
+      const auto replica = static_cast<ReplicaIndex>(i % replicas);
+      doors.push_back(std::make_unique<publish::Door>(epoch, pages, 2048, replica));
     }
-    gateway = std::make_unique<Gateway>(Gateway::Parts{.pages = pages,
+    const std::array<RoomSource*, 2> each{&tables[0], &tables[1]};
+    const std::span<RoomSource* const> nodes(each);
+    gateway = std::make_unique<Gateway>(Gateway::Parts{.pages = ReplicaPages(nodes.first(replicas)),
                                                        .epoch = epoch,
                                                        .doors = {doors[0].get(), doors[1].get()},
                                                        .session = session,
@@ -112,6 +119,7 @@ class GatewayTest : public testing::Test {
   }
 
   SystemPages pages;
+  std::array<test::StingyPages, 2> tables;  // by ReplicaIndex
   publish::Epoch epoch;
   std::vector<std::unique_ptr<publish::Door>> doors;
   FakeSession session;

@@ -2,6 +2,7 @@
 // of one generation. For ThreadSanitizer too.
 #include <array>
 #include <atomic>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -121,18 +122,23 @@ class Worker {
   test::Random random_;
 };
 
-TEST(Generations, AWorkerNeverFindsAPeerOfAnotherGenerationThanItsSnapshot) {
+// Worker i reads copy i of the tables, as far as there are several.
+void commit_beside_workers(size_t replicas) {
   constexpr uint16_t kGenerations = 300;
   SystemPages pages;
+  std::array<SystemPages, kWorkers> tables;
+  const std::array<RoomSource*, kWorkers> each{&tables[0], &tables[1]};
+  const std::span<RoomSource* const> nodes(each);
   publish::Epoch epoch;
   publish::PeerSlots slots(pages, kSlots);
   ASSERT_TRUE(slots.valid());
   SlotSession session(slots);
   std::vector<std::unique_ptr<publish::Door>> doors;
   for (size_t i = 0; i < kWorkers; ++i) {
-    doors.push_back(std::make_unique<publish::Door>(epoch, pages, 2'048));
+    const auto replica = static_cast<ReplicaIndex>(i % replicas);
+    doors.push_back(std::make_unique<publish::Door>(epoch, pages, 2'048, replica));
   }
-  Gateway gateway({.pages = pages,
+  Gateway gateway({.pages = ReplicaPages(nodes.first(replicas)),
                    .epoch = epoch,
                    .doors = {doors[0].get(), doors[1].get()},
                    .session = session,
@@ -184,6 +190,11 @@ TEST(Generations, AWorkerNeverFindsAPeerOfAnotherGenerationThanItsSnapshot) {
   }
   EXPECT_GT(session.most_incarnations, 10u);  // slots went from peer to peer
 }
+
+TEST(Generations, AWorkerNeverFindsAPeerOfAnotherGenerationThanItsSnapshot) {
+  commit_beside_workers(1);
+}
+TEST(Generations, NorDoesAWorkerOnAnotherNode) { commit_beside_workers(2); }
 
 }  // namespace
 }  // namespace turnpike::gateway

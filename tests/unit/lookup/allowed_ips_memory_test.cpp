@@ -11,11 +11,13 @@
 #include "dataplane/lookup/allowed_ips_kernel.h"
 #include "tests/support/one_bit_trie.h"
 #include "tests/support/prefix_mix.h"
+#include "tests/support/stingy_pages.h"
 
 namespace turnpike::lookup {
 namespace {
 
 using test::Mix;
+using test::StingyPages;
 
 // The helper may be at work on a page when it is no longer wanted, or not there yet.
 bool comes_to(const ReadyPages& pages, size_t used_bytes) {
@@ -24,44 +26,6 @@ bool comes_to(const ReadyPages& pages, size_t used_bytes) {
   }
   return pages.used_bytes() == used_bytes;
 }
-
-// Says no from its `refused`-th answer on, until allowed again.
-class StingyPages final : public RoomSource {
- public:
-  void* allocate(size_t bytes) noexcept override {
-    return take(bytes) ? pages_.allocate(bytes) : nullptr;
-  }
-  void release(void* pages, size_t bytes) noexcept override {
-    out -= bytes;
-    pages_.release(pages, bytes);
-  }
-  // Addresses count like memory: all must come back.
-  void* reserve(size_t bytes) noexcept override {
-    return take(bytes) ? pages_.reserve(bytes) : nullptr;
-  }
-  bool back(void* part, size_t bytes) noexcept override {
-    return take(bytes) && pages_.back(part, bytes);
-  }
-  void unback(void* part, size_t bytes) noexcept override {
-    out -= bytes;
-    pages_.unback(part, bytes);
-  }
-  void give_up(void* room, size_t bytes) noexcept override {
-    out -= bytes;
-    pages_.give_up(room, bytes);
-  }
-  size_t given = 0, out = 0;
-  size_t refused = ~size_t{0};
-
- private:
-  bool take(size_t bytes) noexcept {
-    if (given == refused) return false;
-    ++given;
-    out += bytes;
-    return true;
-  }
-  SystemPages pages_;
-};
 
 std::map<Prefix, PeerIndex> contents(const WriterV4& writer) {
   std::map<Prefix, PeerIndex> result;
