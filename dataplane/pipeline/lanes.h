@@ -90,6 +90,13 @@ class Groups {
     return {order_.data() + begin_[group], size_[group]};
   }
 
+  // Groups that are worked on together: [first, end), as few as have `lanes` lanes. Empty from count() on.
+  [[nodiscard]] size_t batch_end(size_t first, size_t lanes) const noexcept {
+    size_t end = first;
+    for (size_t have = 0; end < count_ && have < lanes; ++end) have += size_[end];
+    return end;
+  }
+
   // Forgets the lanes of the group from `first` on; the caller has ended them.
   void truncate(size_t group, size_t first) noexcept {
     DCHECK(first <= size_[group]);

@@ -1,11 +1,13 @@
 // Inner packets on their way to peers:
 //   find_owners:     look-up of destinations in the allowed IPs of each tunnel of the port
 //   (send_to_peers, also for packets from one peer to another and for injected ones)
-//   load_keypairs:   group by peer; each keypair loaded once
-//   prepare_address: endpoint, outer header as far as it is common
-//   prepare_nonces:  key's age, nonces for the whole group
-//   write_messages:  padding, data header, outer header
-//   seal, finish_checksums, transmit
+//   group by peer; then, some groups after the others, so that their lines come while those before are sealed:
+//     load_keypairs:   each once
+//     prepare_address: endpoint, outer header as far as it is common
+//     prepare_nonces:  key's age, nonces for the whole group
+//     write_messages:  padding, data header, outer header
+//     seal
+//   finish_checksums, transmit
 #include "dataplane/pipeline/burst.h"
 #include "dataplane/pipeline/outer.h"
 #include "dataplane/wireguard/messages.h"
@@ -17,6 +19,15 @@ using publish::PuntKind;
 using publish::TunnelView;
 using wireguard::Keypair;
 
+// How to get to some peers: by one neighbour, from one tunnel. Trivial, as below.
+struct Way {
+  TunnelIndex tunnel;
+  bool neighbour_known;
+  publish::EndpointWords endpoint;  // of the first of them
+  OuterHeader outer;
+};
+static_assert(std::is_trivially_default_constructible_v<Way>);
+
 // What the packets of one group have in common. Trivial: an array of a whole burst is not to be cleared for
 // the one group that there often is.
 struct Sending {
@@ -25,13 +36,28 @@ struct Sending {
   uint64_t bytes;  // of messages
   uint16_t mtu_bytes;  // of the tunnel
   bool any_data;  // not just keepalives
-  bool neighbour_known;
-  publish::NeighbourIndex first_hop;
-  OuterHeader outer;
+  const Way* way;
+  OuterRemote remote;
+};
+static_assert(std::is_trivially_default_constructible_v<Sending>);
+
+// By group; and the ways of all groups, mostly one.
+struct Sendings {
+  PerLane<Sending> of;
+  PerLane<Way> ways;
+  size_t way_count = 0;
 };
 
-using Sendings = PerLane<Sending>;
-static_assert(std::is_trivially_default_constructible_v<Sending>);
+// Groups with so many packets are prepared and sealed together. Fewer cost more calls; more, and the lines that
+// are on their way meanwhile are more than the core has miss buffers.
+constexpr size_t kBatchLanes = 8;
+
+struct Batch {
+  size_t first, end;  // groups
+};
+[[nodiscard]] Batch next_batch(const Groups& groups, const Batch& before) noexcept {
+  return {before.end, groups.batch_end(before.end, kBatchLanes)};
+}
 
 // What keeps the counter from wrapping when all workers reserve a burst at once (see reserve_nonces()).
 static_assert(kMaxWorkers * kBurstMax < uint64_t{1} << 13);
@@ -59,7 +85,7 @@ void find_owners(Burst& burst, const Lanes& plain, Lanes& owned, Lanes& unowned)
     open.filter([&](Lane lane) {
       const PeerIndex peer = burst.found[lane];
       if (peer == kNoPeer) return true;
-      prefetch(&burst.shared.peers[peer].send);
+      if (owned.size() < 2 * kBatchLanes) prefetch(&burst.shared.peers[peer].send);
       burst.tunnel[lane] = index;
       burst.peer[lane] = peer;
       burst.from[lane] = {};
@@ -104,18 +130,20 @@ void end_unowned(Burst& burst, Lane lane) noexcept {
   drop_undeliverable(burst, lane, DropReason::NoAllowedIp);
 }
 
-void load_keypairs(Burst& burst, const Lanes& lanes, Sendings& sendings) noexcept {
-  Groups& groups = burst.groups;
-  groups.build(lanes, [&](Lane lane) { return uint64_t{burst.peer[lane]}; });
-  for (size_t g = 0; g < groups.count(); ++g) {
-    publish::PeerSlot& slot = burst.shared.peers[static_cast<PeerIndex>(groups.key(g))];
+void reach_slots(Burst& burst, const Batch& batch) noexcept {
+  for (size_t g = batch.first; g < batch.end; ++g) {
+    prefetch(&burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(g))].send);
+  }
+}
+
+void load_keypairs(Burst& burst, const Batch& batch, Sendings& sendings) noexcept {
+  for (size_t g = batch.first; g < batch.end; ++g) {
+    publish::PeerSlot& slot = burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(g))];
     // Acquire pairs with the release store of the session thread that published the keypair.
     Keypair* keypair = slot.send.current.load(std::memory_order_acquire);
-    sendings[g].keypair = keypair;
-    prefetch(keypair);
-  }
-  for (size_t g = 0; g < groups.count(); ++g) {
-    touch(&burst.shared.peers[static_cast<PeerIndex>(groups.key(g))].activity);
+    sendings.of[g].keypair = keypair;
+    prefetch_for_write(keypair);
+    prefetch_for_write(&slot.activity);
   }
 }
 
@@ -151,21 +179,31 @@ void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
   }
 }
 
-// Where to, and the outer header. False: the peer has no endpoint, or we no way to it.
-[[nodiscard]] bool address_group(Burst& burst, const TunnelView& tunnel,
-                                 const publish::PeerEndpoint& endpoint, Sending& sending) noexcept {
-  if (endpoint.first_hop == publish::kNoNeighbour || tunnel.outside == kNoPort) return false;
-  publish::Neighbour& neighbour = burst.shared.neighbours[endpoint.first_hop];
+// The way to an endpoint, or nullptr: the peer has no endpoint, or we no way to it.
+[[nodiscard]] const Way* find_way(Burst& burst, TunnelIndex tunnel_index,
+                                  const publish::EndpointWords& endpoint,
+                                  Sendings& sendings) noexcept {
+  // Most peers are behind one router, so the last way is the way.
+  if (sendings.way_count != 0) [[likely]] {
+    const Way& last = sendings.ways[sendings.way_count - 1];
+    if (last.tunnel == tunnel_index && last.endpoint.same_way(endpoint)) [[likely]]
+      return &last;
+  }
+  const TunnelView& tunnel = burst.snapshot->tunnels[tunnel_index];
+  const publish::NeighbourIndex first_hop = endpoint.first_hop();
+  if (first_hop == publish::kNoNeighbour || tunnel.outside == kNoPort) return nullptr;
+  Way& way = sendings.ways[sendings.way_count++];
+  publish::Neighbour& neighbour = burst.shared.neighbours[first_hop];
   MacAddress mac;
-  sending.neighbour_known = neighbour.mac(mac);
-  sending.first_hop = endpoint.first_hop;
-  if (sending.neighbour_known) note_neighbour_used(neighbour, burst.now);
-  const publish::PortView& port = burst.snapshot->ports[tunnel.outside];
+  way.tunnel = tunnel_index;
+  way.endpoint = endpoint;
+  way.neighbour_known = neighbour.mac(mac);
+  if (way.neighbour_known) note_neighbour_used(neighbour, burst.now);
   // What the session thread will send by itself must be complete.
   const PortOffloads offloads =
-      sending.neighbour_known ? burst.shared.offloads[tunnel.outside] : PortOffloads{};
-  sending.outer.prepare(endpoint, tunnel, port, mac, offloads);
-  return true;
+      way.neighbour_known ? burst.shared.offloads[tunnel.outside] : PortOffloads{};
+  way.outer.prepare(endpoint, tunnel, burst.snapshot->ports[tunnel.outside], mac, offloads);
+  return &way;
 }
 
 void punt_group(Burst& burst, size_t group) noexcept {
@@ -173,12 +211,12 @@ void punt_group(Burst& burst, size_t group) noexcept {
 }
 
 // The peer's endpoint and what follows from it. The keypair is on its way into the cache meanwhile.
-void prepare_address(Burst& burst, size_t group, Sending& sending) noexcept {
+void prepare_address(Burst& burst, size_t group, Sendings& sendings) noexcept {
   const auto lanes = burst.groups.lanes(group);
-  const publish::PeerSlot& slot =
-      burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(group))];
-  const publish::PeerEndpoint endpoint = slot.send.endpoint();
-  if (endpoint.remote.is_none()) [[unlikely]] {
+  Sending& sending = sendings.of[group];
+  const publish::EndpointWords endpoint =
+      burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(group))].send.endpoint_words();
+  if (endpoint.remote_family() == Family::None) [[unlikely]] {
     return end_group(burst, group, 0,
                      [&](Lane lane) { drop_undeliverable(burst, lane, DropReason::NoEndpoint); });
   }
@@ -190,12 +228,14 @@ void prepare_address(Burst& burst, size_t group, Sending& sending) noexcept {
     tunnel_index = sending.keypair->tunnel;
     for (const Lane lane : lanes) burst.tunnel[lane] = tunnel_index;
   }
-  const TunnelView& tunnel = burst.snapshot->tunnels[tunnel_index];
-  sending.mtu_bytes = tunnel.mtu_bytes;
-  if (!address_group(burst, tunnel, endpoint, sending)) [[unlikely]] {
+  sending.mtu_bytes = burst.snapshot->tunnels[tunnel_index].mtu_bytes;
+  sending.way = find_way(burst, tunnel_index, endpoint, sendings);
+  if (sending.way == nullptr) [[unlikely]] {
     if (sending.keypair->expired(burst.now)) return punt_group(burst, group);
-    end_group(burst, group, 0, [&](Lane lane) { burst.drop(lane, DropReason::NeighbourUnknown); });
+    return end_group(burst, group, 0,
+                     [&](Lane lane) { burst.drop(lane, DropReason::NeighbourUnknown); });
   }
+  sending.remote.prepare(endpoint);
 }
 
 // The key's age and nonces for the whole group.
@@ -230,8 +270,9 @@ void prepare_nonces(Burst& burst, size_t group, Sending& sending) noexcept {
   const auto text_bytes =
       static_cast<uint16_t>(wireguard::padded_bytes(inner_bytes, sending.mtu_bytes));
   // The outer packet would not fit its port. A tunnel of such an MTU is warned of when it is configured.
-  if (text_bytes > sending.outer.max_text_bytes) [[unlikely]] {
-    return end_too_big(burst, lane, {.mtu_bytes = sending.outer.max_inner_bytes()}, true), false;
+  const OuterHeader& outer = sending.way->outer;
+  if (text_bytes > outer.max_text_bytes) [[unlikely]] {
+    return end_too_big(burst, lane, {.mtu_bytes = outer.max_inner_bytes()}, true), false;
   }
   const Ecn ecn = inner_bytes == 0 ? Ecn::NotEct : ip_ecn(packet.data);
   // As many zeros as padding can be; the tag overwrites what is too much.
@@ -245,10 +286,10 @@ void prepare_nonces(Burst& burst, size_t group, Sending& sending) noexcept {
   wireguard::write_data_header(
       std::span<uint8_t, wireguard::kDataHeaderBytes>(message, wireguard::kDataHeaderBytes),
       {.receiver_index = sending.keypair->remote_index, .counter = sending.counter});
-  sending.outer.write(message, message_bytes, ecn, burst.ipv4_id++);
-  packet.extend(static_cast<uint16_t>(wireguard::kDataHeaderBytes + sending.outer.header_bytes),
+  outer.write(sending.remote, message, message_bytes, ecn, burst.ipv4_id++);
+  packet.extend(static_cast<uint16_t>(wireguard::kDataHeaderBytes + outer.header_bytes),
                 static_cast<uint16_t>(text_bytes - inner_bytes + crypto::kAuthTagBytes));
-  packet.offload_checksums = sending.outer.offloads_any();
+  packet.offload_checksums = outer.offloads_any();
   ++sending.counter;
   sending.bytes += message_bytes;
   sending.any_data |= inner_bytes != 0;
@@ -271,12 +312,12 @@ void note_sent(Burst& burst, size_t group, const Sending& sending) noexcept {
 }
 
 // Jobs of all packets that are left, in the order of the groups.
-[[nodiscard]] size_t write_messages(Burst& burst, Sendings& sendings) noexcept {
+[[nodiscard]] size_t write_messages(Burst& burst, const Batch& batch, Sendings& sendings) noexcept {
   Groups& groups = burst.groups;
   size_t jobs = 0;
-  for (size_t g = 0; g < groups.count(); ++g) {
+  for (size_t g = batch.first; g < batch.end; ++g) {
     if (groups.lanes(g).empty()) continue;
-    Sending& sending = sendings[g];
+    Sending& sending = sendings.of[g];
     sending.bytes = 0;
     sending.any_data = false;
     uint64_t inner_packets = 0;
@@ -302,16 +343,17 @@ void note_sent(Burst& burst, size_t group, const Sending& sending) noexcept {
 }
 
 void transmit_group(Burst& burst, size_t group, const Sending& sending) noexcept {
-  const OuterHeader& outer = sending.outer;
+  const OuterHeader& outer = sending.way->outer;
   for (const Lane lane : burst.groups.lanes(group)) {
     Packet& packet = burst.packets[lane];
     outer.finish(packet);
-    if (sending.neighbour_known) [[likely]] {
+    if (sending.way->neighbour_known) [[likely]] {
       burst.transmit(lane, outer.port);
     } else {
       // Sealed and counted already: the session thread sends it when the neighbour has answered.
       packet.pop_front(kEthernetBytes);
-      punt_neighbour(burst, lane, outer.port, burst.shared.neighbours[sending.first_hop].address);
+      punt_neighbour(burst, lane, outer.port,
+                     burst.shared.neighbours[sending.way->endpoint.first_hop()].address);
     }
   }
 }
@@ -333,18 +375,38 @@ void outbound(Burst& burst, Lanes& plain) noexcept {
 
 void send_to_peers(Burst& burst, const Lanes& lanes) noexcept {
   if (lanes.empty()) return;
+  // The first ones are needed soon.
+  for (size_t i = 0; i < lanes.size() && i < kBatchLanes; ++i) {
+    prefetch_for_write(
+        burst.shared.peers[burst.peer[lanes[i]]].send.current.load(std::memory_order_relaxed));
+  }
+  Groups& groups = burst.groups;
+  groups.build(lanes, [&](Lane lane) { return uint64_t{burst.peer[lane]}; });
   Sendings sendings;
-  load_keypairs(burst, lanes, sendings);
+  Batch now = next_batch(groups, {0, 0});
+  Batch next = next_batch(groups, now);
+  reach_slots(burst, now);
+  reach_slots(burst, next);
+  load_keypairs(burst, now, sendings);
   burst.mark(Stage::Keypairs);
-  for (size_t g = 0; g < burst.groups.count(); ++g) prepare_address(burst, g, sendings[g]);
-  for (size_t g = 0; g < burst.groups.count(); ++g) prepare_nonces(burst, g, sendings[g]);
-  burst.mark(Stage::Prepare);
-  const size_t jobs = write_messages(burst, sendings);
-  burst.mark(Stage::Write);
-  burst.aead.seal({burst.jobs.data(), jobs});
-  burst.mark(Stage::Seal);
-  for (size_t g = 0; g < burst.groups.count(); ++g) {
-    if (!burst.groups.lanes(g).empty()) transmit_group(burst, g, sendings[g]);
+  while (now.first != now.end) {
+    const Batch after = next_batch(groups, next);
+    reach_slots(burst, after);
+    burst.mark(Stage::Keypairs);
+    for (size_t g = now.first; g < now.end; ++g) prepare_address(burst, g, sendings);
+    for (size_t g = now.first; g < now.end; ++g) prepare_nonces(burst, g, sendings.of[g]);
+    burst.mark(Stage::Prepare);
+    const size_t jobs = write_messages(burst, now, sendings);
+    burst.mark(Stage::Write);
+    load_keypairs(burst, next, sendings);
+    burst.mark(Stage::Keypairs);
+    burst.aead.seal({burst.jobs.data(), jobs});
+    burst.mark(Stage::Seal);
+    now = next;
+    next = after;
+  }
+  for (size_t g = 0; g < groups.count(); ++g) {
+    if (!groups.lanes(g).empty()) transmit_group(burst, g, sendings.of[g]);
   }
   burst.mark(Stage::Transmit);
 }

@@ -1,5 +1,5 @@
-// The outer Ethernet, IP and UDP headers of data messages to one endpoint: prepared once for a group of
-// packets, then copied and completed for each.
+// The outer Ethernet, IP and UDP headers of data messages: prepared once for all that go one way, then copied and
+// completed for each packet.
 //   IPv4: DF is 0, the packet may be fragmented on its way; DSCP 0, ECN of the inner packet (RFC 6040, 4.1).
 #pragma once
 
@@ -25,10 +25,26 @@ inline void note_neighbour_used(publish::Neighbour& neighbour, Instant now) noex
   }
 }
 
+// Where one peer is: what its packets have of their own.
+struct OuterRemote {
+  uint64_t address[2];  // as load_le64() reads it, of IPv4 the first four bytes
+  uint64_t sum;  // of its words
+  uint16_t port;  // as it lies in a packet
+
+  void prepare(const publish::EndpointWords& endpoint) noexcept {
+    address[0] = endpoint.remote[0];
+    address[1] = endpoint.remote[1];
+    sum = (address[0] & 0xffff'ffff) + (address[0] >> 32) + (address[1] & 0xffff'ffff) +
+          (address[1] >> 32);
+    port = byteswap16(endpoint.remote_port());
+  }
+};
+
+// All else, one for all peers that are reached the same way from the same tunnel.
 struct OuterHeader {
   alignas(16) uint8_t bytes[64];  // Ethernet, IP, UDP, without what differs between packets
   uint64_t ip_sum;  // IPv4: of the header's constant words
-  uint64_t pseudo_sum;  // of UDP's pseudo-header but for the length
+  uint64_t pseudo_sum;  // of UDP's pseudo-header but for the remote address and the length
   uint16_t max_text_bytes;  // padded text that still fits the port's MTU
   uint8_t header_bytes;  // of all three
   PortIndex port;
@@ -36,10 +52,10 @@ struct OuterHeader {
   bool port_sums_ipv4;  // offloads
   bool port_sums_udp;
 
-  void prepare(const publish::PeerEndpoint& endpoint, const publish::TunnelView& tunnel,
+  void prepare(const publish::EndpointWords& endpoint, const publish::TunnelView& tunnel,
                const publish::PortView& outside, const MacAddress& next_hop,
                PortOffloads offloads) noexcept {
-    v4 = endpoint.remote.address.is_v4();
+    v4 = endpoint.remote_family() == Family::V4;
     port = tunnel.outside;
     port_sums_ipv4 = offloads.ipv4_checksum;
     port_sums_udp = offloads.udp_checksum;
@@ -48,23 +64,31 @@ struct OuterHeader {
     const size_t overhead = ip_bytes + kUdpBytes + wireguard::kDataOverheadBytes;
     max_text_bytes =
         static_cast<uint16_t>(outside.mtu_bytes > overhead ? outside.mtu_bytes - overhead : 0);
+    std::memset(bytes, 0, sizeof(bytes));
     write_ethernet(bytes, next_hop, outside.mac, v4 ? kEtherTypeIpv4 : kEtherTypeIpv6);
     uint8_t* ip = bytes + kEthernetBytes;
     if (v4) {
-      prepare_ipv4(ip, endpoint);
+      ip[0] = 0x45;
+      ip[8] = kOuterTtl;
+      ip[9] = static_cast<uint8_t>(Protocol::Udp);
+      store_le32(ip + 12, static_cast<uint32_t>(endpoint.local[0]));
+      ip_sum = sum_words(ip, kIpv4Bytes);
     } else {
-      prepare_ipv6(ip, endpoint);
+      ip[0] = 0x60;
+      ip[6] = static_cast<uint8_t>(Protocol::Udp);
+      ip[7] = kOuterTtl;
+      store_le64(ip + 8, endpoint.local[0]);
+      store_le64(ip + 16, endpoint.local[1]);
+      ip_sum = 0;
     }
-    uint8_t* udp = ip + ip_bytes;
-    store_be16(udp, tunnel.listen_port);
-    store_be16(udp + 2, endpoint.remote.port);
-    store_le32(udp + 4, 0);
+    store_be16(ip + ip_bytes, tunnel.listen_port);
     pseudo_sum = sum_pseudo_header(ip, 0);
   }
 
   // In front of the message of `message_bytes`. The UDP checksum is its pseudo-header's sum, which the port
   // completes, or else finish() replaces: it covers what is not sealed yet.
-  void write(uint8_t* message, uint16_t message_bytes, Ecn ecn, uint16_t ipv4_id) const noexcept {
+  void write(const OuterRemote& remote, uint8_t* message, uint16_t message_bytes, Ecn ecn,
+             uint16_t ipv4_id) const noexcept {
     const auto udp_bytes = static_cast<uint16_t>(message_bytes + kUdpBytes);
     uint8_t* udp = message - kUdpBytes;
     if (v4) {
@@ -75,17 +99,22 @@ struct OuterHeader {
       store_le16(ip + 2, total);
       store_le16(ip + 4, ipv4_id);
       if (!port_sums_ipv4) {
-        const uint64_t sum = ip_sum + total + ipv4_id + (uint64_t{ip[1]} << 8);
+        const uint64_t sum =
+            ip_sum + remote.sum + total + ipv4_id + (static_cast<uint64_t>(ecn) << 8);
         store_le16(ip + 10, finish_checksum(sum));
       }
+      store_le32(ip + 16, static_cast<uint32_t>(remote.address[0]));
     } else {
       uint8_t* ip = udp - kIpv6Bytes;
       std::memcpy(ip - kEthernetBytes, bytes, kEthernetBytes + kIpv6Bytes + kUdpBytes);
       ip[1] = static_cast<uint8_t>(static_cast<uint8_t>(ecn) << 4);
       store_be16(ip + 4, udp_bytes);
+      store_le64(ip + 24, remote.address[0]);
+      store_le64(ip + 32, remote.address[1]);
     }
+    store_le16(udp + 2, remote.port);
     store_be16(udp + 4, udp_bytes);
-    store_le16(udp + 6, fold(pseudo_sum + byteswap16(udp_bytes)));
+    store_le16(udp + 6, fold(pseudo_sum + remote.sum + byteswap16(udp_bytes)));
   }
 
   // What fits is padded, too.
@@ -104,26 +133,6 @@ struct OuterHeader {
     uint8_t* udp = packet.data + header_bytes - kUdpBytes;
     const size_t udp_bytes = packet.length_bytes - header_bytes + kUdpBytes;
     store_le16(udp + 6, finish_udp_checksum(sum_words(udp, udp_bytes)));
-  }
-
- private:
-  void prepare_ipv4(uint8_t* ip, const publish::PeerEndpoint& endpoint) noexcept {
-    std::memset(ip, 0, kIpv4Bytes);
-    ip[0] = 0x45;
-    ip[8] = kOuterTtl;
-    ip[9] = static_cast<uint8_t>(Protocol::Udp);
-    std::memcpy(ip + 12, endpoint.local.bytes.data(), 4);
-    std::memcpy(ip + 16, endpoint.remote.address.bytes.data(), 4);
-    ip_sum = sum_words(ip, kIpv4Bytes);
-  }
-  void prepare_ipv6(uint8_t* ip, const publish::PeerEndpoint& endpoint) noexcept {
-    store_le64(ip, 0);
-    ip[0] = 0x60;
-    ip[6] = static_cast<uint8_t>(Protocol::Udp);
-    ip[7] = kOuterTtl;
-    std::memcpy(ip + 8, endpoint.local.bytes.data(), 16);
-    std::memcpy(ip + 24, endpoint.remote.address.bytes.data(), 16);
-    ip_sum = 0;
   }
 };
 

@@ -32,6 +32,51 @@ struct PeerEndpoint {
   NeighbourIndex first_hop = kNoNeighbour;
 };
 
+// The same as it lies in a slot, for who sends: words that stay in registers, while a value of bytes is written
+// narrow and read wide.
+struct EndpointWords {
+  // Family of the local address and of the remote one, remote port, first hop plus one: all zero is "no
+  // endpoint, no neighbour".
+  uint64_t meta;
+  uint64_t remote[2];
+  uint64_t local[2];
+
+  [[nodiscard]] static EndpointWords of(const PeerEndpoint& endpoint) noexcept {
+    return {.meta = uint64_t{endpoint.first_hop + 1} | uint64_t{endpoint.remote.port} << 32 |
+                    static_cast<uint64_t>(endpoint.remote.address.family) << 48 |
+                    static_cast<uint64_t>(endpoint.local.family) << 56,
+            .remote = {load_le64(&endpoint.remote.address.bytes[0]),
+                       load_le64(&endpoint.remote.address.bytes[8])},
+            .local = {load_le64(&endpoint.local.bytes[0]), load_le64(&endpoint.local.bytes[8])}};
+  }
+  [[nodiscard]] PeerEndpoint value() const noexcept {
+    PeerEndpoint endpoint;
+    for (size_t i = 0; i < 2; ++i) {
+      store_unaligned(&endpoint.remote.address.bytes[8 * i], remote[i]);
+      store_unaligned(&endpoint.local.bytes[8 * i], local[i]);
+    }
+    endpoint.first_hop = first_hop();
+    endpoint.remote.port = remote_port();
+    endpoint.remote.address.family = remote_family();
+    endpoint.local.family = static_cast<Family>(meta >> 56);
+    return endpoint;
+  }
+
+  [[nodiscard]] NeighbourIndex first_hop() const noexcept {
+    return static_cast<NeighbourIndex>(meta) - 1;
+  }
+  [[nodiscard]] uint16_t remote_port() const noexcept { return static_cast<uint16_t>(meta >> 32); }
+  [[nodiscard]] Family remote_family() const noexcept {
+    return static_cast<Family>(meta >> 48 & 0xff);
+  }
+  // Packets to both differ in nothing but the remote address and port.
+  [[nodiscard]] bool same_way(const EndpointWords& other) const noexcept {
+    constexpr uint64_t kPortBits = uint64_t{0xffff} << 32;
+    return (((meta ^ other.meta) & ~kPortBits) | (local[0] ^ other.local[0]) |
+            (local[1] ^ other.local[1])) == 0;
+  }
+};
+
 // The two ends of a packet as a worker has them in registers: addresses as load_le64() reads them, of IPv4 the
 // first four bytes.
 struct PacketEnds {
@@ -79,15 +124,16 @@ class alignas(kCacheLine) PeerSend {
 
  public:
   // Any thread. A family of None: the peer has no endpoint. Goes round only when a write went on meanwhile.
-  [[nodiscard]] PeerEndpoint endpoint() const noexcept {
+  [[nodiscard]] EndpointWords endpoint_words() const noexcept {
     for (;;) {
       // Acquire pairs with the releases of the version above: the copy that it names is whole.
       const uint32_t before = version_.load(std::memory_order_acquire);
-      const PeerEndpoint endpoint = (before & 1) == 0 ? first_.read() : second_.read();
+      const EndpointWords words = (before & 1) == 0 ? first_.read() : second_.read();
       // A word of a later write brings the version before that write with it, so that this load sees it.
-      if (version_.load(std::memory_order_relaxed) == before) return endpoint;
+      if (version_.load(std::memory_order_relaxed) == before) return words;
     }
   }
+  [[nodiscard]] PeerEndpoint endpoint() const noexcept { return endpoint_words().value(); }
 
   // Any thread. Whether the endpoint is these two ends, without making it a value first. A reader that meets a
   // write says no; it asks endpoint() then.
@@ -107,38 +153,26 @@ class alignas(kCacheLine) PeerSend {
 
  private:
   struct Copy {
-    // Family of the local address and of the remote one, remote port, first hop plus one: all zero is "no
-    // endpoint, no neighbour".
     std::atomic<uint64_t> meta{0};
     std::atomic<uint64_t> remote[2] = {};
     std::atomic<uint64_t> local[2] = {};
 
     // Release, each: who sees the word sees the version that was stored before it.
     void write(const PeerEndpoint& endpoint) noexcept {
+      const EndpointWords words = EndpointWords::of(endpoint);
       for (size_t i = 0; i < 2; ++i) {
-        remote[i].store(load_le64(&endpoint.remote.address.bytes[8 * i]),
-                        std::memory_order_release);
-        local[i].store(load_le64(&endpoint.local.bytes[8 * i]), std::memory_order_release);
+        remote[i].store(words.remote[i], std::memory_order_release);
+        local[i].store(words.local[i], std::memory_order_release);
       }
-      meta.store(uint64_t{endpoint.first_hop + 1} | uint64_t{endpoint.remote.port} << 32 |
-                     static_cast<uint64_t>(endpoint.remote.address.family) << 48 |
-                     static_cast<uint64_t>(endpoint.local.family) << 56,
-                 std::memory_order_release);
+      meta.store(words.meta, std::memory_order_release);
     }
     // Acquire, each: pairs with write(), and keeps the caller's second load of the version behind it.
-    [[nodiscard]] PeerEndpoint read() const noexcept {
-      PeerEndpoint endpoint;
-      for (size_t i = 0; i < 2; ++i) {
-        store_unaligned(&endpoint.remote.address.bytes[8 * i],
-                        remote[i].load(std::memory_order_acquire));
-        store_unaligned(&endpoint.local.bytes[8 * i], local[i].load(std::memory_order_acquire));
-      }
-      const uint64_t word = meta.load(std::memory_order_acquire);
-      endpoint.first_hop = static_cast<NeighbourIndex>(word) - 1;
-      endpoint.remote.port = static_cast<uint16_t>(word >> 32);
-      endpoint.remote.address.family = static_cast<Family>(word >> 48 & 0xff);
-      endpoint.local.family = static_cast<Family>(word >> 56);
-      return endpoint;
+    [[nodiscard]] EndpointWords read() const noexcept {
+      return {.meta = meta.load(std::memory_order_acquire),
+              .remote = {remote[0].load(std::memory_order_acquire),
+                         remote[1].load(std::memory_order_acquire)},
+              .local = {local[0].load(std::memory_order_acquire),
+                        local[1].load(std::memory_order_acquire)}};
     }
   };
 

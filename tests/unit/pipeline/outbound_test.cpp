@@ -279,6 +279,68 @@ TEST_F(Outbound, ABurstToManyPeersIsGroupedAndKeepsTheOrderWithinEach) {
   EXPECT_EQ(got, expected);
 }
 
+TEST_F(Outbound, PeersThatAreReachedDifferentWaysGetEachItsOwnOuterHeader) {
+  constexpr size_t kPeers = kBurstMax;
+  Gateway hub;
+  hub.add_port(kOutsideA, {"192.0.2.1/24", "2001:db8::1/64"});
+  hub.add_port(kInsideA, {"10.0.0.1/24"});
+  hub.add_tunnel(0, 1, 51820);
+  const MacAddress other_router{{2, 9, 9, 9, 9, 9}};
+  hub.add_neighbour(0, ip("192.0.2.2"), &kOutsideB);
+  hub.add_neighbour(0, ip("192.0.2.3"), &other_router);
+  Gateway far;
+  far.add_port(kOutsideB, {"192.0.2.2/24"});
+  far.add_port(kInsideB, {"172.16.0.1/24"});
+  far.add_tunnel(0, 1, 7);
+  struct Expected {
+    Endpoint remote;
+    IpAddress local;
+    MacAddress mac;
+  };
+  std::map<uint32_t, Expected> expected;  // by receiver index
+  std::vector<Blob> frames;
+  for (size_t i = 0; i < kPeers; ++i) {
+    const PeerIndex peer = hub.add_peer();
+    // Ways repeat, and change at each place of a batch: family, own address, router.
+    const bool v4 = hub.random() % 4 != 0;
+    const std::string number = std::to_string(i + 1);
+    const bool first_router = hub.random() % 4 != 0;
+    const Expected is{
+        .remote = {ip(v4 ? "198.51.100." + number : "2001:db8:9::" + number),
+                   static_cast<uint16_t>(1'000 + i)},
+        .local = ip(v4 ? (hub.random() % 4 != 0 ? "192.0.2.1" : "192.0.2.9") : "2001:db8::1"),
+        .mac = first_router ? kOutsideB : other_router};
+    hub.allow(0, "10.9.0." + std::to_string(i) + "/32", peer);
+    hub.set_endpoint(peer, is.remote, is.local, 0, ip(first_router ? "192.0.2.2" : "192.0.2.3"));
+    expected[connect(hub, 0, peer, far, 0, far.add_peer()).b->local_index] = is;
+    frames.push_back(make_frame(
+        kInsideA, kHostA,
+        make_ip(ip("10.0.0.2"), ip("10.9.0." + std::to_string(i)), Blob(hub.random() % 64))));
+  }
+  const Turn turn = hub.receive(1, frames);
+  ASSERT_EQ(turn.sent.size(), kPeers);
+  for (const Sent& sent : turn.sent) {
+    const Blob packet = without_ethernet(sent.frame);
+    const bool v4 = packet.at(0) >> 4 == 4;
+    const size_t udp = v4 ? 20 : 40;
+    const auto found = expected.find(load_le32(&packet.at(udp + 8 + 4)));
+    ASSERT_NE(found, expected.end()) << "each peer once";
+    const Expected& is = found->second;
+    EXPECT_EQ(v4, is.remote.address.is_v4());
+    EXPECT_EQ(Blob(sent.frame.begin(), sent.frame.begin() + 6),
+              Blob(is.mac.bytes.begin(), is.mac.bytes.end()));
+    Blob addresses;
+    append_address(addresses, is.local);
+    append_address(addresses, is.remote.address);
+    const auto at = packet.begin() + (v4 ? 12 : 8);
+    EXPECT_EQ(Blob(at, at + static_cast<long>(addresses.size())), addresses);
+    EXPECT_EQ(get16(packet, udp + 2), is.remote.port);
+    if (v4) EXPECT_EQ(plain_sum(packet, 0, 20), 0xffffu);
+    EXPECT_EQ(transport_sum(packet, udp, 17), 0xffffu);
+    expected.erase(found);
+  }
+}
+
 TEST(OutboundWorkers, NoNonceIsUsedTwiceByTwoWorkersThatShareAPeer) {
   for (const uint64_t first : {uint64_t{0}, kRejectAfterMessages - 10'000}) {
     Pair pair(Family::V4, 2);
