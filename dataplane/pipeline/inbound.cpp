@@ -1,12 +1,13 @@
 // WireGuard messages as they came in:
 //   demultiplex:    handshake messages are copied to the session thread
-//   find_keypairs:  by receiver index, in two passes so that the misses of a burst overlap
-//   group_by_keypair
-//   open:           the whole burst
-//   accept:         age of the key, whether its peer is still there, replay window under the keypair's lock, once
-//                   for each group
-//   note_received:  confirmation, roaming, times, late rekey
-//   check_inner:    inner header, ECN
+//   find_keypairs:  by receiver index; group by keypair
+//   then, some groups after the others, so that their lines come while those before are opened:
+//     check_indexes:  the slot is but the low bits of an index
+//     open
+//     accept:         age of the key, whether its peer is still there, replay window under the keypair's lock, once
+//                     for each group
+//     note_received:  confirmation, roaming, times, late rekey
+//     check_inner:    inner header, ECN
 //   by tunnel:      batched look-up of inner sources, which must give the same peer; deliver
 #include <optional>
 
@@ -41,7 +42,6 @@ void demultiplex(Burst& burst, const Lanes& messages, Lanes& data) noexcept {
     const Packet& packet = burst.packets[lane];
     const auto type = wireguard::peek_type({packet.data, packet.length_bytes});
     if (type == MessageType::Data) [[likely]] {
-      burst.shared.receivers.prefetch_slot(load_le32(packet.data + 4));
       data.push(lane);
     } else if (type) {
       punt_handshake(burst, lane);
@@ -52,21 +52,13 @@ void demultiplex(Burst& burst, const Lanes& messages, Lanes& data) noexcept {
 }
 
 void find_keypairs(Burst& burst, Lanes& data) noexcept {
-  for (const Lane lane : data) {
+  data.filter([&](Lane lane) {
     Keypair* keypair = burst.shared.receivers.find(load_le32(burst.packets[lane].data + 4));
     burst.keypair[lane] = keypair;
     burst.counter[lane] = load_le64(burst.packets[lane].data + 8);
-    if (keypair != nullptr) prefetch(&keypair->receiving_key);
-  }
-  data.filter([&](Lane lane) {
-    const Keypair* keypair = burst.keypair[lane];
-    // The slot is but the low bits of the index; and an index is good for its own tunnel only.
-    if (keypair != nullptr && keypair->local_index == load_le32(burst.packets[lane].data + 4) &&
-        keypair->tunnel == burst.tunnel[lane]) [[likely]] {
+    if (keypair != nullptr) [[likely]]
       return true;
-    }
-    burst.drop(lane, DropReason::ReceiverIndexUnknown);
-    return false;
+    return burst.drop(lane, DropReason::ReceiverIndexUnknown), false;
   });
 }
 
@@ -79,16 +71,33 @@ void drop_group(Burst& burst, size_t group, DropReason reason) noexcept {
   burst.groups.truncate(group, 0);
 }
 
-void group_by_keypair(Burst& burst, const Lanes& data) noexcept {
-  Groups& groups = burst.groups;
-  groups.build(data, [&](Lane lane) { return reinterpret_cast<uint64_t>(burst.keypair[lane]); });
-  // All that accept() and note_received() look at comes while the AEAD is at work.
-  for (size_t g = 0; g < groups.count(); ++g) {
-    const Keypair& keypair = keypair_of(groups, g);
-    const publish::PeerSlot& slot = burst.shared.peers[keypair.peer.index];
-    touch(keypair.window.line_of(burst.counter[groups.lanes(g).front()]));
-    touch(&slot.send);
-    touch(&slot.activity);
+void reach_keys(Burst& burst, const Batch& batch) noexcept {
+  for (size_t g = batch.first; g < batch.end; ++g) {
+    prefetch_for_write(&keypair_of(burst.groups, g).receiving_key);
+  }
+}
+
+// The slot is but the low bits of the index; and an index is good for its own tunnel only.
+void check_indexes(Burst& burst, const Batch& batch) noexcept {
+  for (size_t g = batch.first; g < batch.end; ++g) {
+    const Keypair& keypair = keypair_of(burst.groups, g);
+    burst.groups.filter(g, [&](Lane lane) {
+      if (keypair.local_index == load_le32(burst.packets[lane].data + 4) &&
+          keypair.tunnel == burst.tunnel[lane]) [[likely]] {
+        return true;
+      }
+      return burst.drop(lane, DropReason::ReceiverIndexUnknown), false;
+    });
+  }
+}
+
+// All that accept() and note_received() look at comes while the AEAD is at work: half of it here, the rest in
+// open().
+void reach_slots(Burst& burst, const Batch& batch) noexcept {
+  for (size_t g = batch.first; g < batch.end; ++g) {
+    const publish::PeerSlot& slot = burst.shared.peers[keypair_of(burst.groups, g).peer.index];
+    prefetch(&slot.send);
+    prefetch_for_write(&slot.activity);
   }
 }
 
@@ -103,10 +112,10 @@ void check_keypair(Burst& burst, size_t group, const Keypair& keypair) noexcept 
   }
 }
 
-void open(Burst& burst) noexcept {
+void open(Burst& burst, const Batch& batch, const Batch& next) noexcept {
   Groups& groups = burst.groups;
   size_t jobs = 0;
-  for (size_t g = 0; g < groups.count(); ++g) {
+  for (size_t g = batch.first; g < batch.end; ++g) {
     const Keypair& keypair = keypair_of(groups, g);
     for (const Lane lane : groups.lanes(g)) {
       const Packet& packet = burst.packets[lane];
@@ -116,15 +125,19 @@ void open(Burst& burst) noexcept {
                             .length_bytes = static_cast<uint32_t>(packet.length_bytes -
                                                                   wireguard::kDataOverheadBytes)};
     }
+    if (!groups.lanes(g).empty()) [[likely]] {
+      prefetch_for_write(keypair.window.line_of(burst.counter[groups.lanes(g).front()]));
+    }
   }
+  reach_keys(burst, next);
   burst.aead.open({burst.jobs.data(), jobs}, {burst.authentic.data(), jobs});
 }
 
 // Drops what is not authentic or was seen before.
-void accept(Burst& burst) noexcept {
+void accept(Burst& burst, const Batch& batch) noexcept {
   Groups& groups = burst.groups;
   size_t job = 0;
-  for (size_t g = 0; g < groups.count(); ++g) {
+  for (size_t g = batch.first; g < batch.end; ++g) {
     groups.filter(g, [&](Lane lane) {
       if (burst.authentic[job++] != 0) [[likely]]
         return true;
@@ -261,9 +274,9 @@ void note_times(Burst& burst, const Keypair& keypair, uint64_t bytes, bool any_d
   }
 }
 
-void note_received(Burst& burst) noexcept {
+void note_received(Burst& burst, const Batch& batch) noexcept {
   Groups& groups = burst.groups;
-  for (size_t g = 0; g < groups.count(); ++g) {
+  for (size_t g = batch.first; g < batch.end; ++g) {
     const auto lanes = groups.lanes(g);
     if (lanes.empty()) continue;
     Keypair& keypair = keypair_of(groups, g);
@@ -282,9 +295,10 @@ void note_received(Burst& burst) noexcept {
 }
 
 // Strips the message, ends keepalives, trims padding. What is left in `inner` is an IP packet.
-void check_inner(Burst& burst, Lanes& inner) noexcept {
+void check_inner(Burst& burst, const Batch& batch, Lanes& inner) noexcept {
   Groups& groups = burst.groups;
-  for (size_t g = 0; g < groups.count(); ++g) {
+  for (size_t g = batch.first; g < batch.end; ++g) {
+    if (groups.lanes(g).empty()) continue;
     const PeerRef peer = keypair_of(groups, g).peer;
     for (const Lane lane : groups.lanes(g)) {
       Packet& packet = burst.packets[lane];
@@ -356,6 +370,35 @@ void check_sources(Burst& burst, TunnelIndex index, Lanes& inner) noexcept {
   counters.inbound_bytes.add(bytes);
 }
 
+// All that is done by groups. What is left in `inner` is IP packets and the peers that they came from.
+void open_messages(Burst& burst, const Lanes& data, Lanes& inner) noexcept {
+  Groups& groups = burst.groups;
+  // The first ones are needed soon.
+  for (size_t i = 0; i < data.size() && i < kBatchLanes; ++i) {
+    prefetch_for_write(&burst.keypair[data[i]]->receiving_key);
+  }
+  groups.build(data, [&](Lane lane) { return reinterpret_cast<uint64_t>(burst.keypair[lane]); });
+  Batch now = next_batch(groups, {0, 0});
+  check_indexes(burst, now);
+  reach_slots(burst, now);
+  while (now.first != now.end) {
+    const Batch next = next_batch(groups, now);
+    burst.mark(Stage::Demultiplex);
+    open(burst, now, next);
+    burst.mark(Stage::Open);
+    check_indexes(burst, next);
+    reach_slots(burst, next);
+    burst.mark(Stage::Demultiplex);
+    accept(burst, now);
+    burst.mark(Stage::Accept);
+    note_received(burst, now);
+    burst.mark(Stage::Note);
+    check_inner(burst, now, inner);
+    burst.mark(Stage::Inner);
+    now = next;
+  }
+}
+
 }  // namespace
 
 void inbound(Burst& burst, const Lanes& messages) noexcept {
@@ -364,17 +407,8 @@ void inbound(Burst& burst, const Lanes& messages) noexcept {
   demultiplex(burst, messages, data);
   find_keypairs(burst, data);
   if (data.empty()) return;
-  group_by_keypair(burst, data);
-  burst.mark(Stage::Demultiplex);
-  open(burst);
-  burst.mark(Stage::Open);
-  accept(burst);
-  burst.mark(Stage::Accept);
-  note_received(burst);
-  burst.mark(Stage::Note);
   Lanes inner;
-  check_inner(burst, inner);
-  burst.mark(Stage::Inner);
+  open_messages(burst, data, inner);
   while (!inner.empty()) {
     const TunnelIndex tunnel = burst.tunnel[inner[0]];
     Lanes mine;

@@ -61,27 +61,15 @@ class Groups {
     const uint64_t first = key(lanes[0]);
     size_t same = 1;
     while (same < total && key(lanes[same]) == first) ++same;
-    (void)find_or_add(first);
-    size_[0] = static_cast<uint8_t>(same);
+    count_ = 1;
+    keys_[0] = first;
     if (same == total) {  // all for one: nothing to sort
       begin_[0] = 0;
+      size_[0] = static_cast<uint8_t>(total);
       std::copy(lanes.begin(), lanes.end(), order_.begin());
       return;
     }
-    std::array<uint8_t, kBurstMax> group_of;
-    std::fill_n(group_of.begin(), same, uint8_t{0});
-    for (size_t i = same; i < total; ++i) {
-      const uint8_t group = find_or_add(key(lanes[i]));
-      group_of[i] = group;
-      ++size_[group];
-    }
-    uint8_t next[kBurstMax];
-    uint8_t at = 0;
-    for (size_t g = 0; g < count_; ++g) {
-      begin_[g] = next[g] = at;
-      at = static_cast<uint8_t>(at + size_[g]);
-    }
-    for (size_t i = 0; i < total; ++i) order_[next[group_of[i]]++] = lanes[i];
+    build_mixed(lanes, key);
   }
 
   [[nodiscard]] size_t count() const noexcept { return count_; }
@@ -119,18 +107,40 @@ class Groups {
   static constexpr size_t kPlaces = 128;
   static constexpr uint8_t kEmpty = 0xff;
 
-  [[nodiscard]] uint8_t find_or_add(uint64_t key) noexcept {
-    if (count_ == 0) place_.fill(kEmpty);
-    // The upper bits of a multiplicative hash; pointers and dense indexes spread well under it.
-    size_t place = key * 0x9e37'79b9'7f4a'7c15 >> 57;
-    for (; place_[place] != kEmpty; place = (place + 1) % kPlaces) {
-      if (keys_[place_[place]] == key) return place_[place];
+  // Arrays of bytes that are its own: a store to one of the object's might be to anything, and all would be
+  // loaded again behind it.
+  template <typename Key>
+  void build_mixed(const Lanes& lanes, Key& key) noexcept {
+    const size_t total = lanes.size();
+    size_t count = 0;
+    PerLane<uint8_t> group_of, size;
+    std::array<uint8_t, kPlaces> group_at;
+    group_at.fill(kEmpty);
+    for (size_t i = 0; i < total; ++i) {
+      const uint64_t own = key(lanes[i]);
+      // The upper bits of a multiplicative hash; pointers and dense indexes spread well under it.
+      size_t place = own * 0x9e37'79b9'7f4a'7c15 >> 57;
+      while (group_at[place] != kEmpty && keys_[group_at[place]] != own)
+        place = (place + 1) % kPlaces;
+      if (group_at[place] == kEmpty) {
+        group_at[place] = static_cast<uint8_t>(count);
+        keys_[count] = own;
+        size[count] = 0;
+        ++count;
+      }
+      const uint8_t group = group_at[place];
+      group_of[i] = group;
+      ++size[group];
     }
-    const auto group = static_cast<uint8_t>(count_++);
-    place_[place] = group;
-    keys_[group] = key;
-    size_[group] = 0;
-    return group;
+    count_ = count;
+    PerLane<uint8_t> next;
+    uint8_t at = 0;
+    for (size_t g = 0; g < count; ++g) {
+      begin_[g] = next[g] = at;
+      size_[g] = size[g];
+      at = static_cast<uint8_t>(at + size[g]);
+    }
+    for (size_t i = 0; i < total; ++i) order_[next[group_of[i]]++] = lanes[i];
   }
 
   size_t count_ = 0;
@@ -138,7 +148,18 @@ class Groups {
   PerLane<uint8_t> begin_;
   PerLane<uint8_t> size_;
   std::array<Lane, kBurstMax> order_;
-  std::array<uint8_t, kPlaces> place_;
 };
+
+// Groups that are worked on together, with so many packets at least. Fewer, and the AEAD is called more often;
+// more, and the lines that come meanwhile are more than the core has miss buffers (DECISIONS.md, 11).
+inline constexpr size_t kBatchLanes = 8;
+
+struct Batch {
+  size_t first, end;
+};
+// Empty after the last one.
+[[nodiscard]] inline Batch next_batch(const Groups& groups, const Batch& before) noexcept {
+  return {before.end, groups.batch_end(before.end, kBatchLanes)};
+}
 
 }  // namespace turnpike::pipeline

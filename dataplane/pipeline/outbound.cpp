@@ -48,17 +48,6 @@ struct Sendings {
   size_t way_count = 0;
 };
 
-// Groups with so many packets are prepared and sealed together. Fewer cost more calls; more, and the lines that
-// are on their way meanwhile are more than the core has miss buffers.
-constexpr size_t kBatchLanes = 8;
-
-struct Batch {
-  size_t first, end;  // groups
-};
-[[nodiscard]] Batch next_batch(const Groups& groups, const Batch& before) noexcept {
-  return {before.end, groups.batch_end(before.end, kBatchLanes)};
-}
-
 // What keeps the counter from wrapping when all workers reserve a burst at once (see reserve_nonces()).
 static_assert(kMaxWorkers * kBurstMax < uint64_t{1} << 13);
 

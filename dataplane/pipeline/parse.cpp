@@ -4,6 +4,7 @@
 //   sort_local:     for one of our addresses: WireGuard messages, ICMP
 //   what is left:   packets of the plain side
 #include "dataplane/pipeline/burst.h"
+#include "dataplane/wireguard/constants.h"
 
 namespace turnpike::pipeline {
 namespace {
@@ -157,6 +158,10 @@ void parse_frame(Burst& burst, Lane lane, uint64_t own_mac) noexcept {
       (packet.udp_checksum == RxChecksum::Unknown && udp_checksum_holds(ip, udp, *length));
   if (!sum_holds) [[unlikely]]
     return burst.drop(lane, DropReason::UdpInvalid), false;
+  // Where a data message has its receiver index; for another it does no harm.
+  if (*length >= kUdpBytes + wireguard::kDataHeaderBytes) [[likely]] {
+    burst.shared.receivers.prefetch_slot(load_le32(udp + kUdpBytes + 4));
+  }
   burst.outer[lane] = ip;
   burst.tunnel[lane] = tunnel;
   packet.narrow(static_cast<uint16_t>(kEthernetBytes + header_bytes + kUdpBytes),
