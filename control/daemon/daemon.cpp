@@ -9,7 +9,6 @@
 #include <boost/asio/post.hpp>
 #include <thread>
 
-#include "control/daemon/environment.h"
 #include "control/daemon/expired.h"
 #include "control/daemon/log.h"
 #include "control/gateway/file_overrides.h"
@@ -218,6 +217,7 @@ Daemon::Lines Daemon::begin(store::Store store, store::Loaded loaded,
         "stored. Mend the file, then turnpike reload",
         state_.generation());
     observer_.start_refused();
+    start_refusal_ = errors.front();
   }
   const store::Entry mark =
       store::Handshakes{.received = {}, .sent_mark = sent_mark(wall_now(), loaded.sent_mark)};
@@ -359,19 +359,22 @@ bool Daemon::has_session(PeerId peer) const {
 }
 
 void Daemon::reload(api::FileOptions options, std::function<void(api::FileAnswer)> answer) {
-  const auto now = session::SessionThread::read_clocks().instant;
-  notify_systemd(
-      ("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(now.nanoseconds / 1'000)).c_str());
-  const bool dry_run = options.commit.dry_run;
-  reloader_->reload(std::move(options),
-                    [this, dry_run, answer = std::move(answer)](api::FileAnswer done) {
-                      if (!dry_run) {
-                        log_reload(done);
-                        observer_.reloaded(done, wall_now());
-                      }
-                      notify_systemd("READY=1");
-                      answer(std::move(done));
-                    });
+  if (options.commit.dry_run) return reloader_->reload(std::move(options), std::move(answer));
+  service_.reload_begins(monotonic_now());
+  reloader_->reload(std::move(options), [this, answer = std::move(answer)](api::FileAnswer done) {
+    log_reload(done);
+    observer_.reloaded(done, wall_now());
+    service_.reload_ends(outcome_line(done, state_.generation()));
+    answer(std::move(done));
+  });
+}
+
+void Daemon::say_ready() const {
+  const std::string generation = std::to_string(state_.generation());
+  Service::ready(start_refusal_.empty()
+                     ? "Forwarding with generation " + generation
+                     : "Forwarding with generation " + generation +
+                           " as it was stored; nothing of the file was applied: " + start_refusal_);
 }
 
 void Daemon::diff(std::string path, std::function<void(api::DiffAnswer)> answer) {

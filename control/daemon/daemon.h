@@ -18,6 +18,7 @@
 #include "control/daemon/host.h"
 #include "control/daemon/observer.h"
 #include "control/daemon/reloader.h"
+#include "control/daemon/service.h"
 #include "control/daemon/thread_session_link.h"
 #include "control/daemon/timestamps.h"
 #include "control/daemon/worker_load.h"
@@ -41,6 +42,8 @@ class Daemon final : public api::Backend {
   void on_tunnels_changed(std::function<void()> call) { tunnels_changed_ = std::move(call); }
 
   [[nodiscard]] const Host& host() const noexcept { return *host_; }
+  // Everything is open: systemd may go on.
+  void say_ready() const;
 
   [[nodiscard]] const state::State& state() const override { return state_; }
   [[nodiscard]] api::PeerStatus peer_status(PeerId peer) const override;
@@ -115,6 +118,8 @@ class Daemon final : public api::Backend {
   std::unique_ptr<Timestamps> timestamps_;
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
   Observer observer_;
+  Service service_;
+  std::string start_refusal_;  // why nothing of the file was applied at start
   std::function<void()> tunnels_changed_;
   std::unique_ptr<Reloader> reloader_;
   std::unique_ptr<Exports> exports_;

@@ -5,7 +5,6 @@
 #include <grp.h>
 #include <string.h>
 #include <sys/file.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -67,7 +66,5 @@ Result<api::AccessRule, std::string> access_rule(const config::Control& control)
   }
   return api::AccessRule{.group = found->gr_gid};
 }
-
-void notify_systemd(const char* state) { sd_notify(0, state); }
 
 }  // namespace turnpike::daemon

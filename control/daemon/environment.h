@@ -1,4 +1,4 @@
-// What the daemon needs of the machine around it: directories, the group of readers, systemd.
+// What the daemon needs of the machine around it: directories, the one daemon for a state, the group of readers.
 #pragma once
 
 #include <string>
@@ -29,8 +29,5 @@ class InstanceLock {
 
 // Who may use the control socket; the error names a group that does not exist.
 [[nodiscard]] Result<api::AccessRule, std::string> access_rule(const config::Control& control);
-
-// Nothing when systemd did not start us.
-void notify_systemd(const char* state);
 
 }  // namespace turnpike::daemon

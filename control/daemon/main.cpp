@@ -15,6 +15,7 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/environment.h"
 #include "control/daemon/log.h"
+#include "control/daemon/service.h"
 #include "dataplane/crypto/x25519.h"
 #include "dataplane/wireguard/constants.h"
 
@@ -32,6 +33,7 @@ std::string version() {
 
 int fail_with(const std::vector<std::string>& lines) {
   for (const std::string& line : lines) spdlog::error("{}", line);
+  if (!lines.empty()) Service::failed(lines.front());
   return 1;
 }
 
@@ -123,8 +125,9 @@ int run(const std::string& file) {
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& error, int signal) {
     if (error) return;
-    spdlog::info("{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
-    notify_systemd("STOPPING=1");
+    const std::string why = signal == SIGTERM ? "SIGTERM" : "SIGINT";
+    spdlog::info("{}: stopping", why);
+    Service::stopping("Stopping after " + why);
     io.stop();
   });
   boost::asio::signal_set hangups(io, SIGHUP);
@@ -149,7 +152,7 @@ int run(const std::string& file) {
                config->dataplane.workers.size(), config->ports.size(), config->tunnels.size(),
                (*daemon)->state().peer_count(), speeds_of((*daemon)->host()),
                config->control.socket);
-  notify_systemd("READY=1");
+  (*daemon)->say_ready();
   io.run();
   return 0;
 }

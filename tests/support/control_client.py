@@ -40,6 +40,7 @@ class Control:
 
     def __init__(self, socket_path: Path, timeout: float = 60) -> None:
         self._connection = _UnixConnection(socket_path, timeout)
+        self._asked = 0
 
     def __enter__(self) -> "Control":
         return self
@@ -48,14 +49,22 @@ class Control:
         self._connection.close()
 
     def ask(self, method: str, path: str, document: Document | None = None) -> Answer:
+        self.send(method, path, document)
+        return self.receive()
+
+    def send(self, method: str, path: str, document: Document | None = None) -> None:
+        """The first half of ask()."""
         body = None if document is None else json.dumps(document)
-        asked = time.monotonic_ns()
+        self._asked = time.monotonic_ns()
         self._connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+
+    def receive(self) -> Answer:
+        """The second half of ask()."""
         response = self._connection.getresponse()
         text = response.read()
         answered = time.monotonic_ns()
         tag = response.getheader("ETag")
-        return Answer(response.status, json.loads(text), int(tag.strip('"')) if tag else None, asked, answered)
+        return Answer(response.status, json.loads(text), int(tag.strip('"')) if tag else None, self._asked, answered)
 
     def commit(self, *edits: Document, if_generation: int | None = None) -> Answer:
         """One transaction of edits on wg0."""

@@ -85,6 +85,7 @@ class Gateway:
         self.socket = self.dir / "control.sock"
         self.config_file = self.dir / "turnpike.yaml"
         self.process: Process | None = None
+        self.environment: dict[str, str] = {}  # what turnpiked finds beside ours
         first = min(os.sched_getaffinity(0))
         self.config: Config = {
             "dataplane": {"workers": worker_cpus(workers), "main_core": first, "session_cores": [first],
@@ -108,7 +109,8 @@ class Gateway:
     def spawn(self) -> None:
         """Writes the configuration and begins to start."""
         self.write_config()
-        self.process = self.space.start(f"turnpiked-{self.name}", program(self.daemon), "--config", str(self.config_file))
+        self.process = self.space.start(f"turnpiked-{self.name}", "env", *(f"{k}={v}" for k, v in self.environment.items()),
+                                        program(self.daemon), "--config", str(self.config_file))
 
     def start(self, seconds: float = 60) -> None:
         """Writes the configuration and waits until the daemon answers."""
