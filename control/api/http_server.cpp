@@ -21,6 +21,9 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using Error = boost::system::error_code;
 
+// Events are written as they happen, a JSON line each: the one answer without an end.
+constexpr std::string_view kEndless = "application/jsonl";
+
 }  // namespace
 
 struct HttpServer::Shared {
@@ -146,14 +149,15 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
   }
 
   void expect_write() {
-    stream_.expires_at(
-        std::min(write_before_, std::chrono::steady_clock::now() + shared_->timeouts.write));
+    const auto within = endless_ ? shared_->timeouts.events : shared_->timeouts.write;
+    stream_.expires_at(std::min(write_before_, std::chrono::steady_clock::now() + within));
   }
 
   void write(Response response) {
     write_before_ = response.bounded ? std::chrono::steady_clock::now() + shared_->timeouts.bounded
                                      : std::chrono::steady_clock::time_point::max();
     source_ = std::move(response.source);
+    endless_ = response.content_type == kEndless;
     message_.emplace(http::int_to_status(response.status), 11);
     message_->set(http::field::server, "turnpike");
     message_->set(http::field::content_type, response.content_type);
@@ -250,6 +254,7 @@ class Session : public std::enable_shared_from_this<Session<Shared>> {
   std::string slice_;
   std::chrono::steady_clock::time_point write_before_;
   bool keep_alive_ = false;
+  bool endless_ = false;
   bool watched_ = false;
 };
 

@@ -2,7 +2,8 @@
 //   Threads: control (the io_context's one thread); documents are parsed on a helper thread of its own.
 //   Bounds:  kMaxConnections, kMaxHeaderBytes, kMaxDocumentBytes (413), kRequestWithin for a whole request,
 //            kIdleWithin between two, kWriteWithin for each slice of an answer, and where it is `bounded` a time for
-//            all of it. Who is slower is cut off.
+//            all of it. Who is slower is cut off. A reader of events may stand still for longer: what it keeps is
+//            bounded, and it should find the line that says that it was too slow.
 #pragma once
 
 #include <chrono>
@@ -21,6 +22,7 @@ struct HttpTimeouts {
   std::chrono::milliseconds idle{60'000};
   std::chrono::milliseconds write{30'000};
   std::chrono::milliseconds bounded{300'000};  // for the whole of a `bounded` answer
+  std::chrono::milliseconds events{300'000};  // for each slice of a stream of events
 };
 
 class HttpServer {

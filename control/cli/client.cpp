@@ -85,6 +85,9 @@ Result<Reply, std::string> ask(const std::string& path, const Ask& request,
     parser.get().body().size = Buffers::kBytes;
     http::read_some(socket, buffers.unread, parser, error);  // as it comes: an answer may never end
     if (error == http::error::need_buffer) error = {};
+    if (error == http::error::partial_message || error == asio::error::connection_reset) {
+      return fail("the daemon at " + path + " has closed the connection; was it stopped?");
+    }
     if (error) return fail("the answer from " + path + " ended too soon: " + error.message());
     const std::string_view got(buffers.piece, Buffers::kBytes - parser.get().body().size);
     if (pieces && reply.status == 200) {

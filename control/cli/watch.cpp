@@ -22,21 +22,33 @@ std::string event_text(std::string_view line) {
 
 int watch(const Common& common, Environment& environment) {
   std::string rest;
-  const auto piece = [&](std::string_view bytes) {
+  bool cut_off = false;
+  const auto line = [&](std::string_view text) {
+    cut_off = text.starts_with("{\"event\":\"cut_off\"");
     if (common.json) {
-      environment.out << bytes;
+      environment.out << text << "\n";
     } else {
-      rest += bytes;
-      for (size_t end; (end = rest.find('\n')) != std::string::npos; rest.erase(0, end + 1)) {
-        environment.out << event_text(std::string_view(rest).substr(0, end));
-      }
+      environment.out << event_text(text);
     }
+  };
+  const auto piece = [&](std::string_view bytes) {
+    rest += bytes;
+    size_t start = 0;
+    for (size_t end; (end = rest.find('\n', start)) != std::string::npos; start = end + 1) {
+      line(std::string_view(rest).substr(start, end - start));
+    }
+    rest.erase(0, start);
     environment.out.flush();
   };
   const auto reply = ask(common.socket, {.target = "/v1/events"}, piece);
   if (!reply) return complain(environment, reply.error());
   if (reply->status != 200) return complain(environment, problem_text(*reply));
-  return kDone;  // cut off, or the daemon has ended
+  if (cut_off) {
+    return complain(environment,
+                    "cut off: events came faster than they were read; look at the state (turnpike "
+                    "show), then watch again");
+  }
+  return complain(environment, "the daemon has ended the stream of events");
 }
 
 }  // namespace turnpike::cli

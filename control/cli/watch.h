@@ -8,6 +8,7 @@
 
 namespace turnpike::cli {
 
+// Ends when the daemon does, or when it was too slow a reader: an error, since events are missed from then on.
 int watch(const Common& common, Environment& environment);
 
 // One JSON line of the daemon's as a line for a person.

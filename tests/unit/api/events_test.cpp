@@ -120,5 +120,42 @@ TEST(EventStream, ComesOverHttpAsItHappensAndEndsWithItsReader) {
   EXPECT_FALSE(heard()) << "a reader that went is still listened for";
 }
 
+// Publishes until a reader that stands still is cut off.
+void overflow(LiveServer& server) {
+  const std::string line = "{\"event\":\"one\",\"text\":\"" + std::string(1'000, 'x') + "\"}\n";
+  for (uint64_t cut_off = 0; cut_off == 0;) {
+    server.on_thread([&] {
+      server.backend.hub.publish(line);
+      cut_off = server.backend.hub.cut_off();
+    });
+  }
+}
+
+TEST(EventStream, WhoStandsStillForLongerThanAnyAnswerMayTakeStillFindsTheNotice) {
+  LiveServer server({.write = std::chrono::milliseconds(100)});
+  RawClient client(server.path());
+  client.send("GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_NE(client.receive("\r\n\r\n").find("200"), std::string::npos);
+  overflow(server);
+  usleep(500'000);
+  const std::string got = client.receive();
+  EXPECT_NE(got.find("{\"event\":\"cut_off\""), std::string::npos);
+  EXPECT_TRUE(got.ends_with("\r\n0\r\n\r\n")) << got.substr(got.size() - 200);
+}
+
+TEST(EventStream, WhoStandsStillForGoodLosesItsPlace) {
+  LiveServer server({.events = std::chrono::milliseconds(200)});
+  RawClient client(server.path());
+  client.send("GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_NE(client.receive("\r\n\r\n").find("200"), std::string::npos);
+  overflow(server);
+  bool heard = true;
+  for (int i = 0; i < 500 && heard; ++i) {
+    usleep(10'000);
+    server.on_thread([&] { heard = server.backend.hub.heard(); });
+  }
+  EXPECT_FALSE(heard);
+}
+
 }  // namespace
 }  // namespace turnpike::api
