@@ -119,6 +119,37 @@ class Confirm(DurabilityCase):
         self.restart()
         self.wait_for_alice()
 
+    def test_time_that_runs_out_while_the_gateway_starts_counts_once(self) -> None:
+        """Before it has read its state, while it does, and just after: the end comes at any of these moments."""
+        for early in (0.5, 0.3, 0.2, 0.1, 0.0) if FULL else (0.3, 0.1, 0.0):
+            before = self.gateway.show()["generation"]
+            self.gateway.cli("ips", "move", "wg0", "--from", "alice", "--to", "bob", "10.9.0.1/32", "--confirm", "1s")
+            end = time.monotonic() + 1
+            self.kill()
+            time.sleep(max(0.0, end - early - time.monotonic()))
+            self.gateway.start()
+            self.wait_for_alice()
+            history = json.loads(self.gateway.cli("history", "--json").stdout)["history"]
+            self.assertEqual([(entry["cause"], entry["unconfirmed_seconds"]) for entry in history
+                              if entry["generation"] > before], [("unconfirmed", None), ("api", None)])
+
+    def test_a_reload_that_is_not_confirmed_in_time_is_undone_at_start_and_stays_so(self) -> None:
+        self.gateway.config["tunnels"][0]["peers"].append({"name": "erin", "public_key": random_key(),
+                                                           "allowed_ips": ["10.9.0.9/32"]})
+        self.gateway.write_config()
+        self.gateway.cli("reload", "--confirm", "1s")
+        self.assertEqual(self.owner("10.9.0.9/32"), "erin")
+        self.kill()
+        time.sleep(1.2)
+        for _ in range(2):
+            self.gateway.start()
+            self.assertEqual(self.peers(), {"alice", "bob"})
+            done = json.loads(self.gateway.cli("reload", "--json").stdout)
+            self.assertFalse(done["changed"])
+            self.assertTrue(any("peer erin was removed at run time" in warning for warning in done["warnings"]), done)
+            self.kill()
+        self.gateway.start()
+
     def test_what_is_confirmed_stays_also_after_a_restart(self) -> None:
         self.move()
         self.gateway.cli("confirm")
