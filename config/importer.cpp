@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "config/report.h"
+#include "config/schema.h"
 #include "config/value.h"
 #include "dataplane/base/text.h"
 
@@ -245,6 +246,15 @@ class WgReader {
 Result<Imported, std::vector<ConfigError>> import_wg(std::string_view text, const std::string& file,
                                                      const ImportOptions& options) {
   Report report(file);
+  const std::string fault = plain_name_fault(options.tunnel_name);
+  if (!fault.empty()) {
+    report.mistake({}, Path(), cat({"the tunnel's name ", fault, "; --tunnel NAME gives it one"}));
+  } else if (options.tunnel_name.size() > kMaxTunnelNameBytes) {
+    report.mistake(
+        {}, Path(),
+        cat({"the tunnel's name ", quote(options.tunnel_name), " is longer than ",
+             std::to_string(kMaxTunnelNameBytes), " bytes; --tunnel NAME gives it one"}));
+  }
   WgReader reader(options, report);
   uint32_t number = 0;
   for (size_t start = 0; start < text.size();) {
@@ -258,6 +268,9 @@ Result<Imported, std::vector<ConfigError>> import_wg(std::string_view text, cons
   imported.config.file = file;
   imported.config.ports = {options.outside, options.inside};
   imported.notes = report.take_warnings();
+  Report whole(file);
+  check(imported.config, options.public_key_of, whole);
+  if (!whole.clean()) return fail(whole.take_mistakes());
   return imported;
 }
 

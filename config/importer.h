@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/check.h"
 #include "config/config.h"
 #include "dataplane/base/result.h"
 
@@ -13,18 +14,25 @@ namespace turnpike::config {
 
 struct ImportOptions {
   std::string tunnel_name = "wg0";
+  PublicKeyOf public_key_of = nullptr;  // as in check()
   uint16_t listen_port = 51820;  // where the file has none
-  // A wg file does not know them; their devices and addresses are the operator's to fill in.
-  Port outside{.name = "outside", .device = "net_af_packet0,iface=wan0"};
-  Port inside{.name = "inside", .device = "net_af_packet1,iface=lan0"};
+  // A wg file does not know them; their devices and addresses are the operator's to fill in. Until then they have
+  // addresses for documentation (RFC 5737), so that the file loads.
+  Port outside{.name = "outside",
+               .device = "net_af_packet0,iface=wan0",
+               .addresses = {{.value = *parse_interface_address("192.0.2.1/24"), .at = {}}}};
+  Port inside{.name = "inside",
+              .device = "net_af_packet1,iface=lan0",
+              .addresses = {{.value = *parse_interface_address("198.51.100.1/24"), .at = {}}}};
 };
 
 struct Imported {
-  Config config;                   // the ports of the options and one tunnel
+  Config config;  // the ports of the options and one tunnel
   std::vector<ConfigError> notes;  // what was left out or changed, in order of place
 };
 
-// Every mistake in one go. Keys are found as wg(8) finds them: in either case, blanks anywhere.
+// Every mistake in one go, or, where there is none, what wg(8) takes and no configuration may hold. Keys are found as
+// wg(8) finds them: in either case, blanks anywhere.
 [[nodiscard]] Result<Imported, std::vector<ConfigError>> import_wg(std::string_view text,
                                                                    const std::string& file,
                                                                    const ImportOptions& options);

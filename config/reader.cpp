@@ -15,20 +15,11 @@ namespace {
 void read_plain_name(MappingReader& map, std::string& into, Report& report) {
   const Node* node = map.text_node("name");
   if (node == nullptr) return;
-  constexpr std::string_view kAllowed =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_=+.-";
-  const std::string& name = node->text;
-  if (name.empty()) {
-    report.mistake(node->at, map.path("name"), "is empty; a name is expected");
-  } else if (name.find_first_not_of(kAllowed) != std::string::npos) {
-    report.mistake(
-        node->at, map.path("name"),
-        cat({quote(name), " is no good name; letters, digits and _ = + . - are allowed"}));
-  } else if (name == "." || name == ".." || name.front() == '-') {
-    report.mistake(node->at, map.path("name"),
-                   cat({quote(name), " is no good name; begin it with a letter or a digit"}));
+  const std::string fault = plain_name_fault(node->text);
+  if (fault.empty()) {
+    into = node->text;
   } else {
-    into = name;
+    report.mistake(node->at, map.path("name"), fault);
   }
 }
 

@@ -82,7 +82,7 @@ constexpr auto kRoute = std::to_array<Key>({
     required(text("via", kMaxAddressBytes)),
 });
 constexpr auto kTunnel = std::to_array<Key>({
-    required(text("name", 15)),  // IFNAMSIZ - 1: wg(8) knows it as an interface
+    required(text("name", kMaxTunnelNameBytes)),
     text("private_key", kKeyCharacters),
     text("private_key_file"),
     required(integer("listen_port", 1, 65'535)),

@@ -2,11 +2,15 @@
 // Schema for editors is tested against it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
 
 namespace turnpike::config {
+
+// IFNAMSIZ - 1: wg(8) knows a tunnel as an interface.
+inline constexpr size_t kMaxTunnelNameBytes = 15;
 
 enum class Section : uint8_t { Root, Dataplane, Port, Route, Tunnel, Peer, Control };
 

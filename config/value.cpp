@@ -168,6 +168,19 @@ bool shaped_like_key(std::string_view text) {
          text.substr(0, 43).find_first_not_of(kAlphabet) == std::string_view::npos;
 }
 
+std::string plain_name_fault(std::string_view name) {
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_=+.-";
+  if (name.empty()) return "is empty; a name is expected";
+  if (name.find_first_not_of(kAllowed) != std::string_view::npos) {
+    return cat({quote(name), " is no good name; letters, digits and _ = + . - are allowed"});
+  }
+  if (name == "." || name == ".." || name.front() == '-') {
+    return cat({quote(name), " is no good name; begin it with a letter or a digit"});
+  }
+  return {};
+}
+
 std::string peer_name_fault(std::string_view name) {
   if (name.empty()) return "is empty; leave the key out for a peer without name";
   if (shaped_like_key(name)) return "is shaped like a key; a name must not be taken for one";

@@ -43,6 +43,8 @@ struct KeyBytes {
 
 // Whether `text` could be meant as a key: 44 characters of base64.
 [[nodiscard]] bool shaped_like_key(std::string_view text);
+// Why a port or a tunnel cannot be called that; empty: it can. Its length is another matter.
+[[nodiscard]] std::string plain_name_fault(std::string_view name);
 // Why a peer cannot be called that; empty: it can.
 [[nodiscard]] std::string peer_name_fault(std::string_view name);
 

@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 #include <optional>
 #include <ostream>
@@ -19,8 +18,6 @@
 
 namespace turnpike::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 // Takes the answer in pieces as they come: lines of keys up to an empty one, if there are any, then the YAML.
 class Receiver {
@@ -107,16 +104,6 @@ class Receiver {
   std::vector<std::string> notes_;
 };
 
-// How the file will name the directory: relative to itself where the one lies below the other's, so that both can
-// be moved together.
-std::string named(const std::string& directory, const std::string& output) {
-  const fs::path absolute = fs::absolute(directory).lexically_normal();
-  if (output.empty()) return absolute.string();
-  const fs::path beside = fs::absolute(output).lexically_normal().parent_path();
-  const fs::path relative = absolute.lexically_relative(beside);
-  return relative.empty() || *relative.begin() == ".." ? absolute.string() : relative.string();
-}
-
 }  // namespace
 
 int export_running(const ExportOptions& options, const Common& common, Environment& environment) {
@@ -129,13 +116,13 @@ int export_running(const ExportOptions& options, const Common& common, Environme
   std::optional<SecretDirectory> secrets;
   Ask request{.target = "/v1/export", .headers = {}, .body = {}};
   if (!options.secrets.empty()) {
-    std::string directory = options.secrets;
-    while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
-    auto opened = SecretDirectory::open(directory, options.force);
+    const auto place = place_of_secrets(options.secrets, options.output);
+    if (!place) return complain(environment, place.error());
+    auto opened = SecretDirectory::open(place->path, options.force);
     if (!opened) return complain(environment, opened.error());
     secrets.emplace(std::move(*opened));
     request.method = "POST";
-    request.target += "?directory=" + api::percent_encode(named(directory, options.output));
+    request.target += "?directory=" + api::percent_encode(place->named);
   }
   Receiver receiver(secrets ? &*secrets : nullptr, [&](std::string_view yaml) {
     output ? output->write(yaml) : void(environment.out << yaml);

@@ -9,17 +9,22 @@
 #include "control/cli/requests.h"
 #include "control/cli/secret_files.h"
 #include "dataplane/base/keys.h"
+#include "dataplane/crypto/x25519.h"
 
 namespace turnpike::cli {
 
 int import_file(const std::string& file, const std::string& tunnel, const std::string& secrets,
                 Environment& environment) {
+  SecretPlace place;
+  if (!secrets.empty()) {
+    auto found = place_of_secrets(secrets, "");
+    if (!found) return complain(environment, found.error());
+    place = std::move(*found);
+  }
   auto text = read_file(file);
   if (!text) return complain(environment, text.error());
   config::ImportOptions options;
-  // Addresses for documentation (RFC 5737), so that the file loads until the right ones stand there.
-  options.outside.addresses = {{.value = *parse_interface_address("192.0.2.1/24"), .at = {}}};
-  options.inside.addresses = {{.value = *parse_interface_address("198.51.100.1/24"), .at = {}}};
+  options.public_key_of = crypto::public_key;
   // wg-quick calls the interface as the file is called.
   options.tunnel_name = tunnel.empty() ? std::filesystem::path(file).stem().string() : tunnel;
   const auto imported = config::import_wg(*text, file, options);
@@ -31,10 +36,10 @@ int import_file(const std::string& file, const std::string& tunnel, const std::s
     return kError;
   }
   if (!secrets.empty()) {
-    const auto written = write_secrets(imported->config, secrets);
+    const auto written = write_secrets(imported->config, place.path);
     if (!written) return complain(environment, written.error());
   }
-  environment.out << config::export_config(imported->config, config::secret_names(secrets));
+  environment.out << config::export_config(imported->config, config::secret_names(place.named));
   for (const config::ConfigError& note : imported->notes) {
     environment.err << "note: " << config::to_string(note) << "\n";
   }

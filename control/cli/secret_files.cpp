@@ -6,9 +6,11 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "config/exporter.h"
+#include "config/plain_text.h"
 #include "dataplane/base/text.h"
 
 namespace turnpike::cli {
@@ -23,6 +25,26 @@ Result<void, std::string> write_key(SecretDirectory& directory, const std::strin
 }
 
 }  // namespace
+
+Result<SecretPlace, std::string> place_of_secrets(std::string directory,
+                                                  const std::string& output) {
+  namespace fs = std::filesystem;
+  while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
+  const fs::path absolute = fs::absolute(directory).lexically_normal();
+  std::string named = absolute.string();
+  if (!output.empty()) {
+    const fs::path beside = fs::absolute(output).lexically_normal().parent_path();
+    const fs::path relative = absolute.lexically_relative(beside);
+    if (!relative.empty() && *relative.begin() != "..") named = relative.string();
+  }
+  std::string plain = config::plain_text(named, false);
+  if (plain != named) {
+    return fail(std::move(plain) +
+                ": a configuration cannot name this directory; its path has to be UTF-8 without "
+                "control characters");
+  }
+  return SecretPlace{.path = std::move(directory), .named = std::move(named)};
+}
 
 Result<SecretDirectory, std::string> SecretDirectory::open(std::string path, bool replace) {
   SecretDirectory directory(std::move(path), replace);

@@ -13,6 +13,18 @@
 
 namespace turnpike::cli {
 
+// A directory of keys, for system calls and in the configuration that names it.
+struct SecretPlace {
+  std::string path;
+  std::string named;
+};
+
+// Named relative to the configuration's own file, `output`, where it lies below the directory of that, so that both can
+// be moved together; else, and where nobody knows where the file will be (empty), with its whole path. The error
+// is one line: a configuration is plain text, and cannot name everything.
+[[nodiscard]] Result<SecretPlace, std::string> place_of_secrets(std::string directory,
+                                                                const std::string& output);
+
 // A directory that files of keys are written to; config::secret_names() says how they are called.
 //   Failure: what was made is taken away again unless keep() is called; what `replace` wrote over is not brought
 //            back.

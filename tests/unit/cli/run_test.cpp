@@ -371,6 +371,47 @@ TEST_F(Turnpike, ImportsWhatWgQuickHasAndSaysWhatItLeavesOut) {
   EXPECT_EQ(run({"import", "/nonexistent.conf"}), kError);
 }
 
+TEST_F(Turnpike, ImportsKeysIntoAnyDirectoryThatAConfigurationCanName) {
+  const std::string file = server_.directory() + "/wg0.conf";
+  std::ofstream(file) << "[Interface]\nPrivateKey = " << api::test_key_text(5)
+                      << "\nListenPort = 51820\n[Peer]\nPublicKey = " << api::test_key_text(6)
+                      << "\nPresharedKey = " << api::test_key_text(7) << "\n";
+  const std::string yaml = server_.directory() + "/elsewhere/turnpike.yaml";
+  std::filesystem::create_directory(server_.directory() + "/elsewhere");
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(server_.directory());  // relative to it, wherever the file goes
+  for (const char* keys : {"keys/", "two words", "#no comment", "'q' \"uo\" \\te", "a: b", "- [x]",
+                           "~", "true", "\xc3\xa4", " lead and trail ", "./a/../b"}) {
+    std::filesystem::create_directory(server_.directory() + "/a");
+    ASSERT_EQ(run({"import", file, "--secrets", keys}), kDone) << keys << ": " << err_;
+    std::ofstream(yaml) << out_;
+    const auto loaded = config::load_config(yaml);
+    ASSERT_TRUE(loaded) << keys << ": " << config::to_string(loaded.error().front());
+    EXPECT_EQ(loaded->tunnels[0].peers[0].preshared_key->bytes()[0], 7);
+  }
+  for (const char* keys : {"k\xff", "new\nline", "tab\t", "\x01", "\xed\xa0\x80"}) {
+    EXPECT_EQ(run({"import", file, "--secrets", keys}), kError) << out_;
+    EXPECT_NE(err_.find("a configuration cannot name this directory"), std::string::npos) << err_;
+    EXPECT_EQ(out_, "");
+    EXPECT_FALSE(std::filesystem::exists(keys)) << err_;
+    EXPECT_EQ(run({"export", "--secrets", keys}), kError) << out_;
+    EXPECT_NE(err_.find("a configuration cannot name this directory"), std::string::npos) << err_;
+    EXPECT_FALSE(std::filesystem::exists(keys)) << err_;
+  }
+  std::filesystem::current_path(before);
+}
+
+TEST_F(Turnpike, ImportMakesNothingOfWhatWouldNotLoad) {
+  const std::string file = server_.directory() + "/the office.conf",
+                    keys = server_.directory() + "/keys";
+  std::ofstream(file) << "[Interface]\nPrivateKey = " << api::test_key_text(5)
+                      << "\nListenPort = 51820\n";
+  EXPECT_EQ(run({"import", file, "--secrets", keys}), kError);
+  EXPECT_NE(err_.find("'the office' is no good name"), std::string::npos) << err_;
+  EXPECT_FALSE(std::filesystem::exists(keys));
+  EXPECT_EQ(run({"import", file, "--tunnel", "office", "--secrets", keys}), kDone) << err_;
+}
+
 TEST_F(Turnpike, TopPrintsRatesOfEachRound) {
   EXPECT_EQ(run({"top", "--rounds", "1", "--json"}), kDone) << err_;
   EXPECT_EQ(nlohmann::json::parse(out_).at("peers").size(), 3u);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "dataplane/base/text.h"
 #include "fixtures.h"
 
 namespace turnpike::config {
@@ -128,6 +129,62 @@ TEST(Importer, SaysThatAPeerStandsTwiceAndThatAPortWasChosen) {
   EXPECT_EQ(once->config.tunnels[0].listen_port, 4500);
   EXPECT_EQ(texts(once->notes),
             std::vector<std::string>{"wg0.conf:1:1: there is no ListenPort; 4500 is taken"});
+}
+
+TEST(Importer, MakesNoConfigurationThatWouldNotLoad) {
+  const std::string interface = "[Interface]\nPrivateKey = " + key_text(1) + "\nListenPort = 1\n";
+  const auto refused = [&](const std::string& lines, const ImportOptions& options = {}) {
+    const auto imported = import_wg(interface + lines, "wg0.conf", options);
+    return imported ? "" : to_string(imported.error().front());
+  };
+  EXPECT_EQ(refused(""), "");
+  EXPECT_EQ(
+      refused("", {.tunnel_name = "the office"}),
+      "wg0.conf: the tunnel's name 'the office' is no good name; letters, digits and _ = + . - "
+      "are allowed; --tunnel NAME gives it one");
+  EXPECT_EQ(refused("", {.tunnel_name = "sixteen-bytes-it"}),
+            "wg0.conf: the tunnel's name 'sixteen-bytes-it' is longer than 15 bytes; --tunnel NAME "
+            "gives it one");
+  EXPECT_EQ(refused("", {.tunnel_name = "fifteen-bytes-i"}), "");
+  EXPECT_NE(refused("", {.tunnel_name = ""}), "");
+  EXPECT_NE(refused("", {.tunnel_name = "x\xff"}), "");
+  // wg-quick gives an interface any address.
+  EXPECT_TRUE(
+      refused("Address = 10.8.0.0/24\n").starts_with("wg0.conf:4:11: tunnels[0].addresses[0]: "))
+      << refused("Address = 10.8.0.0/24\n");
+  EXPECT_NE(refused("Address = 10.8.0.1/24, 10.8.0.1/24\n"), "");
+  EXPECT_NE(refused("MTU = 600\nAddress = fd00::1/64\n"), "");
+  const auto own = [](const PrivateKey&) noexcept {
+    PublicKey key;
+    key.bytes = base::key_from_base64(key_text(2)).value();
+    return key;
+  };
+  EXPECT_NE(refused("[Peer]\nPublicKey = " + key_text(2) + "\n", {.public_key_of = own}), "");
+}
+
+TEST(Importer, KnowsEveryKeyOfWgAndWgQuick) {
+  const std::string text =
+      "[interface]\nprivatekey=" + key_text(1) +
+      "\nLISTENPORT=7\nFwMark = 0x10\nDNS = 1.1.1.1, example.org\nTable = auto\nPreUp = a\nPostUp "
+      "= b = "
+      "c\nPreDown = d\nPostDown = e # f\nSaveConfig = true\nMTU = 1400\nAddress = 10.8.0.1\n"
+      "[PEER]\npublickey=" +
+      key_text(2) +
+      "\nPresharedKey = (none)\nAllowedIPs =\nallowedips = 10.0.0.0/8,, ::/0 ,\nEndpoint = "
+      "[2001:db8::1]:7\n"
+      "PersistentKeepalive = 0\n";
+  const auto imported = import_wg(text, "wg0.conf", {});
+  ASSERT_TRUE(imported.has_value()) << to_string(imported.error().front());
+  std::vector<std::string> left_out;
+  for (const ConfigError& note : imported->notes) {
+    left_out.push_back(note.message.substr(0, note.message.find(" is left out")));
+  }
+  EXPECT_EQ(left_out, (std::vector<std::string>{"FwMark", "DNS", "Table", "PreUp", "PostUp",
+                                                "PreDown", "PostDown", "SaveConfig"}));
+  const Tunnel& tunnel = imported->config.tunnels[0];
+  EXPECT_EQ(to_string(tunnel.addresses[0].value), "10.8.0.1/32");
+  ASSERT_EQ(tunnel.peers[0].allowed_ips.size(), 2u);
+  EXPECT_EQ(to_string(tunnel.peers[0].endpoint), "[2001:db8::1]:7");
 }
 
 }  // namespace
