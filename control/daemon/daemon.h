@@ -117,6 +117,7 @@ class Daemon final : public api::Backend {
   std::unique_ptr<History> history_;
   std::unique_ptr<Timestamps> timestamps_;
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
+  bool told_of_hugepages_ = false;  // that they ran out
   Observer observer_;
   Service service_;
   std::string start_refusal_;  // why nothing of the file was applied at start

@@ -1,4 +1,6 @@
 // What the daemon tells of itself: read from counters and slots; nothing is stopped for it.
+#include <spdlog/spdlog.h>
+
 #include "control/daemon/daemon.h"
 
 namespace turnpike::daemon {
@@ -10,6 +12,13 @@ constexpr std::chrono::seconds kSampleEvery{1};
 
 void Daemon::sample_load() {
   for (size_t i = 0; i < loads_.size(); ++i) loads_[i].sample(doors_[i]->counters);
+  // The tables grow at run time: no reason to refuse a commit, but the one who asked for hugepages should know.
+  if (!told_of_hugepages_ && !host_->tables_are_huge()) {
+    told_of_hugepages_ = true;
+    spdlog::warn(
+        "dataplane.hugepages: reserved hugepages ran out; tables of allowed IPs go on without. "
+        "Reserve more (vm.nr_hugepages): one of 2 MiB for 80,000 prefixes, and two");
+  }
   load_timer_.expires_after(kSampleEvery);
   load_timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) sample_load();

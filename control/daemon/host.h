@@ -42,6 +42,9 @@ class Host {
     return aead_speeds_;
   }
 
+  // False once reserved hugepages were wanted for the tries and had run out.
+  [[nodiscard]] bool tables_are_huge() const noexcept { return table_pages.all_huge(); }
+
   SystemPages pages;
   ReadyPages table_pages;  // of the tries: where workers look things up for each packet
   crypto::SecretPages secret_pages{pages};

@@ -35,6 +35,7 @@ class ReadyPages final : public RoomSource {
   void expect_growth(bool expected) noexcept override;
 
   [[nodiscard]] size_t used_bytes() const noexcept { return pages_.used_bytes(); }
+  [[nodiscard]] bool all_huge() const noexcept { return pages_.all_huge(); }
   // Pages that wait now; parts of rooms that were served with one, and that found none.
   struct Counts {
     size_t ready = 0, served = 0, missed = 0;

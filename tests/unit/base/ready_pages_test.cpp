@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -117,6 +120,27 @@ TEST_F(ReadyPagesAtTheirLimit, WhatIsReadyGoesBeforeAnythingIsRefused) {
   pages.unback(room + kPart, kPart / 8);
   pages.unback(room + 2 * kPart, kPart / 8);
   pages.expect_growth(false);
+}
+
+// Touched elsewhere and by another thread, and still where the table wants it.
+TEST(ReadyPages, WhatIsMovedInLiesOnTheNodeThatWasChosen) {
+  ReadyPages pages({.numa_node = 0});
+  auto* room = static_cast<uint8_t*>(pages.reserve(kPart));
+  ASSERT_NE(room, nullptr);
+  pages.expect_growth(true);
+  ASSERT_TRUE(comes_to(pages, 1));
+  ASSERT_TRUE(pages.back(room, kPart));
+  ASSERT_EQ(pages.counts().served, 1u);
+  int node = -1, policy = -1;
+  if (syscall(SYS_get_mempolicy, &node, nullptr, 0, room, MPOL_F_NODE | MPOL_F_ADDR) == 0) {
+    EXPECT_EQ(node, 0);
+    ASSERT_EQ(syscall(SYS_get_mempolicy, &policy, nullptr, 0, room, MPOL_F_ADDR), 0);
+    EXPECT_EQ(policy, MPOL_PREFERRED);
+  }
+  pages.unback(room, kPart);
+  pages.expect_growth(false);
+  EXPECT_TRUE(all_is_given_back(pages));
+  pages.give_up(room, kPart);
 }
 
 TEST(ReadyPages, OfReservedHugepagesAreReadyAsFarAsThereAreSome) {

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Where the tables of allowed IPs lie: on the huge pages that the configuration asks for, or the log says so.
+
+Hugepages are reserved for a test and given back, and mounted in the test's own directory.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import requirements
+from lab import Failed, Lab, run, wait_until
+from turnpiked import Gateway, program
+from wireguard import KeyPair, write_secret
+
+RESERVED = Path("/proc/sys/vm/nr_hugepages")
+HUGEPAGE_KIB = 2048
+MEMORY_MIB = 128
+PACKET_PAGES = MEMORY_MIB * 1024 // HUGEPAGE_KIB
+TABLE_PAGES = 12
+RAN_OUT = "dataplane.hugepages: reserved hugepages ran out"
+PREFIXES = 60_000
+PREFIXES_OF_A_CALL = 6_000
+
+
+class TableMemory(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        requirements.need(("ip", "wg", "mount"))
+
+    def setUp(self) -> None:
+        self.lab = self.enterContext(Lab("memory"))
+        secret = write_secret(self.lab.dir / "wg0.key", KeyPair.make().private)
+        self.gateway = Gateway(
+            self.lab, self.lab.namespace("gateway"),
+            [{"name": name, "device": f"net_null{i},no-rx=1", "addresses": [f"192.0.{i}.1/24"]}
+             for i, name in enumerate(("outside", "inside"))],
+            [{"name": "wg0", "private_key_file": str(secret), "listen_port": 51820, "outside": "outside",
+              "inside": "inside", "peers": [{"name": "site", "public_key": KeyPair.make().public}]}],
+            memory=MEMORY_MIB)
+
+    def with_hugepages(self, pages: int) -> None:
+        """The configuration asks for hugepages, and the kernel has so many."""
+        before = int(RESERVED.read_text())
+        self.addCleanup(lambda: RESERVED.write_text(str(before)))
+        RESERVED.write_text(str(before + pages))
+        if int(RESERVED.read_text()) < before + pages:
+            raise Failed(f"the kernel gave {RESERVED.read_text().strip()} of {before + pages} hugepages")
+        mounted = self.lab.dir / "hugepages"
+        mounted.mkdir(mode=0o700)
+        run("mount", "-t", "hugetlbfs", "none", str(mounted))
+        self.addCleanup(run, "umount", "--lazy", str(mounted))
+        self.gateway.config["dataplane"].update(hugepages=True, eal=[f"--huge-dir={mounted}"])
+
+    def proc(self, name: str) -> str:
+        assert self.gateway.process is not None
+        return Path(f"/proc/{self.gateway.process.pid}/{name}").read_text()
+
+    def reserved_pages(self) -> dict[str, int]:
+        """Anonymous ones (packet memory is in files) by NUMA node."""
+        nodes: dict[str, int] = {}
+        for line in self.proc("numa_maps").splitlines():
+            if "anon_hugepage" in line:
+                self.assertIn(f"kernelpagesize_kB={HUGEPAGE_KIB}", line)
+                for node, pages in re.findall(r" (N\d+)=(\d+)", line):
+                    nodes[node] = nodes.get(node, 0) + int(pages)
+        return nodes
+
+    def transparent_kib(self) -> int:
+        return sum(int(kib) for kib in re.findall(r"^AnonHugePages: +(\d+) kB", self.proc("smaps"), re.M))
+
+    def claim(self) -> None:
+        """More than a table's first, small regions hold."""
+        prefixes = [f"{10 + i // 65536}.{i // 256 % 256}.{i % 256}.0/24" for i in range(PREFIXES)]
+        for at in range(0, PREFIXES, PREFIXES_OF_A_CALL):
+            self.gateway.cli("ips", "claim", "wg0", "site", *prefixes[at:at + PREFIXES_OF_A_CALL])
+        self.assertIn("site", self.gateway.cli("owner", "wg0", prefixes[-1]).stdout)
+
+    def said(self) -> bool:
+        return RAN_OUT in self.gateway.log.read_text()
+
+    def stop(self) -> None:
+        self.assertEqual(self.gateway.stop(), 0)
+
+    def test_reserved_hugepages_hold_the_tables(self) -> None:
+        self.with_hugepages(PACKET_PAGES + TABLE_PAGES)
+        self.gateway.start()
+        before = sum(self.reserved_pages().values())
+        self.claim()
+        after = self.reserved_pages()
+        self.assertGreater(sum(after.values()), before)
+        nodes = {path.name.replace("node", "N") for path in Path("/sys/devices/system/node").glob("node[0-9]*")}
+        self.assertLessEqual(set(after), nodes)
+        self.assertFalse(self.said())
+        self.stop()
+
+    def test_where_they_run_out_the_log_says_so(self) -> None:
+        self.with_hugepages(PACKET_PAGES)
+        self.gateway.start()
+        before = self.transparent_kib()
+        self.claim()
+        wait_until("the log tells of it", self.said, 10)
+        self.assertEqual(self.gateway.log.read_text().count(RAN_OUT), 1)
+        self.assertGreaterEqual(self.transparent_kib(), before + HUGEPAGE_KIB)
+        self.stop()
+
+    def test_without_reserved_ones_transparent_ones_hold_them(self) -> None:
+        mode = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+        if "[never]" in mode:
+            raise Failed("transparent hugepages are off: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
+        self.gateway.start()
+        before = self.transparent_kib()
+        self.claim()
+        self.assertGreaterEqual(self.transparent_kib(), before + HUGEPAGE_KIB)
+        self.assertEqual(self.reserved_pages(), {})
+        self.assertFalse(self.said())
+        self.stop()
+
+    def test_too_few_for_packets_are_a_refusal(self) -> None:
+        self.with_hugepages(PACKET_PAGES // 4)
+        self.gateway.write_config()
+        done = subprocess.run([program("turnpiked"), "--config", str(self.gateway.config_file)], text=True,
+                              capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        lines = done.stderr.splitlines()
+        self.assertEqual(len(lines), 1, done.stderr)
+        self.assertIn("reserve hugepages", lines[0])
+        self.assertIn("dataplane.hugepages", lines[0])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
