@@ -480,6 +480,7 @@ api::CommitAnswer Daemon::told(Committer::Outcome outcome, const store::HistoryE
     const api::Caller caller{.uid = entry.uid, .gid = 0, .pid = static_cast<pid_t>(entry.pid)};
     if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
       if (done->changed) {
+        if (std::exchange(commits_fail_, false)) spdlog::info("transactions work again");
         log_commit(*done, entry);
         observer_.committed(*done, caller, wall_now());
         if (entry.cause == store::Cause::Rollback || entry.cause == store::Cause::Unconfirmed) {
@@ -489,7 +490,12 @@ api::CommitAnswer Daemon::told(Committer::Outcome outcome, const store::HistoryE
     } else if (const auto* refusal = std::get_if<state::Refusal>(&outcome)) {
       observer_.refused(*refusal, caller, wall_now());
     } else {
-      observer_.failed(std::get<Committer::Failure>(outcome).what, caller, wall_now());
+      const std::string& what = std::get<Committer::Failure>(outcome).what;
+      // Once: whoever asks is told each time.
+      if (!std::exchange(commits_fail_, true)) {
+        spdlog::error("{}; forwarding goes on with generation {}", what, state_.generation());
+      }
+      observer_.failed(what, caller, wall_now());
     }
   }
   return answer_of(std::move(outcome));

@@ -120,6 +120,7 @@ class Daemon final : public api::Backend {
   bool told_of_hugepages_ = false;  // that they ran out
   Observer observer_;
   Service service_;
+  bool commits_fail_ = false;  // the log says so
   std::string start_refusal_;  // why nothing of the file was applied at start
   std::function<void()> tunnels_changed_;
   std::unique_ptr<Reloader> reloader_;

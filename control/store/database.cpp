@@ -1,21 +1,34 @@
 #include "control/store/database.h"
 
 #include <sqlite3.h>
+#include <string.h>
 
 namespace turnpike::store {
 namespace {
 
-[[noreturn]] void fail_with(sqlite3* handle, int code) {
-  throw SqlError(handle != nullptr ? sqlite3_extended_errcode(handle) : code,
-                 handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code));
+// With what the system said, where it is the system that failed.
+SqlError error_of(sqlite3* handle, int code) {
+  if (handle == nullptr) return {code, sqlite3_errstr(code)};
+  const int extended = sqlite3_extended_errcode(handle);
+  std::string what = sqlite3_errmsg(handle);
+  const int primary = extended & 0xff;
+  const int system = sqlite3_system_errno(handle);
+  if (system != 0 && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN)) {
+    what += std::string(" (") + strerror(system) + ")";
+  }
+  return {extended, std::move(what)};
 }
+
+[[noreturn]] void fail_with(sqlite3* handle, int code) { throw error_of(handle, code); }
 
 }  // namespace
 
 bool SqlError::is_corrupt() const noexcept {
   const int primary = code_ & 0xff;
-  return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
+  return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB || primary == SQLITE_ERROR;
 }
+
+bool SqlError::is_full() const noexcept { return (code_ & 0xff) == SQLITE_FULL; }
 
 bool SqlError::is_sync_failure() const noexcept {
   return code_ == SQLITE_IOERR_FSYNC || code_ == SQLITE_IOERR_DIR_FSYNC;
@@ -35,7 +48,7 @@ Database::Database(const std::string& path, const std::string& settings) {
     sqlite3_close(handle_);
     throw error;
   }
-  const SqlError error(code, handle_ != nullptr ? sqlite3_errmsg(handle_) : sqlite3_errstr(code));
+  const SqlError error = error_of(handle_, code);
   sqlite3_close(handle_);
   throw error;
 }
@@ -58,6 +71,10 @@ std::string Database::text(const std::string& sql) {
   Statement statement(*this, sql);
   statement.begin();
   return statement.step() ? std::string(statement.text(0)) : std::string();
+}
+
+void Database::checkpoint_on_close(bool does) noexcept {
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, does ? 0 : 1, nullptr);
 }
 
 int64_t Database::changed_rows() const noexcept { return sqlite3_changes64(handle_); }
@@ -89,8 +106,7 @@ bool Statement::step() {
     reset();
     return false;
   }
-  const SqlError error(sqlite3_extended_errcode(database_.handle()),
-                       sqlite3_errmsg(database_.handle()));
+  const SqlError error = error_of(database_.handle(), code);
   reset();
   throw error;
 }

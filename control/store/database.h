@@ -21,8 +21,10 @@ class SqlError : public std::exception {
   SqlError(int code, std::string what) : code_(code), what_(std::move(what)) {}
   [[nodiscard]] const char* what() const noexcept override { return what_.c_str(); }
   [[nodiscard]] int code() const noexcept { return code_; }  // an extended result code
-  // The file is none of SQLite's, or damaged.
+  // The file is none of SQLite's, or damaged, or lacks what it must have.
   [[nodiscard]] bool is_corrupt() const noexcept;
+  // There is no room.
+  [[nodiscard]] bool is_full() const noexcept;
   // What was written may or may not have reached the disk.
   [[nodiscard]] bool is_sync_failure() const noexcept;
 
@@ -45,6 +47,8 @@ class Database {
   [[nodiscard]] std::string text(const std::string& sql);
   // Of the last statement.
   [[nodiscard]] int64_t changed_rows() const noexcept;
+  // Whether closing it works the log into the file and removes the log, as it does unless told otherwise.
+  void checkpoint_on_close(bool does) noexcept;
   // Ends a transaction that failed, if it still is open.
   void roll_back() noexcept;
   [[nodiscard]] sqlite3* handle() const noexcept { return handle_; }

@@ -2,6 +2,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "control/store/files.h"
 #include "control/store/parts.h"
 
 namespace turnpike::store {
@@ -90,6 +91,12 @@ class Loader {
     out_.generation = number<Generation>(rows, 0, INT64_MAX, "the generation");
     out_.content.next_peer_id = number<PeerId>(rows, 1, INT64_MAX, "the next peer's number");
     out_.content.base = out_.generation == 0 ? 0 : out_.generation - 1;
+    // Both are written by each commit; pages of two files give themselves away here.
+    const auto newest = database_.number("SELECT max(generation) FROM history");
+    if (newest != 0 && static_cast<Generation>(newest) != out_.generation) {
+      wrong("the state is of generation " + std::to_string(out_.generation) + ", its history of " +
+            std::to_string(newest));
+    }
   }
 
   void load_tunnels() {
@@ -250,7 +257,11 @@ Result<Loaded, std::string> Store::load() {
     const std::string structure = parts_->database.text("PRAGMA quick_check(1)");
     if (structure == "ok") {
       auto loaded = Loader(parts_->database).run();
-      if (loaded) return loaded;
+      if (loaded) {
+        parts_->trusted = true;
+        parts_->database.checkpoint_on_close(true);
+        return loaded;
+      }
       why = loaded.error();
     } else {
       why = structure;
@@ -258,10 +269,7 @@ Result<Loaded, std::string> Store::load() {
   } catch (const SqlError& error) {
     why = error.what();
   }
-  return fail("control.state: " + parts_->path + " is damaged (" + why +
-              "). Put a copy of it back, or move it away together with its -wal file: the gateway "
-              "then begins with what the configuration file says, and edits made at run time are "
-              "lost");
+  return fail("control.state: " + parts_->path + " " + damaged(std::move(why)));
 }
 
 }  // namespace turnpike::store

@@ -35,6 +35,7 @@ struct Store::Parts {
 
   std::string path;
   bool keep_state = true;  // false: history only
+  bool trusted = false;  // loaded and found good, or written
   bool broken = false;  // a sync failed: nobody knows what is on the disk
   Database database;
   // The statements below are prepared for tables that exist.

@@ -1,13 +1,8 @@
 #include "control/store/store.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 
+#include "control/store/files.h"
 #include "control/store/parts.h"
 #include "control/store/schema.h"
 #include "dataplane/base/check.h"
@@ -15,19 +10,20 @@
 namespace turnpike::store {
 namespace {
 
-// Made with its mode, before SQLite would make it with another; its log gets the same mode.
-Result<void, std::string> make_private(const std::string& path) {
-  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) return fail(std::string("cannot be opened: ") + strerror(errno));
-  struct stat status{};
-  Result<void, std::string> outcome;
-  if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
-    outcome = fail(std::string("is no regular file"));
-  } else if ((status.st_mode & 0777) != 0600 && fchmod(file, 0600) != 0) {
-    outcome = fail(std::string("must have mode 0600: ") + strerror(errno));
+constexpr const char* kNoLog = "is on a file system that cannot hold a write-ahead log";
+
+// Under a name of its own until it is one, so that an empty file is never a state.
+Result<void, std::string> make_new(const std::string& path) {
+  const auto file = begin_new_file(path);
+  if (!file) return fail(std::string(file.error()));
+  {
+    Database database(*file, kSettings);
+    if (database.text("PRAGMA journal_mode = WAL") != "wal") return fail(std::string(kNoLog));
+    if (auto made = bring_up_to_date(database); !made) return made;
+    (void)database.number(
+        "PRAGMA wal_checkpoint(TRUNCATE)");  // closing it would not say that there is no room
   }
-  close(file);
-  return outcome;
+  return finish_new_file(*file, path);
 }
 
 uint32_t count(size_t number) {
@@ -65,24 +61,24 @@ Result<Store, std::string> Store::open(const std::string& path) {
   const auto about = [&](const std::string& what) {
     return fail("control.state: " + path + " " + what);
   };
-  if (auto made = make_private(path); !made) return about(made.error());
+  const auto found = look_at_files(path);
+  if (!found) return about(found.error());
   try {
-    {
+    if (*found == Found::Nothing) {
+      if (auto made = make_new(path); !made) return about(made.error());
+    } else {
       Database database(path, kSettings);
-      if (database.text("PRAGMA journal_mode = WAL") != "wal") {
-        return about("is on a file system that cannot hold a write-ahead log");
-      }
+      database.checkpoint_on_close(false);  // nothing is done to it until it is known to be good
+      if (database.text("PRAGMA journal_mode = WAL") != "wal") return about(kNoLog);
       if (auto made = bring_up_to_date(database); !made) return about(made.error());
     }
     auto parts = std::make_unique<Parts>(path);
+    parts->database.checkpoint_on_close(false);
     parts->load_history();
     return Store(std::move(parts));
   } catch (const SqlError& error) {
-    if (!error.is_corrupt()) return about(std::string("cannot be used: ") + error.what());
-    return about(
-        std::string("is damaged (") + error.what() +
-        "). Put a copy of it back, or move it away together with its -wal file: the gateway then "
-        "begins with what the configuration file says, and edits made at run time are lost");
+    if (error.is_corrupt()) return about(damaged(error.what()));
+    return about(std::string("cannot be used: ") + error.what());
   }
 }
 
@@ -93,7 +89,10 @@ Store Store::in_memory() {
 }
 
 std::string Store::Parts::describe(const SqlError& error) const {
-  return "the state cannot be written (" + path + ": " + error.what() + ")";
+  const char* what_to_do = error.is_sync_failure() ? "see to its disk, then restart"
+                           : error.is_full()       ? "make room there, and transactions work again"
+                                                   : "see to its disk";
+  return "the state cannot be written (" + path + ": " + error.what() + "); " + what_to_do;
 }
 
 Result<void, std::string> Store::write(std::span<const Entry> entries) {
@@ -110,6 +109,7 @@ void Store::begin() {
                         " failed before; see to its disk, then restart";
     return;
   }
+  if (!std::exchange(p.trusted, true)) p.database.checkpoint_on_close(true);
   p.attempt([&] { p.begin.run(); });
 }
 

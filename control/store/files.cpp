@@ -1,0 +1,191 @@
+#include "control/store/files.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "control/store/schema.h"
+#include "dataplane/base/bytes.h"
+
+namespace turnpike::store {
+namespace {
+
+using Failure = std::unexpected<std::string>;
+
+class File {
+ public:
+  explicit File(int descriptor) : descriptor_(descriptor) {}
+  File(File&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  File& operator=(File&&) = delete;
+  ~File() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+  [[nodiscard]] uint64_t size() const {
+    struct stat status{};
+    return fstat(descriptor_, &status) == 0 ? static_cast<uint64_t>(status.st_size) : 0;
+  }
+  [[nodiscard]] bool read(uint64_t offset, std::span<uint8_t> into) const {
+    const ssize_t got = pread(descriptor_, into.data(), into.size(), static_cast<off_t>(offset));
+    return got == static_cast<ssize_t>(into.size());
+  }
+
+ private:
+  int descriptor_;
+};
+
+std::string because(const char* what) { return std::string(what) + ": " + strerror(errno); }
+
+// Nothing where there is no such file.
+Result<std::optional<File>, std::string> open_own(const std::string& path) {
+  File file(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (file.descriptor() < 0) {
+    if (errno == ENOENT) return std::optional<File>();
+    if (errno == ELOOP) return Failure("is a symbolic link; name the file itself");
+    if (errno == EISDIR) return Failure("is a directory; a file is expected");
+    return Failure(because("cannot be opened"));
+  }
+  struct stat status{};
+  if (fstat(file.descriptor(), &status) != 0) return Failure(because("cannot be looked at"));
+  if (!S_ISREG(status.st_mode)) return Failure("is no regular file");
+  // Keys are in it, and whoever owns it may read and write it.
+  if (status.st_uid != geteuid()) {
+    return Failure("belongs to uid " + std::to_string(status.st_uid) +
+                   ", and the keys in it are for uid " + std::to_string(geteuid()) +
+                   " alone; if it is the right file, chown it");
+  }
+  if ((status.st_mode & 07777) != 0600 && fchmod(file.descriptor(), 0600) != 0) {
+    return Failure(because("must have mode 0600"));
+  }
+  return std::optional<File>(std::move(file));
+}
+
+// SQLite's file formats, sections 1.3 (the database header) and 4.1 (the log's).
+constexpr size_t kDatabaseHeaderBytes = 100, kLogHeaderBytes = 32, kFrameHeaderBytes = 24;
+constexpr std::string_view kMagic("SQLite format 3\0", 16);
+
+uint32_t be32(std::span<const uint8_t> bytes, size_t at) { return load_be32(&bytes[at]); }
+
+bool log_header_is_right(std::span<const uint8_t, kLogHeaderBytes> header) {
+  const uint32_t magic = be32(header, 0);
+  if ((magic & ~1u) != 0x377f0682) return false;
+  uint32_t a = 0, b = 0;
+  for (size_t at = 0; at < 24; at += 8) {
+    const auto word = [&](size_t where) {
+      return (magic & 1) != 0 ? load_be32(&header[where]) : load_le32(&header[where]);
+    };
+    a += word(at) + b;
+    b += word(at + 4) + a;
+  }
+  return a == be32(header, 24) && b == be32(header, 28);
+}
+
+bool is_state_of_ours(std::span<const uint8_t, kDatabaseHeaderBytes> header) {
+  return std::ranges::equal(header.first(kMagic.size()), kMagic,
+                            [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); }) &&
+         be32(header, 68) == kApplicationId;
+}
+
+// Whether SQLite may apply the log: it would do so with one of any database, and do nothing with what is none.
+Result<void, std::string> look_at_log(const File& database, const File& log) {
+  std::array<uint8_t, kLogHeaderBytes> header{};
+  if (log.size() < header.size()) return {};
+  if (!log.read(0, header)) return Failure("cannot be read");
+  // Zeros: the power went before the first sync of it.
+  if (std::ranges::all_of(header, [](uint8_t byte) { return byte == 0; })) return {};
+  if (!log_header_is_right(header)) return Failure("is no log of a database");
+  std::array<uint8_t, kDatabaseHeaderBytes> page{};
+  if (!database.read(0, page)) return {};  // which is what will be found
+  const uint32_t stored = uint32_t{page[16]} << 8 | page[17];
+  const uint64_t page_bytes = be32(header, 8);
+  if (page_bytes != (stored == 1 ? 65'536 : stored)) return Failure("is of another database");
+  for (uint64_t at = kLogHeaderBytes; at + kFrameHeaderBytes + page_bytes <= log.size();
+       at += kFrameHeaderBytes + page_bytes) {
+    std::array<uint8_t, kFrameHeaderBytes> frame{};
+    if (!log.read(at, frame)) return Failure("cannot be read");
+    if (be32(frame, 8) != be32(header, 16) || be32(frame, 12) != be32(header, 20))
+      break;  // of before
+    if (be32(frame, 0) != 1) continue;
+    if (!log.read(at + kFrameHeaderBytes, page)) return Failure("cannot be read");
+    if (!is_state_of_ours(page)) return Failure("is of another database");
+  }
+  return {};
+}
+
+Result<void, std::string> sync_directory_of(const std::string& path) {
+  const std::string directory = std::filesystem::absolute(path).parent_path().string();
+  const File file(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.descriptor() < 0 || fsync(file.descriptor()) != 0) {
+    return Failure(because("cannot be made"));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string damaged(std::string why) {
+  std::ranges::replace(why, '\n', ' ');
+  return "is damaged (" + why +
+         "); move it away together with its -wal file. Then put a copy of it back, or start "
+         "without: the "
+         "gateway begins with what the configuration file says, and edits made at run time are "
+         "lost";
+}
+
+Result<Found, std::string> look_at_files(const std::string& path) {
+  auto database = open_own(path);
+  if (!database) return Failure(std::move(database.error()));
+  const auto about_log = [&](const std::string& what) {
+    return "cannot be used: its log " + path + "-wal " + what;
+  };
+  auto log = open_own(path + "-wal");
+  if (!log) return Failure(about_log(log.error()));
+  if (!*database) {
+    if (!*log || (*log)->size() == 0) return Found::Nothing;
+    return Failure(
+        "is missing, but its log " + path +
+        "-wal is there; put both back, or move the log away, too: the gateway then begins "
+        "with what the configuration file says, and edits made at run time are lost");
+  }
+  if ((*database)->size() == 0) return Failure(damaged("it is empty"));
+  if (!*log) return Found::State;
+  std::array<uint8_t, kDatabaseHeaderBytes> header{};
+  if (!(*database)->read(0, header) || !is_state_of_ours(header))
+    return Found::State;  // SQLite says it better
+  if (auto good = look_at_log(**database, **log); !good) {
+    return Failure(
+        about_log(good.error()) +
+        ". Put the right one back; without any, the gateway begins with what was in the file "
+        "when the log began, and later commits are lost");
+  }
+  return Found::State;
+}
+
+Result<std::string, std::string> begin_new_file(const std::string& path) {
+  std::string made = path + ".new";
+  for (const char* suffix : {"", "-wal", "-journal"}) unlink((made + suffix).c_str());
+  const File file(open(made.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (file.descriptor() < 0) return Failure(because("cannot be made"));
+  return made;
+}
+
+Result<void, std::string> finish_new_file(const std::string& made, const std::string& path) {
+  const File file(open(made.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (file.descriptor() < 0 || fsync(file.descriptor()) != 0 ||
+      rename(made.c_str(), path.c_str()) != 0) {
+    return Failure(because("cannot be made"));
+  }
+  return sync_directory_of(path);
+}
+
+}  // namespace turnpike::store

@@ -1,0 +1,28 @@
+// The files of a state, looked at before SQLite opens them. SQLite takes an empty file for a new database, applies
+// whatever log lies beside a database, and passes over a log that it does not understand: each would be a state that
+// nobody committed, without a word. (A log of another gateway's state is of the right kind, and is not told apart.)
+#pragma once
+
+#include <string>
+
+#include "dataplane/base/result.h"
+
+namespace turnpike::store {
+
+enum class Found { Nothing, State };
+
+// What is at `path`, and its log: ours alone (mode 0600 from here on), not empty, and of one database as far as can be
+// seen. The error is one line that follows the path: what is wrong, and what to do.
+[[nodiscard]] Result<Found, std::string> look_at_files(const std::string& path);
+
+// An empty file (0600) with the name's place for it, which nobody takes for a state: leftovers there are removed. The error
+// follows the path.
+[[nodiscard]] Result<std::string, std::string> begin_new_file(const std::string& path);
+// Gives it the name; it is on the disk then, or there is an error that follows the path.
+[[nodiscard]] Result<void, std::string> finish_new_file(const std::string& made,
+                                                        const std::string& path);
+
+// What to do with a file that is damaged: `why` in a sentence that follows the path.
+[[nodiscard]] std::string damaged(std::string why);
+
+}  // namespace turnpike::store

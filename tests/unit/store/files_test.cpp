@@ -1,0 +1,185 @@
+// The files themselves, before and beside what is in them.
+#include "control/store/files.h"
+
+#include <sys/stat.h>
+
+#include "control/store/database.h"
+#include "tests/unit/store/store_fixture.h"
+
+namespace turnpike::store {
+namespace {
+
+namespace fs = std::filesystem;
+using state::add;
+using state::add_tunnel;
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+void write(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+class Files : public StoreTest {
+ protected:
+  // As a process leaves them that was killed: a file and a log with all that was committed.
+  void be_killed() {
+    commit({add_tunnel("wg0"), add("a", 1, {"10.0.0.0/24"})});
+    commit({add("b", 2, {"10.1.0.0/24"})});
+    whole_ = dump(state_);
+    const std::string file = bytes_of(path_), log = bytes_of(log_path());
+    store_.reset();
+    write(path_, file);
+    write(log_path(), log);
+    ASSERT_GT(log.size(), 4096u);
+  }
+  [[nodiscard]] std::string log_path() const { return path_ + "-wal"; }
+  // Of opening and loading; empty: it was good.
+  [[nodiscard]] std::string error() {
+    store_.reset();
+    auto opened = Store::open(path_);
+    if (!opened) return opened.error();
+    const auto loaded = opened->load();
+    return loaded ? "" : loaded.error();
+  }
+  void expect_whole() {
+    const Loaded loaded = load();
+    EXPECT_EQ(dump(state_of(loaded)), whole_);
+  }
+
+  std::string whole_;
+};
+
+TEST_F(Files, WhatAKilledProcessLeavesIsWhole) {
+  be_killed();
+  expect_whole();
+}
+
+TEST_F(Files, AnEmptyFileIsNoNewState) {
+  be_killed();
+  write(path_, "");
+  EXPECT_NE(error().find(path_ + " is damaged (it is empty); move it away"), std::string::npos);
+  fs::remove(log_path());
+  EXPECT_NE(error().find("is damaged"), std::string::npos);
+  fs::remove(path_);
+  EXPECT_EQ(error(), "");  // as the message says
+}
+
+TEST_F(Files, ALogWithoutItsFileIsNoNewState) {
+  be_killed();
+  const std::string file = bytes_of(path_);
+  fs::remove(path_);
+  EXPECT_NE(error().find("is missing, but its log " + log_path() + " is there"), std::string::npos)
+      << error();
+  write(path_, file);
+  expect_whole();
+}
+
+// SQLite would pass over the first ones, and with them over what was committed; it would apply the others.
+TEST_F(Files, ALogThatIsNoneOrAnotherDatabasesIsRefusedAndNothingIsChanged) {
+  be_killed();
+  const std::string file = bytes_of(path_), log = bytes_of(log_path());
+  std::string flipped = log;
+  flipped[17] = static_cast<char>(flipped[17] ^ 1);
+  const std::string other_path = (directory_ / "other.db").string();
+  std::string other_log, small_pages;
+  for (std::string* into : {&other_log, &small_pages}) {
+    fs::remove(other_path);
+    Database other(other_path, into == &small_pages ? "PRAGMA page_size = 1024" : "");
+    (void)other.text("PRAGMA journal_mode = WAL");
+    other.execute("CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)");
+    *into = bytes_of(other_path + "-wal");
+  }
+  for (const auto& [bad, what] : {std::pair(std::string(50'000, 'x'), "is no log of a database"),
+                                  std::pair(flipped, "is no log of a database"),
+                                  std::pair(other_log, "is of another database"),
+                                  std::pair(small_pages, "is of another database")}) {
+    write(log_path(), bad);
+    EXPECT_NE(error().find("its log " + log_path() + " " + what), std::string::npos) << error();
+    EXPECT_EQ(bytes_of(path_), file);
+    EXPECT_EQ(bytes_of(log_path()), bad);
+  }
+  // The power may have gone before the first sync of it.
+  for (const std::string& nothing :
+       {std::string(), std::string(20, 'x'), std::string(9'000, '\0')}) {
+    write(path_, file);
+    write(log_path(), nothing);
+    EXPECT_EQ(error(), "") << nothing.size();
+  }
+  write(path_, file);
+  write(log_path(), log);
+  expect_whole();
+}
+
+TEST_F(Files, DamageLeavesFilesAsTheyAreForWhoeverLooksIntoThem) {
+  be_killed();
+  Database(path_).execute("UPDATE claim SET peer = 999");
+  store_.reset();
+  const std::string file = bytes_of(path_);
+  EXPECT_NE(error().find("peer 999, which there is not"), std::string::npos);
+  EXPECT_EQ(bytes_of(path_), file);
+}
+
+TEST_F(Files, ATableThatIsMissingIsDamage) {
+  store_.reset();
+  Database(path_).execute("DROP TABLE claim");
+  EXPECT_NE(error().find("is damaged (no such table: claim); move it away"), std::string::npos)
+      << error();
+}
+
+TEST_F(Files, TheHistoryEndsWhereTheStateDoes) {
+  commit({add_tunnel("wg0")});
+  store_.reset();
+  Database(path_).execute("UPDATE meta SET generation = 9");
+  EXPECT_NE(error().find("is of generation 9, its history of 1"), std::string::npos) << error();
+}
+
+TEST_F(Files, AreOurs) {
+  be_killed();
+  const std::string file = bytes_of(path_), log = bytes_of(log_path());
+  for (const std::string& name : {path_, log_path()}) {
+    ASSERT_EQ(chmod(name.c_str(), 0666), 0);
+    EXPECT_EQ(error(), "");
+    struct stat status{};
+    ASSERT_EQ(stat(path_.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+    write(path_, file);
+    write(log_path(), log);
+  }
+  const std::string real = path_ + ".real";
+  fs::rename(path_, real);
+  fs::create_symlink(real, path_);
+  EXPECT_NE(error().find(path_ + " is a symbolic link; name the file itself"), std::string::npos);
+  fs::remove(path_);
+  fs::create_directory(path_);
+  EXPECT_NE(error().find("is a directory"), std::string::npos) << error();
+  fs::remove(path_);
+  fs::rename(real, path_);
+  fs::rename(log_path(), real);
+  fs::create_symlink(real, log_path());
+  EXPECT_NE(error().find("-wal is a symbolic link"), std::string::npos) << error();
+  fs::remove(log_path());
+  fs::rename(real, log_path());
+  if (geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
+  for (const std::string& name : {log_path(), path_}) {
+    ASSERT_EQ(chown(name.c_str(), 12'345, 12'345), 0);
+    EXPECT_NE(error().find("belongs to uid 12345"), std::string::npos) << error();
+    ASSERT_EQ(chown(name.c_str(), 0, 0), 0);
+  }
+  expect_whole();
+}
+
+TEST_F(Files, LeftoversOfAStartThatWasKilledAreNoState) {
+  store_.reset();
+  fs::remove(path_);
+  write(path_ + ".new", std::string(5'000, 'x'));
+  write(path_ + ".new-wal", std::string(5'000, 'x'));
+  EXPECT_EQ(error(), "");
+  EXPECT_FALSE(fs::exists(path_ + ".new"));
+  EXPECT_FALSE(fs::exists(path_ + ".new-wal"));
+}
+
+}  // namespace
+}  // namespace turnpike::store
