@@ -1,16 +1,22 @@
 // The AEAD by Intel's ipsec-mb, one manager for each object. Jobs are submitted without its
 // parameter checks: every field that they look at is constant or set here.
 #include <intel-ipsec-mb.h>
+#include <x86intrin.h>
 
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/check.h"
 #include "dataplane/base/keys.h"
+#include "dataplane/base/prefetch.h"
 #include "dataplane/crypto/aead_backends.h"
+#include "dataplane/crypto/fetch_ahead.h"
 
 namespace turnpike::crypto {
 namespace {
 
 constexpr size_t kNonceBytes = 12;
+// Jobs are submitted in groups of so much text where the next group is fetched meanwhile: one packet of 1,420 bytes is
+// as many lines as a core asks for at a time (24 on Zen 4); of two, many hints are lost.
+constexpr uint32_t kGroupBytes = 1'024;
 
 class IpsecMbAead final : public Aead {
  public:
@@ -87,7 +93,7 @@ class IpsecMbAead final : public Aead {
     }
     // ipsec-mb 1.3 finishes ChaCha20-Poly1305 jobs as they are submitted. Should another release
     // queue some, they are flushed: nothing of ours may be pointed to after we return.
-    uint32_t done = IMB_SUBMIT_BURST_NOCHECK(manager_, count, batch);
+    uint32_t done = submit(jobs, batch, fetch_ahead_[direction == IMB_DIR_ENCRYPT ? 0 : 1]);
     while (done < count) {
       const uint32_t flushed = IMB_FLUSH_BURST(manager_, count - done, batch);
       CHECK(flushed > 0);
@@ -95,7 +101,48 @@ class IpsecMbAead final : public Aead {
     }
   }
 
+  [[nodiscard]] static uint32_t end_of_group(std::span<const AeadJob> jobs,
+                                             uint32_t first) noexcept {
+    uint32_t bytes = 0;
+    while (first < jobs.size() && bytes < kGroupBytes) bytes += jobs[first++].length_bytes;
+    return first;
+  }
+
+  [[nodiscard]] uint32_t submit(std::span<const AeadJob> jobs, IMB_JOB** batch,
+                                FetchAhead& fetch_ahead) noexcept {
+    const auto count = static_cast<uint32_t>(jobs.size());
+    size_t bytes = 0;
+    for (const AeadJob& job : jobs) bytes += job.length_bytes;
+    if (bytes < FetchAhead::kMinBytes) return IMB_SUBMIT_BURST_NOCHECK(manager_, count, batch);
+    const uint64_t began = __rdtsc();
+    const uint32_t done = fetch_ahead.wanted(bytes)
+                              ? submit_by_groups(jobs, batch)
+                              : IMB_SUBMIT_BURST_NOCHECK(manager_, count, batch);
+    fetch_ahead.note(bytes, __rdtsc() - began);
+    return done;
+  }
+
+  // The same, with each group's texts fetched while the group before it is at work.
+  [[nodiscard]] uint32_t submit_by_groups(std::span<const AeadJob> jobs, IMB_JOB** batch) noexcept {
+    uint32_t done = 0;
+    uint32_t first = 0;
+    uint32_t end = end_of_group(jobs, 0);
+    while (first < jobs.size()) {
+      const uint32_t next_end = end_of_group(jobs, end);
+      for (const AeadJob& job : jobs.subspan(end, next_end - end)) {
+        for (uint32_t at = 0; at < job.length_bytes + kAuthTagBytes; at += kCacheLine) {
+          prefetch(job.data + at);
+        }
+      }
+      done += IMB_SUBMIT_BURST_NOCHECK(manager_, end - first, batch + first);
+      first = end;
+      end = next_end;
+    }
+    return done;
+  }
+
   IMB_MGR* manager_;
+  FetchAhead fetch_ahead_[2];  // sealing, opening
 };
 
 }  // namespace

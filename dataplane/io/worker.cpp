@@ -13,6 +13,7 @@
 
 #include "dataplane/io/eal.h"
 #include "dataplane/io/turn_meter.h"
+#include "dataplane/pipeline/headers.h"
 
 namespace turnpike::io {
 namespace {
@@ -62,6 +63,13 @@ Packet packet_of(rte_mbuf* mbuf) noexcept {
   return p;
 }
 
+// What the port wants to find in UDP's field. rte_ipv4_phdr_cksum() puts the pseudo-header together in memory and waits
+// until it can be read back in wider words than it was written in.
+uint16_t pseudo_header_sum(const void* ip, const rte_udp_hdr* udp) noexcept {
+  return pipeline::fold(pipeline::sum_pseudo_header(static_cast<const uint8_t*>(ip),
+                                                    rte_be_to_cpu_16(udp->dgram_len)));
+}
+
 // The port computes the checksums: it wants flags, lengths and the pseudo-header's sum in the UDP field.
 void request_checksums(rte_mbuf* mbuf, uint8_t* frame,
                        const pipeline::PortOffloads& offloads) noexcept {
@@ -77,7 +85,8 @@ void request_checksums(rte_mbuf* mbuf, uint8_t* frame,
     }
     if (offloads.udp_checksum) {
       mbuf->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
-      reinterpret_cast<rte_udp_hdr*>(ip + 1)->dgram_cksum = rte_ipv4_phdr_cksum(ip, mbuf->ol_flags);
+      auto* udp = reinterpret_cast<rte_udp_hdr*>(ip + 1);
+      udp->dgram_cksum = pseudo_header_sum(ip, udp);
     }
   } else {
     auto* ip = reinterpret_cast<rte_ipv6_hdr*>(ethernet + 1);
@@ -85,7 +94,8 @@ void request_checksums(rte_mbuf* mbuf, uint8_t* frame,
     mbuf->ol_flags |= RTE_MBUF_F_TX_IPV6;
     if (offloads.udp_checksum) {
       mbuf->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
-      reinterpret_cast<rte_udp_hdr*>(ip + 1)->dgram_cksum = rte_ipv6_phdr_cksum(ip, mbuf->ol_flags);
+      auto* udp = reinterpret_cast<rte_udp_hdr*>(ip + 1);
+      udp->dgram_cksum = pseudo_header_sum(ip, udp);
     }
   }
 }
