@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """turnpiked between two virtio cables, with a generator of our own at their other ends, each on a CPU of its own.
 
-Throughput as the gateway takes packets, interleaved with the `pipeline` benchmark of the same case; the highest rate
-without loss by RFC 2544's binary search (trials of a second, not a minute); latency at shares of that rate. Every packet
+Throughput as the gateway takes packets, interleaved with the `pipeline` benchmark of the same case, with how often the
+gateway's ring was found full (where it seldom is, the figure is the generator's) and with how long a cache line takes
+from one CPU to the other and back, on which all of it depends; the highest rate without loss by RFC 2544's binary search (trials of a second, not a minute); latency at shares of that rate. Every packet
 is accounted for: what was sent and did not come out must be in the gateway's drops, or the benchmark fails.
 
 The control and session threads share the generator's CPU. A trial in which the generator or the worker was kept off its
@@ -34,6 +35,7 @@ from wireguard import KeyPair, write_secret
 
 MAX_AWAY_US = 300
 MAX_REPEATS = 12
+LINE = "pipeline/far/line-there-and-back"
 SHARES = (10, 50, 90)  # per cent of the highest rate without loss
 # Memory of the messages sealed beforehand.
 STOCK_BYTES = 500_000_000
@@ -202,23 +204,32 @@ class Case:
 
     def pipeline_mpps(self) -> float:
         """The same case over packets in memory, on the generator's CPU, which is idle now."""
+        return self.pipeline_figure(f"pipeline/{self.suffix}", "taskset", "-c", str(self.loopback.cpu))
+
+    def pipeline_figure(self, name: str, *wrapper: str) -> float:
         with tempfile.TemporaryDirectory(prefix="turnpike-loopback-") as scratch:
             path = Path(scratch) / "figures.json"
             command = [str(BUILD / "tests/bench/bench-pipeline"), "--json", str(path),
-                       "--filter", f"=pipeline/{self.suffix}"]
+                       "--filter", f"={name}"]
             if self.effort is QUICK:
                 command.append("--quick")
-            subprocess.run(["taskset", "-c", str(self.loopback.cpu), *command], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([*wrapper, *command], check=True, stdout=subprocess.DEVNULL)
             return json.loads(path.read_text())[0]["value"]
 
     def throughput(self) -> float:
-        rates, baselines = [], []
+        rates, baselines, cycles, full, lines = [], [], [], [], []
         for _ in range(self.effort.rounds):
             answer = self.trial(0)
             rates.append(answer["received"] / answer["seconds"] / 1e6)
             baselines.append(self.pipeline_mpps())
+            cycles.append(answer["tsc_hz"] * answer["seconds"] / answer["received"])
+            full.append(100 * answer["held_back"] / answer["offers"])
+            lines.append(self.pipeline_figure(LINE))
         self.report.add(self.name, statistics.median(rates), "Mpps", rates, f"pipeline/{self.suffix}",
                         statistics.median(baselines), statistics.median(r / b for r, b in zip(rates, baselines)))
+        for what, unit, runs in (("cycles", "cycles/packet", cycles), ("ring-full", "% of bursts", full),
+                                 ("line-there-and-back", "cycles", lines)):
+            self.report.add(f"{self.name}/{what}", statistics.median(runs), unit, runs)
         return statistics.median(rates)
 
     def without_loss(self, highest: float) -> float:

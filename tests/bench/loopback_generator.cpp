@@ -6,6 +6,7 @@
 //   trial RATE SECONDS          sends them, at RATE packets a second (0: as the gateway takes them); an inbound
 //                               stock is used up by it
 //   `keys PEERS` as the only arguments prints the peers' public keys and ends.
+#include <rte_cycles.h>
 #include <time.h>
 
 #include <cstdio>
@@ -70,12 +71,13 @@ void trial(std::istringstream& words, Link& link, Sessions& sessions, Stocked& s
   if (stocked.flow == Flow::Inbound) stocked.stock.use_up();
   std::printf(
       "{\"ok\": true, \"offered\": %lu, \"refused\": %lu, \"received\": %lu, \"other\": %lu, "
-      "\"wrong\": %lu, \"seconds\": %.6f, \"worst_gap_us\": %.1f, \"probes\": %zu, \"p50_us\": "
+      "\"wrong\": %lu, \"offers\": %lu, \"held_back\": %lu, \"tsc_hz\": %lu, \"seconds\": %.6f, "
+      "\"worst_gap_us\": %.1f, \"probes\": %zu, \"p50_us\": "
       "%.2f, "
       "\"p99_us\": %.2f, \"p999_us\": %.2f}\n",
-      r.offered, r.refused, r.received, r.other, r.wrong, r.seconds, r.worst_gap_us,
-      r.latency_us.size(), percentile(r.latency_us, 0.5), percentile(r.latency_us, 0.99),
-      percentile(r.latency_us, 0.999));
+      r.offered, r.refused, r.received, r.other, r.wrong, r.offers, r.held_back, rte_get_tsc_hz(),
+      r.seconds, r.worst_gap_us, r.latency_us.size(), percentile(r.latency_us, 0.5),
+      percentile(r.latency_us, 0.99), percentile(r.latency_us, 0.999));
   std::fflush(stdout);
 }
 

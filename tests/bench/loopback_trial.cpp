@@ -83,6 +83,8 @@ class Trial {
     const uint16_t sent = link_.send(in_, pending_ + first_, static_cast<uint16_t>(left_));
     first_ += sent;
     left_ -= sent;
+    ++result_.offers;
+    result_.held_back += left_ != 0 ? 1 : 0;
     if (options_.rate > 0) {
       result_.refused += left_;
       free_left();
@@ -147,12 +149,24 @@ class Trial {
     }
     ++result_.received;
     if (ip_ecn(frame + kEthernetBytes) != Ecn::Ect0) return;
+    if (!checksum_in_order(frame + kEthernetBytes)) {
+      ++result_.wrong;
+      return;
+    }
     const auto text = sessions_.open({frame + kOuterBytes, bytes - kOuterBytes});
     if (text.empty()) {
       ++result_.wrong;
       return;
     }
     note_probe(number_of(text.data()), now);
+  }
+
+  // Of UDP in an outer packet: whole, or left to the cable, which has no wire to compute it for.
+  [[nodiscard]] static bool checksum_in_order(const uint8_t* ip) noexcept {
+    const uint8_t* udp = ip + kIpv4Bytes;
+    const uint16_t udp_bytes = load_be16(udp + 4);
+    return load_le16(udp + 6) == fold(sum_pseudo_header(ip, udp_bytes)) ||
+           udp_checksum_holds(ip, udp, udp_bytes);
   }
 
   void take_plain(const uint8_t* frame, size_t bytes, uint64_t now) {

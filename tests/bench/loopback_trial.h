@@ -17,6 +17,8 @@ struct TrialResult {
   uint64_t offered = 0;   // due by the rate
   uint64_t refused =
       0;   // of these, the gateway's ring had no room: its port would call them missed
+  uint64_t offers = 0;  // bursts held out to the gateway's ring ...
+  uint64_t held_back = 0;  // ... and of these not taken whole: the gateway was behind
   uint64_t received = 0;  // at the other side, of the trial's kind
   uint64_t other = 0;     // keepalives, handshakes, ...
   uint64_t wrong = 0;     // not authentic, not one of ours, or twice

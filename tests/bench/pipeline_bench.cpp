@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tests/bench/paired.h"
+#include "tests/bench/pipeline_far.h"
 #include "tests/bench/pipeline_parallel.h"
 #include "tests/bench/pipeline_worker.h"
 
@@ -175,6 +176,7 @@ int run(const Options& options) {
     measure(report, {1'000'000, "1000000-peers"}, false, true, "/zipf", rounds);
   }
   measure_parallel(report, options.quick);
+  measure_far(report, options.quick);
   if (!report.write_json()) {
     std::perror(options.json.c_str());
     return 1;
