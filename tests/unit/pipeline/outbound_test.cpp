@@ -335,7 +335,9 @@ TEST_F(Outbound, PeersThatAreReachedDifferentWaysGetEachItsOwnOuterHeader) {
     const auto at = packet.begin() + (v4 ? 12 : 8);
     EXPECT_EQ(Blob(at, at + static_cast<long>(addresses.size())), addresses);
     EXPECT_EQ(get16(packet, udp + 2), is.remote.port);
-    if (v4) EXPECT_EQ(plain_sum(packet, 0, 20), 0xffffu);
+    if (v4) {
+      EXPECT_EQ(plain_sum(packet, 0, 20), 0xffffu);
+    }
     EXPECT_EQ(transport_sum(packet, udp, 17), 0xffffu);
     expected.erase(found);
   }
