@@ -54,6 +54,7 @@ struct WorkerStatus {
   Generation generation = 0;  // of the newest commit that it has acknowledged
   double busy = 0;  // share of turns with work, 0 to 1
   double cycles_per_packet = 0;
+  std::optional<uint32_t> numa_node;  // of its CPU; nothing where the kernel knows of none
 };
 
 struct DropCount {
@@ -70,6 +71,12 @@ struct TunnelTraffic {
 struct QueueFill {
   uint32_t lcore = 0;
   uint64_t punt = 0, inject = 0;  // entries that wait
+};
+
+// What the look-up tables take, in the copy that the workers of one NUMA node read.
+struct TableMemory {
+  std::optional<uint32_t> numa_node;  // nothing: of all nodes
+  uint64_t bytes = 0;
 };
 
 struct SessionThreadTime {
@@ -91,6 +98,7 @@ struct Totals {
   std::vector<SessionThreadTime> session_threads;
   std::vector<TunnelTraffic> tunnels;
   std::vector<QueueFill> queues;
+  std::vector<TableMemory> tables;
 };
 
 // What a caller may do; by the socket's credentials.

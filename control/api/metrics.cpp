@@ -84,6 +84,12 @@ void totals(const Backend& backend, std::string& out) {
          backend.state().generation());
   single(out, "turnpike_peers", "gauge", "Peers of all tunnels, disabled ones too.", t.peers);
   single(out, "turnpike_prefixes", "gauge", "Prefixes that have an owner.", t.prefixes);
+  Family tables(out, "turnpike_table_bytes", "gauge",
+                "Memory of the look-up tables, by the NUMA node whose workers read that copy.");
+  for (const TableMemory& copy : t.tables) {
+    tables.sample({{"numa_node", copy.numa_node ? std::to_string(*copy.numa_node) : "any"}},
+                  copy.bytes);
+  }
   single(out, "turnpike_commits_total", "counter", "Transactions that changed something.",
          t.commits);
   single(out, "turnpike_refusals_total", "counter", "Transactions refused for conflicts.",

@@ -199,6 +199,12 @@ class ShowSource final : public BodySource {
       append_json_number(out, worker.busy);
       append_json_key(out, "cycles_per_packet");
       append_json_number(out, worker.cycles_per_packet);
+      append_json_key(out, "numa_node");
+      if (worker.numa_node) {
+        append_json_number(out, static_cast<uint64_t>(*worker.numa_node));
+      } else {
+        out += "null";
+      }
       out += '}';
     }
     out += ']';

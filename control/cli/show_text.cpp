@@ -112,6 +112,7 @@ class ShowText {
 
   void workers(const json& values) {
     Table table({{.title = "LCORE", .right = true},
+                 {.title = "NODE", .right = true},
                  {.title = "GENERATION", .right = true},
                  {.title = "BUSY", .right = true},
                  {.title = "CYCLES/PACKET", .right = true}});
@@ -121,7 +122,10 @@ class ShowText {
       std::snprintf(busy, sizeof(busy), "%.0f %%", 100 * w.at("busy").get<double>());
       const json& each = w.at("cycles_per_packet");
       std::snprintf(cycles, sizeof(cycles), "%.0f", each.is_number() ? each.get<double>() : 0.0);
-      table.add({number(w.at("lcore")), number(w.at("generation")), busy, cycles});
+      // Null, and not there with an older daemon.
+      const auto node = w.find("numa_node");
+      table.add({number(w.at("lcore")), node != w.end() && node->is_number() ? number(*node) : "-",
+                 number(w.at("generation")), busy, cycles});
     }
     workers_ = finish(table, "no workers");
   }

@@ -146,7 +146,7 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
                             config.dataplane.session_cores.end()));
   link_ = std::make_unique<ThreadSessionLink>(*session_);
   gateway_ = std::make_unique<gateway::Gateway>(gateway::Gateway::Parts{
-      .pages = host_->table_pages, .epoch = host_->epoch, .doors = doors_, .session = *link_});
+      .pages = host_->table_pages(), .epoch = host_->epoch, .doors = doors_, .session = *link_});
   boost::asio::post(helper_, [] { setpriority(PRIO_PROCESS, 0, kHelperNice); });  // this thread's
 }
 

@@ -70,7 +70,8 @@ std::vector<api::WorkerStatus> Daemon::workers() const {
     workers.push_back({.lcore = io::lcore_of_worker(i),
                        .generation = doors_[i]->counters.generation.value(),
                        .busy = loads_[i].busy(),
-                       .cycles_per_packet = loads_[i].cycles_per_packet()});
+                       .cycles_per_packet = loads_[i].cycles_per_packet(),
+                       .numa_node = host_->placement().workers[i].node});
   }
   return workers;
 }
@@ -109,6 +110,10 @@ api::Totals Daemon::totals() const {
       traffic.inbound_bytes += counters.inbound_bytes.value();
     }
     totals.tunnels.push_back(std::move(traffic));
+  }
+  const std::vector<Placement::Copy>& copies = host_->placement().copies;
+  for (size_t i = 0; i < copies.size(); ++i) {
+    totals.tables.push_back({.numa_node = copies[i].node, .bytes = host_->table_bytes(i)});
   }
   for (size_t i = 0; i < doors_.size(); ++i) {
     totals.queues.push_back({.lcore = io::lcore_of_worker(i),

@@ -3,9 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "control/session/session_thread.h"
+#include "dataplane/base/numa.h"
 #include "dataplane/crypto/system_random.h"
 #include "dataplane/io/log.h"
 #include "dataplane/wireguard/constants.h"
@@ -63,31 +63,23 @@ uint32_t buffers_needed(const config::Config& config) {
   return frames;
 }
 
-// Negative on a machine with one.
-int numa_node_of(uint32_t cpu) {
-  const auto exists = [](const std::string& path) {
-    std::error_code ignored;
-    return std::filesystem::exists(path, ignored);
-  };
-  if (!exists("/sys/devices/system/node/node1")) return -1;
-  for (int node = 0; node < 64; ++node) {
-    if (exists("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/node" +
-               std::to_string(node))) {
-      return node;
-    }
-  }
-  return -1;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& config) {
   // Design, 4: workers x burst stay far below the distance between the limit and the end of the counter.
   static_assert(kMaxWorkers * kBurstMax < (1u << 13));
   crypto::SystemRandom random;
-  std::unique_ptr<Host> host(
-      new Host(random.next_u64(), {.hugepages = config.dataplane.hugepages,
-                                   .numa_node = numa_node_of(config.dataplane.workers.front())}));
+  std::unique_ptr<Host> host(new Host(
+      random.next_u64(), place_tables(config.dataplane.workers, NumaNodes(), can_place_memory)));
+  for (const std::string& warning : host->placement_.warnings) spdlog::warn("{}", warning);
+  for (const Placement::Copy& copy : host->placement_.copies) {
+    host->table_pages_.push_back(std::make_unique<ReadyPages>(
+        SystemPages::Options{.hugepages = config.dataplane.hugepages,
+                             .numa_node = copy.placed ? static_cast<int>(*copy.node) : -1}));
+    if (host->placement_.copies.size() > 1) {
+      spdlog::info("NUMA node {}: has its own copy of the look-up tables", *copy.node);
+    }
+  }
   if (!host->peers.valid() || !host->receivers.valid()) {
     return fail(std::string("memory for the peer table is short"));
   }
@@ -153,7 +145,8 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
   spreader_ = std::move(*spreader);
   std::vector<io::WorkerOptions> options;
   for (size_t i = 0; i < config.dataplane.workers.size(); ++i) {
-    doors.push_back(std::make_unique<publish::Door>(epoch, pages, longest_frame(config)));
+    doors.push_back(std::make_unique<publish::Door>(epoch, pages, longest_frame(config),
+                                                    placement_.workers[i].replica));
     if (!doors.back()->punt.valid() || !doors.back()->inject.valid()) {
       return fail(std::string("memory for the rings of the workers is short"));
     }
@@ -185,6 +178,16 @@ void Host::start_workers() { workers_->start(); }
 
 void Host::stop_workers() {
   if (workers_ != nullptr) workers_->stop();
+}
+
+bool Host::tables_are_huge() const noexcept {
+  return std::ranges::all_of(table_pages_, [](const auto& source) { return source->all_huge(); });
+}
+
+ReplicaPages Host::table_pages() const {
+  std::vector<RoomSource*> each;
+  for (const auto& source : table_pages_) each.push_back(source.get());
+  return ReplicaPages(each);
 }
 
 std::vector<MacAddress> Host::macs() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "control/daemon/numa.h"
 #include "dataplane/base/ready_pages.h"
 #include "dataplane/crypto/aead_speed.h"
 #include "dataplane/crypto/secret_pages.h"
@@ -42,11 +43,17 @@ class Host {
     return aead_speeds_;
   }
 
-  // False once reserved hugepages were wanted for the tries and had run out.
-  [[nodiscard]] bool tables_are_huge() const noexcept { return table_pages.all_huge(); }
+  // False once reserved hugepages were wanted for the tries and had run out, on any node.
+  [[nodiscard]] bool tables_are_huge() const noexcept;
+  // Of the tries, where workers look things up for each packet.
+  [[nodiscard]] ReplicaPages table_pages() const;
+  // What they take, by ReplicaIndex.
+  [[nodiscard]] size_t table_bytes(size_t replica) const noexcept {
+    return table_pages_[replica]->used_bytes();
+  }
+  [[nodiscard]] const Placement& placement() const noexcept { return placement_; }
 
   SystemPages pages;
-  ReadyPages table_pages;  // of the tries: where workers look things up for each packet
   crypto::SecretPages secret_pages{pages};
   publish::Epoch epoch;
   publish::PeerSlots peers{pages, kMaxPeers};
@@ -55,11 +62,13 @@ class Host {
   std::vector<std::unique_ptr<publish::Door>> doors;  // by WorkerIndex
 
  private:
-  Host(uint64_t hash_key, const SystemPages::Options& tables)
-      : table_pages(tables), neighbours(epoch, hash_key) {}
+  Host(uint64_t hash_key, Placement placement)
+      : neighbours(epoch, hash_key), placement_(std::move(placement)) {}
   [[nodiscard]] Result<void, std::string> open_ports(const config::Config& config);
   [[nodiscard]] Result<void, std::string> make_workers(const config::Config& config);
 
+  const Placement placement_;
+  std::vector<std::unique_ptr<ReadyPages>> table_pages_;  // by ReplicaIndex
   io::EalOptions eal_;
   bool eal_started_ = false;
   rte_mempool* buffers_ = nullptr;  // freed with the EAL's memory

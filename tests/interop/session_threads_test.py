@@ -103,6 +103,10 @@ class SessionThreads(GatewayCase):
         self.assertGreater(handed_over, CROWD)
         for number, name in zip((self.cpus[0], self.cpus[-1]), ("session", "session-1")):
             self.assertGreater(self.gateway.metric(f'{USED}{{thread="{name}",cpu="{number}"}}'), 0)
+        # The tables lie on the NUMA node of the worker that reads them, where the kernel knows of nodes.
+        node = self.gateway.show()["workers"][0]["numa_node"]
+        tables = self.gateway.metric(f'turnpike_table_bytes{{numa_node="{"any" if node is None else node}"}}')
+        self.assertGreater(tables, 0)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import shutil
 import socket
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab import Failed, Lab, Namespace, Process, run, wait_until
@@ -94,13 +95,14 @@ def _cpio(entries: list[tuple[str, int, bytes]]) -> bytes:
     return bytes(out)
 
 
-def _initramfs(image: Path) -> bytes:
+def _initramfs(image: Path, programs: Sequence[Path]) -> bytes:
     def file(name: str, source: Path, mode: int = 0o755) -> tuple[str, int, bytes]:
         return name, stat.S_IFREG | mode, source.read_bytes()
 
     modules = _module_files(image)
     wg = Path(shutil.which("wg") or "/usr/bin/wg")
-    libraries = re.findall(r"(/\S+)", run("ldd", str(wg)).stdout)
+    libraries = sorted({library for program in (wg, *programs)
+                        for library in re.findall(r"(?:=>|^)\s*(/\S+)", run("ldd", str(program)).stdout, re.M)})
     directories = {"bin", "modules"}
     for library in libraries:
         parents = [str(p).lstrip("/") for p in Path(library).parents]
@@ -110,6 +112,7 @@ def _initramfs(image: Path) -> bytes:
     entries.append(file("bin/busybox", Path(shutil.which("busybox") or "/bin/busybox")))
     entries.append(("bin/sh", stat.S_IFLNK | 0o777, b"busybox"))
     entries.append(file("bin/wg", wg))
+    entries += [file(f"bin/{program.name}", program) for program in programs]
     entries += [file(library.lstrip("/"), Path(library)) for library in libraries]
     entries += [file(f"modules/{m.name}", m, 0o644) for m in modules]
     entries.append(("modules/order", stat.S_IFREG | 0o644, " ".join(m.name for m in modules).encode()))
@@ -117,17 +120,18 @@ def _initramfs(image: Path) -> bytes:
 
 
 class KernelGuest:
-    """A booted guest, its eth0 on a tap interface `tap` of `space`."""
+    """A booted guest, its eth0 on a tap interface `tap` of `space`; `programs` are in its /bin."""
 
-    def __init__(self, lab: Lab, space: Namespace, tap: str, cache: Path) -> None:
+    def __init__(self, lab: Lab, space: Namespace, tap: str, cache: Path, programs: Sequence[Path] = (),
+                 machine: Sequence[str] = ("-m", "256")) -> None:
         image = kernel(cache)
         initramfs = lab.dir / "initramfs.gz"
-        initramfs.write_bytes(_initramfs(image))
+        initramfs.write_bytes(_initramfs(image, programs))
         space.ip("tuntap", "add", tap, "mode", "tap")
         space.ip("link", "set", tap, "up")
         path = lab.dir / "guest.serial"
         self.process: Process = space.start(
-            "guest", "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-m", "256",
+            "guest", "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", *machine,
             # Emulated: KVM inside of a virtual machine is there too often without working.
             "-machine", "q35,accel=tcg", "-cpu", "max",
             "-kernel", str(next((image / "boot").glob("vmlinuz-*"))), "-initrd", str(initramfs),

@@ -59,8 +59,12 @@ std::vector<PortStatus> FakeBackend::ports() const {
 }
 
 std::vector<WorkerStatus> FakeBackend::workers() const {
-  return {
-      {.lcore = 1, .generation = state_.generation(), .busy = 0.25, .cycles_per_packet = 812.5}};
+  return {{.lcore = 1,
+           .generation = state_.generation(),
+           .busy = 0.25,
+           .cycles_per_packet = 812.5,
+           .numa_node = 1},
+          {.lcore = 2, .generation = state_.generation()}};
 }
 
 std::vector<DropCount> FakeBackend::drops() const { return {{"no_allowed_ip", 3}}; }
@@ -118,6 +122,7 @@ Totals FakeBackend::totals() const {
   totals.tunnels = {{.name = "wg0", .outbound_packets = 11, .inbound_bytes = 12}};
   totals.session_threads = {{.name = "session-1", .cpu = 3, .used = 1'500ms}};
   totals.queues = {{.lcore = 1, .punt = 3, .inject = 4}};
+  totals.tables = {{.numa_node = 1, .bytes = 4'096}, {.numa_node = {}, .bytes = 8'192}};
   return totals;
 }
 

@@ -44,7 +44,10 @@ TEST(HttpServer, ShowsEverythingByTheContract) {
             json::parse(R"([{"name":"outside","up":true,"mac":"02:00:00:00:00:01","rx_packets":5,
                              "tx_packets":6,"missed":7,"no_mbuf":8}])"));
   EXPECT_EQ(all.at("workers"),
-            json::parse(R"([{"lcore":1,"generation":2,"busy":0.25,"cycles_per_packet":812.5}])"));
+            json::parse(R"([{"lcore":1,"generation":2,"busy":0.25,"cycles_per_packet":812.5,
+                             "numa_node":1},
+                            {"lcore":2,"generation":2,"busy":0,"cycles_per_packet":0,
+                             "numa_node":null}])"));
   EXPECT_EQ(all.at("drops"), json::parse(R"({"no_allowed_ip":3})"));
 }
 

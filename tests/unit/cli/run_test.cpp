@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 
 #include "config/load.h"
@@ -47,6 +48,11 @@ TEST_F(Turnpike, ShowsTablesThatFitTheTerminal) {
                             "812", "no_allowed_ip", "never"}) {
     EXPECT_NE(out_.find(piece), std::string::npos) << piece << "\n" << out_;
   }
+  // A worker on NUMA node 1, and one of which no node is known.
+  ASSERT_EQ(run({"show", "workers"}), kDone);
+  EXPECT_TRUE(std::regex_search(out_, std::regex(R"(LCORE +NODE +GENERATION)"))) << out_;
+  EXPECT_TRUE(std::regex_search(out_, std::regex(R"(\b1 +1 +2 +25 %)"))) << out_;
+  EXPECT_TRUE(std::regex_search(out_, std::regex(R"(\b2 +- +2 +0 %)"))) << out_;
   width_ = 80;
   ASSERT_EQ(run({"show", "peers"}), kDone);
   std::istringstream lines(out_);
