@@ -54,6 +54,11 @@ void check_dataplane(const Dataplane& dataplane, Report& report) {
   const auto& session = dataplane.session_cores;
   check_count(session.size(), kMaxSessionThreads, "session threads",
               dataplane.places.of("session_cores"), here.key("session_cores"), report);
+  if (dataplane.aead == AeadChoice::Cryptodev && dataplane.crypto_device.empty()) {
+    report.mistake(dataplane.places.of("aead"), here.key("aead"),
+                   "is cryptodev, but dataplane.crypto_device is missing; a PCI address or a DPDK "
+                   "vdev such as crypto_aesni_mb0 is expected there");
+  }
   for (const uint32_t worker : dataplane.workers) {
     const bool with_session = std::find(session.begin(), session.end(), worker) != session.end();
     if (worker != dataplane.main_core && !with_session) continue;

@@ -23,7 +23,7 @@
 
 namespace turnpike::config {
 
-enum class AeadChoice : uint8_t { Auto, IpsecMb, Libsodium };
+enum class AeadChoice : uint8_t { Auto, IpsecMb, Libsodium, Cryptodev };
 enum class IdlePolicy : uint8_t { Poll, Adaptive };  // what a worker does when there is no work
 enum class SpreadPolicy : uint8_t { Auto, Always, Never };  // of a port's frames, in software
 enum class ConflictPolicy : uint8_t { Refuse, Move };  // for wg(8); move is what others do
@@ -37,6 +37,8 @@ struct Dataplane {
   uint32_t memory_mib = 512;
   std::string file_prefix = "turnpike";
   AeadChoice aead = AeadChoice::Auto;
+  std::string crypto_device;  // a PCI address or a DPDK vdev; not empty where aead is Cryptodev
+  uint32_t crypto_sessions = 16'384;  // of that device, two for each keypair
   IdlePolicy idle = IdlePolicy::Adaptive;
   std::vector<std::string> eal;
   Places places;

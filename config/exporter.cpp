@@ -114,6 +114,12 @@ void write_dataplane(Writer& out, const Dataplane& dataplane) {
   out.number(2, "memory", dataplane.memory_mib);
   out.line(2, "file_prefix", scalar(dataplane.file_prefix));
   out.choice(2, Section::Dataplane, "aead", dataplane.aead);
+  if (!dataplane.crypto_device.empty()) {
+    out.line(2, "crypto_device", scalar(dataplane.crypto_device));
+  }
+  if (dataplane.crypto_sessions != Dataplane().crypto_sessions) {
+    out.number(2, "crypto_sessions", dataplane.crypto_sessions);
+  }
   out.choice(2, Section::Dataplane, "idle", dataplane.idle);
   out.line(2, "eal", flow_list(dataplane.eal, [](const std::string& s) { return scalar(s); }));
 }

@@ -112,6 +112,8 @@ Dataplane read_dataplane(Node& node, const Path& path, Report& report) {
                         "_ . - are allowed"}));
   }
   map.choice("aead", dataplane.aead);
+  map.text("crypto_device", dataplane.crypto_device);
+  map.integer("crypto_sessions", dataplane.crypto_sessions);
   map.choice("idle", dataplane.idle);
   if (const Node* list = map.sequence("eal")) {
     const Key& key = *find_key(Section::Dataplane, "eal");

@@ -9,7 +9,7 @@
 namespace turnpike::config {
 namespace {
 
-constexpr std::array<std::string_view, 3> kAeads{"auto", "ipsec-mb", "libsodium"};
+constexpr std::array<std::string_view, 4> kAeads{"auto", "ipsec-mb", "libsodium", "cryptodev"};
 constexpr std::array<std::string_view, 2> kIdles{"poll", "adaptive"};
 constexpr std::array<std::string_view, 3> kSpreads{"auto", "always", "never"};
 constexpr std::array<std::string_view, 2> kConflicts{"refuse", "move"};
@@ -18,6 +18,8 @@ constexpr std::array<std::string_view, 2> kDurabilities{"full", "off"};
 constexpr uint64_t kMaxCpu = 1'023;  // CPU_SETSIZE - 1
 constexpr uint64_t kMinMemoryMib = 64;
 constexpr uint64_t kMaxMemoryMib = 1'048'576;
+constexpr uint64_t kMinCryptoSessions = 8;         // one peer's four keypairs
+constexpr uint64_t kMaxCryptoSessions = 8'388'608;  // those of all the peers that there can be
 constexpr uint64_t kMinMtu = 576;          // RFC 791: what every host must accept
 constexpr uint64_t kMaxPortMtu = 9'000;    // fits kMaxFrameBytes with every header
 constexpr uint64_t kMaxTunnelMtu = 8'920;  // less 80: IPv6, UDP, WireGuard
@@ -66,6 +68,8 @@ constexpr auto kDataplane = std::to_array<Key>({
     integer("memory", kMinMemoryMib, kMaxMemoryMib),
     text("file_prefix", 64),
     choice("aead", kAeads),
+    text("crypto_device"),
+    integer("crypto_sessions", kMinCryptoSessions, kMaxCryptoSessions),
     choice("idle", kIdles),
     texts("eal"),
 });

@@ -95,6 +95,7 @@ struct Totals {
   WallTime last_reload;  // that was good; the start is one, unless it was refused
   uint64_t handshakes = 0, events_lost = 0, readers_cut_off = 0;
   uint64_t computations_handed_over = 0;  // of handshakes, to further session threads
+  std::optional<uint64_t> crypto_sessions;  // of the crypto device, where one is in use
   std::vector<SessionThreadTime> session_threads;
   std::vector<TunnelTraffic> tunnels;
   std::vector<QueueFill> queues;

@@ -117,6 +117,10 @@ void totals(const Backend& backend, std::string& out) {
     times.sample({{"thread", thread.name}, {"cpu", std::to_string(thread.cpu)}},
                  std::chrono::duration<double>(thread.used).count());
   }
+  if (t.crypto_sessions) {
+    single(out, "turnpike_crypto_sessions", "gauge",
+           "Sessions of the crypto device: two for each keypair.", *t.crypto_sessions);
+  }
   single(out, "turnpike_events_lost_total", "counter",
          "Events of the session thread that its queue had no room for.", t.events_lost);
   single(out, "turnpike_event_readers_cut_off_total", "counter",

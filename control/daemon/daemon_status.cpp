@@ -97,6 +97,9 @@ api::Totals Daemon::totals() const {
     totals.session_threads.push_back(
         {.name = thread.name, .cpu = thread.cpu.value_or(0), .used = thread.used});
   }
+  if (const io::CryptoDevice* device = host_->crypto_device()) {
+    totals.crypto_sessions = device->sessions_in_use();
+  }
   totals.events_lost = session_events_.lost();
   totals.readers_cut_off = observer_.readers_cut_off();
   for (const state::Tunnel& tunnel : state_.tunnels()) {

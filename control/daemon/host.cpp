@@ -17,6 +17,8 @@ constexpr unsigned kEthernetBytes =
     14 + 4;  // with room for a VLAN tag, so that such a frame is seen
 constexpr unsigned kBufferCache = 256;
 
+Instant clock_now() { return session::SessionThread::read_clocks().instant; }
+
 crypto::AeadBackend backend_of(config::AeadChoice choice) {
   switch (choice) {
     case config::AeadChoice::Auto:
@@ -25,6 +27,8 @@ crypto::AeadBackend backend_of(config::AeadChoice choice) {
       return crypto::AeadBackend::IpsecMb;
     case config::AeadChoice::Libsodium:
       return crypto::AeadBackend::Libsodium;
+    case config::AeadChoice::Cryptodev:
+      return crypto::AeadBackend::Cryptodev;
   }
   return crypto::AeadBackend::Auto;
 }
@@ -63,6 +67,13 @@ uint32_t buffers_needed(const config::Config& config) {
   return frames;
 }
 
+// With `auto` it is one of those that are measured.
+bool uses_crypto_device(const config::Config& config) {
+  return !config.dataplane.crypto_device.empty() &&
+         (config.dataplane.aead == config::AeadChoice::Auto ||
+          config.dataplane.aead == config::AeadChoice::Cryptodev);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& config) {
@@ -94,6 +105,9 @@ Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& con
                 .extra = config.dataplane.eal};
   for (const config::Port& port : config.ports) {
     if (io::is_pci_address(port.device)) host->eal_.pci_devices.push_back(port.device);
+  }
+  if (uses_crypto_device(config) && io::is_pci_address(config.dataplane.crypto_device)) {
+    host->eal_.pci_devices.push_back(config.dataplane.crypto_device);
   }
   if (auto started = io::start_eal(host->eal_); !started) return fail(std::move(started.error()));
   host->eal_started_ = true;
@@ -128,17 +142,42 @@ Result<void, std::string> Host::open_ports(const config::Config& config) {
   return {};
 }
 
-Result<void, std::string> Host::make_workers(const config::Config& config) {
-  shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
-      .peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
-  for (size_t i = 0; i < ports_.size(); ++i) shared_->offloads[i] = ports_[i].offloads();
-  aead_speeds_ = crypto::measure_aeads(backend_of(config.dataplane.aead), [] {
-    return session::SessionThread::read_clocks().instant;
-  });
+Result<void, std::string> Host::choose_aead(const config::Config& config) {
+  aead_speeds_ = crypto::measure_aeads(backend_of(config.dataplane.aead), clock_now);
+  if (uses_crypto_device(config)) {
+    auto opened = io::CryptoDevice::open(
+        {.device = config.dataplane.crypto_device,
+         .queue_pairs = static_cast<uint16_t>(config.dataplane.workers.size()),
+         .sessions = config.dataplane.crypto_sessions});
+    if (!opened) return fail(std::move(opened.error()));
+    crypto_device_ = std::move(*opened);
+    const double speed = crypto_device_->measure(clock_now);
+    if (speed == 0) {
+      return fail("dataplane.crypto_device (" + config.dataplane.crypto_device +
+                  "): does not seal what it is given: " + io::take_last_errors());
+    }
+    aead_speeds_.push_back({crypto::AeadBackend::Cryptodev, speed});
+    std::ranges::stable_sort(aead_speeds_, std::ranges::greater{},
+                             &crypto::AeadSpeed::bits_per_second);
+  }
   if (aead_speeds_.empty()) {
     return fail(
         std::string("dataplane.aead: ipsec-mb does not work on this CPU; use auto or libsodium"));
   }
+  if (aead_speeds_.front().backend != crypto::AeadBackend::Cryptodev) crypto_device_.reset();
+  return {};
+}
+
+std::unique_ptr<crypto::Aead> Host::make_aead(WorkerIndex worker) {
+  return crypto_device_ != nullptr ? crypto_device_->aead(worker)
+                                   : crypto::make_aead(aead_speeds_.front().backend);
+}
+
+Result<void, std::string> Host::make_workers(const config::Config& config) {
+  shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
+      .peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
+  for (size_t i = 0; i < ports_.size(); ++i) shared_->offloads[i] = ports_[i].offloads();
+  if (auto chosen = choose_aead(config); !chosen) return fail(std::move(chosen.error()));
   auto spreader = io::Spreader::make(ports_, config.dataplane.workers.size(),
                                      static_cast<uint32_t>(crypto::SystemRandom().next_u64()));
   if (!spreader) return fail(std::move(spreader.error()));
@@ -150,8 +189,11 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
     if (!doors.back()->punt.valid() || !doors.back()->inject.valid()) {
       return fail(std::string("memory for the rings of the workers is short"));
     }
-    aeads_.push_back(crypto::make_aead(aead_speeds_.front().backend));
-    CHECK(aeads_.back() != nullptr);
+    aeads_.push_back(make_aead(static_cast<WorkerIndex>(i)));
+    if (aeads_.back() == nullptr) {
+      return fail(
+          std::string("memory for the crypto device's queues is short; raise dataplane.memory"));
+    }
     options.push_back({.index = static_cast<WorkerIndex>(i),
                        .idle = config.dataplane.idle == config::IdlePolicy::Poll
                                    ? io::Idle::Poll
@@ -171,6 +213,8 @@ Host::~Host() {
   stop_workers();
   spreader_.reset();
   ports_.clear();
+  aeads_.clear();
+  crypto_device_.reset();
   if (eal_started_) io::stop_eal();
 }
 

@@ -12,6 +12,7 @@
 #include "dataplane/base/ready_pages.h"
 #include "dataplane/crypto/aead_speed.h"
 #include "dataplane/crypto/secret_pages.h"
+#include "dataplane/io/crypto_device.h"
 #include "dataplane/io/eal.h"
 #include "dataplane/io/port.h"
 #include "dataplane/io/worker.h"
@@ -42,6 +43,8 @@ class Host {
   [[nodiscard]] const std::vector<crypto::AeadSpeed>& aead_speeds() const noexcept {
     return aead_speeds_;
   }
+  // The device that is in use; nullptr: none.
+  [[nodiscard]] io::CryptoDevice* crypto_device() const noexcept { return crypto_device_.get(); }
 
   // False once reserved hugepages were wanted for the tries and had run out, on any node.
   [[nodiscard]] bool tables_are_huge() const noexcept;
@@ -65,6 +68,8 @@ class Host {
   Host(uint64_t hash_key, Placement placement)
       : neighbours(epoch, hash_key), placement_(std::move(placement)) {}
   [[nodiscard]] Result<void, std::string> open_ports(const config::Config& config);
+  [[nodiscard]] Result<void, std::string> choose_aead(const config::Config& config);
+  [[nodiscard]] std::unique_ptr<crypto::Aead> make_aead(WorkerIndex worker);
   [[nodiscard]] Result<void, std::string> make_workers(const config::Config& config);
 
   const Placement placement_;
@@ -75,6 +80,7 @@ class Host {
   std::vector<io::Port> ports_;
   std::unique_ptr<io::Spreader> spreader_;  // nullptr where no port needs it
   std::vector<crypto::AeadSpeed> aead_speeds_;
+  std::unique_ptr<io::CryptoDevice> crypto_device_;  // nullptr where another AEAD is in use
   std::vector<std::unique_ptr<crypto::Aead>> aeads_;
   std::unique_ptr<pipeline::Shared> shared_;
   std::unique_ptr<io::Workers> workers_;

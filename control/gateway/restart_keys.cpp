@@ -65,6 +65,8 @@ std::vector<config::ConfigError> restart_keys(const config::Config& started,
   dataplane("memory", was.memory_mib, is.memory_mib);
   dataplane("file_prefix", was.file_prefix, is.file_prefix);
   dataplane("aead", was.aead, is.aead);
+  dataplane("crypto_device", was.crypto_device, is.crypto_device);
+  dataplane("crypto_sessions", was.crypto_sessions, is.crypto_sessions);
   dataplane("idle", was.idle, is.idle);
   dataplane("eal", was.eal, is.eal);
   for (size_t i = 0; i < after.ports.size(); ++i) {

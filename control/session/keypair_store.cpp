@@ -9,8 +9,13 @@ namespace turnpike::session {
 using wireguard::Keypair;
 
 KeypairStore::KeypairStore(PageSource& pages, uint32_t capacity, lookup::ReceiverTable& receivers,
-                           publish::PeerSlots& slots, publish::Epoch& epoch)
-    : arena_(pages, capacity), receivers_(receivers), slots_(slots), retired_(epoch) {}
+                           publish::PeerSlots& slots, publish::Epoch& epoch,
+                           crypto::AeadKeys* aead_keys)
+    : arena_(pages, capacity),
+      receivers_(receivers),
+      slots_(slots),
+      aead_keys_(aead_keys),
+      retired_(epoch) {}
 
 KeypairStore::~KeypairStore() = default;
 
@@ -33,8 +38,25 @@ PeerIndex KeypairStore::peer_of(uint32_t index) const noexcept {
 Keypair* KeypairStore::make(const wireguard::DerivedKeys& keys, PeerRef peer, TunnelIndex tunnel,
                             Instant now) {
   Keypair* keypair = arena_.allocate();
-  if (keypair != nullptr) wireguard::assign_keys(*keypair, keys, peer, tunnel, now);
-  return keypair;
+  if (keypair == nullptr) return nullptr;
+  wireguard::assign_keys(*keypair, keys, peer, tunnel, now);
+  if (admit(*keypair)) return keypair;
+  arena_.release(keypair);
+  return nullptr;
+}
+
+bool KeypairStore::admit(const Keypair& keypair) {
+  if (aead_keys_ == nullptr) return true;
+  if (!aead_keys_->admit(keypair.sending_key.data(), crypto::AeadDirection::Seal)) return false;
+  if (aead_keys_->admit(keypair.receiving_key.data(), crypto::AeadDirection::Open)) return true;
+  aead_keys_->forget(keypair.sending_key.data(), crypto::AeadDirection::Seal);
+  return false;
+}
+
+void KeypairStore::forget(const Keypair& keypair) {
+  if (aead_keys_ == nullptr) return;
+  aead_keys_->forget(keypair.sending_key.data(), crypto::AeadDirection::Seal);
+  aead_keys_->forget(keypair.receiving_key.data(), crypto::AeadDirection::Open);
 }
 
 void KeypairStore::retire(Keypair* keypair) {
@@ -180,6 +202,7 @@ size_t KeypairStore::collect(size_t budget, const std::function<Keypair*(PeerInd
           return;
         }
         const uint32_t index = keypair->local_index;
+        forget(*keypair);
         arena_.release(keypair);
         receivers_.release(index);
         owner_of_.erase(index);

@@ -18,6 +18,7 @@
 #include <unordered_map>
 
 #include "dataplane/base/random.h"
+#include "dataplane/crypto/aead.h"
 #include "dataplane/lookup/receiver_table.h"
 #include "dataplane/publish/epoch.h"
 #include "dataplane/publish/peer_slots.h"
@@ -48,7 +49,8 @@ class KeypairStore {
   static constexpr Duration kLinger = wireguard::kRekeyTimeout;
 
   KeypairStore(PageSource& pages, uint32_t capacity, lookup::ReceiverTable& receivers,
-               publish::PeerSlots& slots, publish::Epoch& epoch);
+               publish::PeerSlots& slots, publish::Epoch& epoch,
+               crypto::AeadKeys* aead_keys = nullptr);
   ~KeypairStore();
 
   // Receiver indexes: of a handshake in flight, later of its keypair.
@@ -56,7 +58,7 @@ class KeypairStore {
   void release_index(uint32_t index);  // of a handshake that came to nothing
   [[nodiscard]] PeerIndex peer_of(uint32_t index) const noexcept;
 
-  // nullptr: the arena is full; the index stays reserved.
+  // nullptr: the arena is full, or the AEAD takes no more keys; the index stays reserved.
   [[nodiscard]] wireguard::Keypair* make(const wireguard::DerivedKeys& keys, PeerRef peer,
                                          TunnelIndex tunnel, Instant now);
 
@@ -83,11 +85,14 @@ class KeypairStore {
   void linger(PeerKeypairs& keypairs, wireguard::Keypair* keypair, Instant now);
   void retire_lingering(PeerKeypairs& keypairs);
   void retire(wireguard::Keypair* keypair);
+  [[nodiscard]] bool admit(const wireguard::Keypair& keypair);
+  void forget(const wireguard::Keypair& keypair);
   static void settle(wireguard::Keypair& keypair) noexcept;
 
   wireguard::KeypairArena arena_;
   lookup::ReceiverTable& receivers_;
   publish::PeerSlots& slots_;
+  crypto::AeadKeys* aead_keys_;  // nullptr: the AEAD keeps nothing of its own for a key
   publish::Retirement<wireguard::Keypair*> retired_;
   std::unordered_map<uint32_t, PeerIndex> owner_of_;  // of every reserved index
 };

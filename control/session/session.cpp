@@ -24,7 +24,8 @@ Session::Session(const SessionParts& parts, Instant now)
     : slots_(parts.peers),
       random_(parts.random),
       outbox_(inject_rings(parts.doors), counters_),
-      keypairs_(parts.key_pages, parts.max_keypairs, parts.receivers, parts.peers, parts.epoch),
+      keypairs_(parts.key_pages, parts.max_keypairs, parts.receivers, parts.peers, parts.epoch,
+                parts.aead_keys),
       resolver_(parts.neighbours, outbox_, counters_, parts.random, now,
                 [this](WorkerIndex worker, PortIndex port, Bytes packet) {
                   report_lost(worker, port, packet);

@@ -54,6 +54,7 @@ struct SessionParts {
   publish::NeighbourTable& neighbours;
   publish::Epoch& epoch;
   PageSource& key_pages;  // for keypairs: crypto::SecretPages
+  crypto::AeadKeys* aead_keys = nullptr;  // of the workers' AEAD, where it has to know
   RandomSource& random;
   std::span<publish::Door* const> doors;  // of all workers; the index is the WorkerIndex
   uint32_t max_keypairs = 4 * kMaxPeers;

@@ -10,6 +10,8 @@ std::unique_ptr<Aead> make_aead(AeadBackend backend) {
       return make_ipsec_mb_aead();
     case AeadBackend::Libsodium:
       return make_libsodium_aead();
+    case AeadBackend::Cryptodev:
+      return nullptr;
     case AeadBackend::Auto:
       break;
   }
@@ -25,13 +27,15 @@ std::string_view to_string(AeadBackend backend) noexcept {
       return "ipsec-mb";
     case AeadBackend::Libsodium:
       return "libsodium";
+    case AeadBackend::Cryptodev:
+      return "cryptodev";
   }
   return "";
 }
 
 std::optional<AeadBackend> parse_aead_backend(std::string_view name) noexcept {
   for (const AeadBackend backend :
-       {AeadBackend::Auto, AeadBackend::IpsecMb, AeadBackend::Libsodium}) {
+       {AeadBackend::Auto, AeadBackend::IpsecMb, AeadBackend::Libsodium, AeadBackend::Cryptodev}) {
     if (name == to_string(backend)) return backend;
   }
   return std::nullopt;

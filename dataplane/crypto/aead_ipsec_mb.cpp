@@ -29,8 +29,9 @@ class IpsecMbAead final : public Aead {
     return to_string(AeadBackend::IpsecMb);
   }
 
-  void seal(std::span<const AeadJob> jobs) noexcept override {
+  bool try_seal(std::span<const AeadJob> jobs, std::span<uint8_t>) noexcept override {
     run(jobs, IMB_DIR_ENCRYPT, [&](size_t i) { return jobs[i].data + jobs[i].length_bytes; });
+    return true;
   }
 
   void open(std::span<const AeadJob> jobs, std::span<uint8_t> authentic) noexcept override {

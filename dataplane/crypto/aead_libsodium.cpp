@@ -13,13 +13,14 @@ class LibsodiumAead final : public Aead {
     return to_string(AeadBackend::Libsodium);
   }
 
-  void seal(std::span<const AeadJob> jobs) noexcept override {
+  bool try_seal(std::span<const AeadJob> jobs, std::span<uint8_t>) noexcept override {
     CHECK(jobs.size() <= kBurstMax);
     for (const AeadJob& job : jobs) {
       crypto_aead_chacha20poly1305_ietf_encrypt_detached(
           job.data, job.data + job.length_bytes, nullptr, job.data, job.length_bytes, nullptr, 0,
           nullptr, nonce_of(job.counter).data(), job.key);
     }
+    return true;
   }
 
   void open(std::span<const AeadJob> jobs, std::span<uint8_t> authentic) noexcept override {

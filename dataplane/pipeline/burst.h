@@ -65,6 +65,7 @@ struct Burst {
   PerLane<uint32_t> found;  // what look_up() found
   Groups groups;
   PerLane<crypto::AeadJob> jobs;
+  PerLane<uint8_t> sealed;  // where the AEAD did not seal all
   PerLane<uint8_t> authentic;
 
   [[nodiscard]] publish::Counters& counters() noexcept { return door.counters; }

@@ -331,6 +331,18 @@ void note_sent(Burst& burst, size_t group, const Sending& sending) noexcept {
   return jobs;
 }
 
+// Their nonces are lost, which is allowed; what was counted for them stays counted.
+void drop_unsealed(Burst& burst, const Batch& batch) noexcept {
+  size_t job = 0;
+  for (size_t g = batch.first; g < batch.end; ++g) {
+    burst.groups.filter(g, [&](Lane lane) {
+      if (burst.sealed[job++] != 0) return true;
+      burst.drop(lane, DropReason::SealFailed);
+      return false;
+    });
+  }
+}
+
 void transmit_group(Burst& burst, size_t group, const Sending& sending) noexcept {
   const OuterHeader& outer = sending.way->outer;
   for (const Lane lane : burst.groups.lanes(group)) {
@@ -389,7 +401,9 @@ void send_to_peers(Burst& burst, const Lanes& lanes) noexcept {
     burst.mark(Stage::Write);
     load_keypairs(burst, next, sendings);
     burst.mark(Stage::Keypairs);
-    burst.aead.seal({burst.jobs.data(), jobs});
+    if (!burst.aead.try_seal({burst.jobs.data(), jobs}, {burst.sealed.data(), jobs})) [[unlikely]] {
+      drop_unsealed(burst, now);
+    }
     burst.mark(Stage::Seal);
     now = next;
     next = after;

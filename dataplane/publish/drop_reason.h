@@ -46,6 +46,7 @@ namespace turnpike {
   X(NoEndpoint, "no-endpoint")                   /* the peer has none */                      \
   X(NonceLimit, "nonce-limit")                   /* above kRejectAfterMessages */             \
   X(NoHeadroom, "no-headroom")                                                               \
+  X(SealFailed, "seal-failed")                   /* the crypto device did not seal it */      \
   X(NeighbourUnknown, "neighbour-unknown")       /* no link-layer address; asked for */       \
   X(NeighbourTableFull, "neighbour-table-full")                                              \
   X(TxQueueFull, "tx-queue-full")                /* the port took no more */                  \

@@ -174,7 +174,11 @@ config::Config random_config(Random& random) {
   dataplane.hugepages = random.maybe();
   dataplane.memory_mib = static_cast<uint32_t>(64 + random.below(10'000));
   dataplane.file_prefix = random.maybe() ? "no" : "turn_pike-7.x";
-  dataplane.aead = static_cast<config::AeadChoice>(random.below(3));
+  dataplane.aead = static_cast<config::AeadChoice>(random.below(4));
+  if (dataplane.aead == config::AeadChoice::Cryptodev || random.below(2) == 0) {
+    dataplane.crypto_device = "crypto_aesni_mb0,max_nb_queue_pairs=4";
+  }
+  dataplane.crypto_sessions = 8 + static_cast<uint32_t>(random.below(1'000));
   dataplane.idle = static_cast<config::IdlePolicy>(random.below(2));
   for (size_t i = random.below(3); i > 0; --i) {
     static const char* const kArguments[] = {"--log-level", "lib.eal:debug", "a: b", "#", "-1",

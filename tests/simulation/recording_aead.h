@@ -30,14 +30,16 @@ class RecordingAead final : public crypto::Aead {
 
   [[nodiscard]] std::string_view name() const noexcept override { return inner_->name(); }
 
-  void seal(std::span<const crypto::AeadJob> jobs) noexcept override {
+  bool try_seal(std::span<const crypto::AeadJob> jobs,
+                std::span<uint8_t> sealed) noexcept override {
     if (!jobs.empty()) meanwhile_();
     for (const crypto::AeadJob& job : jobs) {
       ledger_.note_sealed(job);
       counts.sealed_full += job.length_bytes != 0 ? 1 : 0;
     }
-    inner_->seal(jobs);
+    const bool all = inner_->try_seal(jobs, sealed);
     if (!jobs.empty()) meanwhile_();
+    return all;
   }
 
   void open(std::span<const crypto::AeadJob> jobs, std::span<uint8_t> authentic) noexcept override {

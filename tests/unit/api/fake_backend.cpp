@@ -120,6 +120,7 @@ Totals FakeBackend::totals() const {
   totals.peers = state_.peer_count();
   totals.commits = 7;
   totals.tunnels = {{.name = "wg0", .outbound_packets = 11, .inbound_bytes = 12}};
+  totals.crypto_sessions = 6;
   totals.session_threads = {{.name = "session-1", .cpu = 3, .used = 1'500ms}};
   totals.queues = {{.lcore = 1, .punt = 3, .inject = 4}};
   totals.tables = {{.numa_node = 1, .bytes = 4'096}, {.numa_node = {}, .bytes = 8'192}};

@@ -56,7 +56,8 @@ class ExporterTest : public testing::Test {
 TEST_F(ExporterTest, WritesWhatLoadsToTheSameValue) {
   const std::string text =
       "dataplane: {workers: [2, 4], main_core: 1, session_cores: [3], hugepages: true,\n"
-      "  memory: 2048, file_prefix: 'on', aead: ipsec-mb, idle: poll, eal: ['--log-level', "
+      "  memory: 2048, file_prefix: 'on', aead: cryptodev, crypto_device: 'crypto_x0,a=b',\n"
+      "  crypto_sessions: 8, idle: poll, eal: ['--log-level', "
       "'a:b']}\n"
       "ports:\n"
       "  - {name: wan, device: '0000:01:00.0', addresses: [192.0.2.1/24, '2001:db8::1/64'],\n"

@@ -20,7 +20,9 @@ TEST(LoadConfig, GivesEveryKeyItsValue) {
       "  hugepages: true\n"
       "  memory: 2048\n"
       "  file_prefix: gw\n"
-      "  aead: libsodium\n"
+      "  aead: cryptodev\n"
+      "  crypto_device: 0000:03:00.0\n"
+      "  crypto_sessions: 64\n"
       "  idle: poll\n"
       "  eal: [--log-level, \"lib.eal:debug\"]\n"
       "ports:\n"
@@ -69,7 +71,9 @@ TEST(LoadConfig, GivesEveryKeyItsValue) {
   EXPECT_TRUE(dataplane.hugepages);
   EXPECT_EQ(dataplane.memory_mib, 2048u);
   EXPECT_EQ(dataplane.file_prefix, "gw");
-  EXPECT_EQ(dataplane.aead, AeadChoice::Libsodium);
+  EXPECT_EQ(dataplane.aead, AeadChoice::Cryptodev);
+  EXPECT_EQ(dataplane.crypto_device, "0000:03:00.0");
+  EXPECT_EQ(dataplane.crypto_sessions, 64u);
   EXPECT_EQ(dataplane.idle, IdlePolicy::Poll);
   EXPECT_EQ(dataplane.eal, (std::vector<std::string>{"--log-level", "lib.eal:debug"}));
 
@@ -98,7 +102,7 @@ TEST(LoadConfig, GivesEveryKeyItsValue) {
   EXPECT_EQ(to_string(tunnel.addresses[1].value), "fd00:8::1/64");
   EXPECT_EQ(tunnel.conflicts, ConflictPolicy::Move);
   EXPECT_FALSE(tunnel.peer_to_peer);
-  EXPECT_EQ(tunnel.places.of("listen_port").line, 18u);
+  EXPECT_EQ(tunnel.places.of("listen_port").line, 20u);
   EXPECT_EQ(tunnel.places.of("listen_port").column, 18u);
 
   ASSERT_EQ(tunnel.peers.size(), 1u);
@@ -112,10 +116,10 @@ TEST(LoadConfig, GivesEveryKeyItsValue) {
   EXPECT_EQ(to_string(peer.endpoint), "[2001:db8::7]:51820");
   ASSERT_EQ(peer.allowed_ips.size(), 2u);
   EXPECT_EQ(to_string(peer.allowed_ips[0].prefix), "10.8.0.2/32");
-  EXPECT_EQ(peer.allowed_ips[1].at.line, 32u);
+  EXPECT_EQ(peer.allowed_ips[1].at.line, 34u);
   EXPECT_EQ(peer.allowed_ips[1].at.column, 33u);
   EXPECT_EQ(peer.persistent_keepalive, 25);
-  EXPECT_EQ(peer.at.line, 26u);
+  EXPECT_EQ(peer.at.line, 28u);
   EXPECT_EQ(peer.at.column, 9u);
 
   const Control& control = loaded->control;

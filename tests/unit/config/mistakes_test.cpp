@@ -188,6 +188,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "dataplane: {session_cores: [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}\n",
                 {"1:28: dataplane.session_cores: has 17 entries; at most 16 session threads are "
                  "possible"}),
+        section("cryptodev_without_device", "dataplane: {aead: cryptodev}\n",
+                {"1:19: dataplane.aead: is cryptodev, but dataplane.crypto_device is missing; a "
+                 "PCI address or a DPDK vdev such as crypto_aesni_mb0 is expected there"}),
         section("worker_twice", "dataplane: {workers: [1, 2, 1]}\n",
                 {"1:29: dataplane.workers[2]: 1 stands twice; once is right"}),
         section("no_such_cpu", "dataplane: {main_core: 1024}\n",

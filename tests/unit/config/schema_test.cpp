@@ -116,6 +116,8 @@ TEST(JsonSchema, TellsTheDefaultsOfTheLoader) {
   EXPECT_EQ(told("dataplane", "hugepages"), dataplane.hugepages);
   EXPECT_EQ(told("dataplane", "memory"), dataplane.memory_mib);
   EXPECT_EQ(told("dataplane", "file_prefix"), dataplane.file_prefix);
+  EXPECT_EQ(told("dataplane", "crypto_device"), dataplane.crypto_device);
+  EXPECT_EQ(told("dataplane", "crypto_sessions"), dataplane.crypto_sessions);
   EXPECT_EQ(told("port", "mtu"), Port().mtu);
   EXPECT_EQ(told("tunnel", "mtu"), Tunnel().mtu);
   EXPECT_EQ(told("tunnel", "peer_to_peer"), Tunnel().peer_to_peer);

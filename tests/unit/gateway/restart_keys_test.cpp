@@ -30,13 +30,18 @@ TEST(RestartKeys, EachKeyThatIsReadAtStartIsNamed) {
   config::Config after = test::three_peers();
   after.dataplane.workers = {1, 2};
   after.dataplane.memory_mib = 4096;
+  after.dataplane.aead = config::AeadChoice::Cryptodev;
+  after.dataplane.crypto_device = "crypto_aesni_mb0";
+  after.dataplane.crypto_sessions = 99;
   after.ports[0].device = "net_tap_other";
   after.ports[1].mtu = 9000;
   after.ports[1].spread = config::SpreadPolicy::Never;
   after.control.metrics.reset();
   after.control.durability = config::Durability::Off;
   EXPECT_EQ(paths(test::three_peers(), after),
-            "dataplane.workers dataplane.memory ports[0].device ports[1].mtu ports[1].spread "
+            "dataplane.workers dataplane.memory dataplane.aead "
+            "dataplane.crypto_device dataplane.crypto_sessions ports[0].device ports[1].mtu "
+            "ports[1].spread "
             "control.metrics control.durability ");
 }
 

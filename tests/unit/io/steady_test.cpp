@@ -14,6 +14,7 @@
 #include <atomic>
 #include <thread>
 
+#include "dataplane/io/crypto_device.h"
 #include "dataplane/io/eal.h"
 #include "dataplane/io/log.h"
 #include "dataplane/io/worker.h"
@@ -86,7 +87,8 @@ Instant clock_now() {
 
 class Circle {
  public:
-  explicit Circle(rte_mempool* buffers) : buffers_(buffers) {
+  // `crypto_device`: whose queue is the AEAD; nullptr: the gateway's own is.
+  explicit Circle(rte_mempool* buffers, CryptoDevice* crypto_device = nullptr) : buffers_(buffers) {
     for (const char* device : {"net_ring0", "net_ring1"}) {
       auto port = Port::open({.name = device, .device = device}, buffers);
       CHECK(port);
@@ -106,6 +108,11 @@ class Circle {
     wireguard::Keypair& keypair = gateway_.add_keypair(tunnel, self, wireguard::Role::Initiator);
     keypair.remote_index = keypair.local_index;
     gateway_.peers[self].send.current.store(&keypair);
+    if (crypto_device != nullptr) {
+      CHECK(crypto_device->admit(keypair.sending_key.data(), crypto::AeadDirection::Seal));
+      CHECK(crypto_device->admit(keypair.receiving_key.data(), crypto::AeadDirection::Open));
+      gateway_.workers[0]->aead = crypto_device->aead(0);
+    }
     frame_ = pipeline::test::make_frame(
         inside, inside,
         pipeline::test::make_udp(ip("10.9.0.9"), ip("10.0.0.2"), 1, 2, pipeline::test::Blob(100),
@@ -175,44 +182,64 @@ TEST(Worker, HeapCallsAreCounted) {
   EXPECT_EQ(heap_calls.exchange(0), 2u);
 }
 
-TEST(Worker, NeitherAllocatesNorCallsTheKernelWhileThereIsWork) {
-  install_log_sink({});
-  const auto started = start_eal({.main_core = 0,
-                                  .worker_cores = {0},
-                                  .memory_mib = 128,
-                                  .file_prefix = "turnpike-steady-test-" + std::to_string(getpid()),
-                                  .pci_devices = {},
-                                  .extra = {"--no-telemetry"}});
-  ASSERT_TRUE(started) << started.error();
-  struct sigaction action{};
-  action.sa_sigaction = on_syscall;
-  action.sa_flags = SA_SIGINFO;
-  ASSERT_EQ(sigaction(SIGSYS, &action, nullptr), 0);
-  rte_mempool* buffers = make_buffers("steady-test", 8'191, 2'048, 64);
-  ASSERT_NE(buffers, nullptr) << take_last_errors();
-  {
-    Circle circle(buffers);
-    circle.run(kPackets);
-    // A worker that this thread left without packets for a moment yields, which is its right: then again.
-    int tries = 0;
-    do {
-      circle.run(1'000);
-      first_syscall = -1;
-      heap_calls = 0;
-      watching = true;
-      selector = SYSCALL_DISPATCH_FILTER_BLOCK;
-      circle.run(kPackets);
-      selector = SYSCALL_DISPATCH_FILTER_ALLOW;
-      watching = false;
-    } while (first_syscall == SYS_sched_yield && ++tries < kTries);
-    EXPECT_EQ(first_syscall, -1) << "the number of a system call; " << tries << " tries";
-    EXPECT_EQ(heap_calls, 0u);
-    // Both ways, and nothing on the way but what its TTL ended or found a ring full.
-    const publish::Counters& counters = circle.door().counters;
-    EXPECT_GE(counters.tunnels[0].outbound_packets.value(), 2 * kPackets);
-    EXPECT_EQ(counters.drops[static_cast<size_t>(DropReason::AuthenticationFailed)].value(), 0u);
+class Environment final : public testing::Environment {
+ public:
+  void SetUp() override {
+    install_log_sink({});
+    const auto started =
+        start_eal({.main_core = 0,
+                   .worker_cores = {0},
+                   .memory_mib = 128,
+                   .file_prefix = "turnpike-steady-test-" + std::to_string(getpid()),
+                   .pci_devices = {},
+                   .extra = {"--no-telemetry"}});
+    ASSERT_TRUE(started) << started.error();
+    struct sigaction action{};
+    action.sa_sigaction = on_syscall;
+    action.sa_flags = SA_SIGINFO;
+    ASSERT_EQ(sigaction(SIGSYS, &action, nullptr), 0);
+    buffers = make_buffers("steady-test", 8'191, 2'048, 64);
+    ASSERT_NE(buffers, nullptr) << take_last_errors();
   }
-  stop_eal();
+  void TearDown() override { stop_eal(); }
+  static inline rte_mempool* buffers = nullptr;
+};
+
+const auto* const environment = testing::AddGlobalTestEnvironment(new Environment);
+
+void expect_steady(Circle& circle) {
+  circle.run(kPackets);
+  // A worker that this thread left without packets for a moment yields, which is its right: then again.
+  int tries = 0;
+  do {
+    circle.run(1'000);
+    first_syscall = -1;
+    heap_calls = 0;
+    watching = true;
+    selector = SYSCALL_DISPATCH_FILTER_BLOCK;
+    circle.run(kPackets);
+    selector = SYSCALL_DISPATCH_FILTER_ALLOW;
+    watching = false;
+  } while (first_syscall == SYS_sched_yield && ++tries < kTries);
+  EXPECT_EQ(first_syscall, -1) << "the number of a system call; " << tries << " tries";
+  EXPECT_EQ(heap_calls, 0u);
+  // Both ways, and nothing on the way but what its TTL ended or found a ring full.
+  const publish::Counters& counters = circle.door().counters;
+  EXPECT_GE(counters.tunnels[0].outbound_packets.value(), 2 * kPackets);
+  EXPECT_EQ(counters.drops[static_cast<size_t>(DropReason::AuthenticationFailed)].value(), 0u);
+  EXPECT_EQ(counters.drops[static_cast<size_t>(DropReason::SealFailed)].value(), 0u);
+}
+
+TEST(Worker, NeitherAllocatesNorCallsTheKernelWhileThereIsWork) {
+  Circle circle(Environment::buffers);
+  expect_steady(circle);
+}
+
+TEST(Worker, NeitherAllocatesNorCallsTheKernelWhileADeviceSealsForIt) {
+  auto device = CryptoDevice::open({.device = "crypto_aesni_mb0", .sessions = 8});
+  ASSERT_TRUE(device) << device.error();
+  Circle circle(Environment::buffers, device->get());
+  expect_steady(circle);
 }
 
 }  // namespace

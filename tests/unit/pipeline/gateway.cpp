@@ -30,15 +30,15 @@ publish::RouteTable Routes::view() const {
   return {.v4 = table_.v4.head(), .v6 = table_.v6.head(), .next_hops = flat_};
 }
 
-Gateway::Worker::Worker(Gateway& gateway, crypto::AeadBackend backend)
+Gateway::Worker::Worker(Gateway& gateway, std::unique_ptr<crypto::Aead> own_aead)
     : door(gateway.epoch, gateway.pages, 9'216),
-      aead(crypto::make_aead(backend)),
+      aead(std::move(own_aead)),
       pipeline(gateway.shared, door, *aead) {}
 
 Gateway::Gateway(size_t worker_count, crypto::AeadBackend backend) {
   CHECK(peers.valid() && receivers.valid());
   for (size_t i = 0; i < worker_count; ++i) {
-    workers.push_back(std::make_unique<Worker>(*this, backend));
+    workers.push_back(std::make_unique<Worker>(*this, crypto::make_aead(backend)));
   }
 }
 

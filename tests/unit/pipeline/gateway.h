@@ -109,7 +109,7 @@ class Gateway {
   Turn inject(const std::vector<Injection>& entries, size_t extra = 0, size_t worker = 0);
 
   struct Worker {
-    Worker(Gateway& gateway, crypto::AeadBackend backend);
+    Worker(Gateway& gateway, std::unique_ptr<crypto::Aead> own_aead);
     publish::Door door;
     std::unique_ptr<crypto::Aead> aead;
     Pipeline pipeline;

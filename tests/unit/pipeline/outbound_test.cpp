@@ -129,7 +129,8 @@ TEST_F(Outbound, ASealedPacketWaitsForTheNeighbourWithTheSessionThread) {
   const auto index = pair.a.neighbours.find(pair.outside, ip("192.0.2.2"));
   pair.a.neighbours.clear_mac(index);
   pair.a.shared.offloads[pair.outside] = {.ipv4_checksum = true, .udp_checksum = true};
-  pair.a.workers[0] = std::make_unique<Gateway::Worker>(pair.a, crypto::AeadBackend::Auto);
+  pair.a.workers[0] =
+      std::make_unique<Gateway::Worker>(pair.a, crypto::make_aead(crypto::AeadBackend::Auto));
   const Turn turn = send();
   EXPECT_EQ(turn.dropped(), 0u);
   ASSERT_EQ(turn.punts.size(), 1u);
@@ -341,6 +342,40 @@ TEST_F(Outbound, PeersThatAreReachedDifferentWaysGetEachItsOwnOuterHeader) {
     EXPECT_EQ(transport_sum(packet, udp, 17), 0xffffu);
     expected.erase(found);
   }
+}
+
+// A device that fails each third job.
+class FailingAead final : public crypto::Aead {
+ public:
+  [[nodiscard]] std::string_view name() const noexcept override { return "failing"; }
+  bool try_seal(std::span<const crypto::AeadJob> jobs,
+                std::span<uint8_t> sealed) noexcept override {
+    inner_->seal(jobs);
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      sealed[i] = i % 3 != 0;
+      if (sealed[i] == 0) std::memset(jobs[i].data, 0, jobs[i].length_bytes);
+    }
+    return false;
+  }
+  void open(std::span<const crypto::AeadJob> jobs, std::span<uint8_t> authentic) noexcept override {
+    inner_->open(jobs, authentic);
+  }
+
+ private:
+  std::unique_ptr<crypto::Aead> inner_ = crypto::make_aead(crypto::AeadBackend::Auto);
+};
+
+TEST_F(Outbound, SealFailed) {
+  pair.a.workers[0] = std::make_unique<Gateway::Worker>(pair.a, std::make_unique<FailingAead>());
+  const Turn turn = send(10);
+  EXPECT_EQ(turn.drops_of(DropReason::SealFailed), 4u);
+  EXPECT_EQ(turn.dropped(), 4u);
+  ASSERT_EQ(turn.sent.size(), 6u);
+  std::vector<Blob> frames;
+  for (const Sent& sent : turn.sent) frames.push_back(sent.frame);
+  const Turn there = pair.b.receive(pair.outside, frames);
+  EXPECT_EQ(there.sent.size(), 6u);
+  EXPECT_EQ(there.dropped(), 0u);
 }
 
 TEST(OutboundWorkers, NoNonceIsUsedTwiceByTwoWorkersThatShareAPeer) {

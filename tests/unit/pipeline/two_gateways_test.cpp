@@ -66,7 +66,8 @@ TEST_P(AnyFamilies, TheOuterHeadersAreRight) {
 
 TEST_P(AnyFamilies, APortThatOffersChecksumsGetsThePseudoHeader) {
   pair.a.shared.offloads[pair.outside] = {.ipv4_checksum = true, .udp_checksum = true};
-  pair.a.workers[0] = std::make_unique<Gateway::Worker>(pair.a, crypto::AeadBackend::Auto);
+  pair.a.workers[0] =
+      std::make_unique<Gateway::Worker>(pair.a, crypto::make_aead(crypto::AeadBackend::Auto));
   const Turn turn = pair.a.receive(pair.inside, {pair.from_host_a(pair.a_to_b(inner, 60))});
   ASSERT_EQ(turn.sent.size(), 1u);
   EXPECT_TRUE(turn.sent[0].offload);

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <thread>
+#include <utility>
 
 #include "gateway.h"
 
@@ -45,6 +47,75 @@ class Store : public ::testing::Test {
   KeypairStore store;
   PeerKeypairs keypairs;
 };
+
+// An AEAD that has to know its keys, with room for so many.
+class CountingKeys final : public crypto::AeadKeys {
+ public:
+  explicit CountingKeys(size_t room) : room_(room) {}
+  bool admit(const uint8_t* key, crypto::AeadDirection direction) noexcept override {
+    if (known.size() == room_) return false;
+    EXPECT_TRUE(known.emplace(key, direction).second);
+    return true;
+  }
+  void forget(const uint8_t* key, crypto::AeadDirection direction) noexcept override {
+    EXPECT_EQ(known.erase({key, direction}), 1u);
+    bool all_zero = true;
+    for (size_t i = 0; i < kKeyBytes; ++i) all_zero &= key[i] == 0;
+    EXPECT_FALSE(all_zero) << "forgotten before it is wiped, not after";
+  }
+  std::set<std::pair<const uint8_t*, crypto::AeadDirection>> known;
+
+ private:
+  size_t room_;
+};
+
+class StoreOfADevice : public Store {
+ protected:
+  // Of seven sessions the last is of no use: a keypair has two.
+  StoreOfADevice() : store(pages, 900, receivers, slots, epoch, &device_keys) {}
+  Keypair* make(Role role) {
+    wireguard::DerivedKeys keys;
+    random.fill(keys.sending.bytes());
+    random.fill(keys.receiving.bytes());
+    keys.local_index = *store.reserve_index(kPeer.index, random);
+    keys.role = role;
+    return store.make(keys, kPeer, 0, kNow);
+  }
+  size_t collect() {
+    return store.collect(100, [this](PeerIndex) { return keypairs.current; });
+  }
+  CountingKeys device_keys{7};
+  KeypairStore store;
+};
+
+TEST_F(StoreOfADevice, TellsTheAeadOfBothKeysBeforeAndOfTheirEndWhenNoWorkerHoldsThem) {
+  publish::EpochReader& worker = epoch.add_reader();
+  worker.online();
+  Keypair* const keypair = make(Role::Initiator);
+  EXPECT_TRUE(
+      device_keys.known.contains({keypair->sending_key.data(), crypto::AeadDirection::Seal}));
+  EXPECT_TRUE(
+      device_keys.known.contains({keypair->receiving_key.data(), crypto::AeadDirection::Open}));
+  store.install_initiator(keypairs, keypair);
+  store.clear(keypairs, kPeer.index);
+  EXPECT_EQ(collect(), 1u);
+  EXPECT_EQ(device_keys.known.size(), 2u) << "the worker may still use them";
+  worker.begin();
+  EXPECT_EQ(collect(), 0u);
+  EXPECT_TRUE(device_keys.known.empty());
+}
+
+TEST_F(StoreOfADevice, RefusesAKeypairWhoseKeysTheAeadDoesNotTake) {
+  Keypair* made[3];
+  for (Keypair*& keypair : made) ASSERT_NE(keypair = make(Role::Initiator), nullptr);
+  EXPECT_EQ(make(Role::Initiator), nullptr);
+  EXPECT_EQ(device_keys.known.size(), 6u) << "nothing half done";
+  EXPECT_EQ(store.in_use(), 3u);
+  store.install_initiator(keypairs, made[0]);
+  store.clear(keypairs, kPeer.index);
+  EXPECT_EQ(collect(), 0u);
+  EXPECT_NE(make(Role::Initiator), nullptr);
+}
 
 TEST_F(Store, AsResponderWaitsForTheWorkerAndThenMovesOn) {
   Keypair* const first = make(Role::Initiator);
