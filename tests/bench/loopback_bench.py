@@ -3,8 +3,9 @@
 
 Throughput as the gateway takes packets, interleaved with the `pipeline` benchmark of the same case, with how often the
 gateway's ring was found full (where it seldom is, the figure is the generator's) and with how long a cache line takes
-from one CPU to the other and back, on which all of it depends; the highest rate without loss by RFC 2544's binary search (trials of a second, not a minute); latency at shares of that rate. Every packet
-is accounted for: what was sent and did not come out must be in the gateway's drops, or the benchmark fails.
+from one CPU to the other and back, on which all of it depends; the highest rate without loss by RFC 2544's binary search
+(trials of a second, not a minute); latency at shares of that rate. Every packet is accounted for: what was sent and did
+not come out must be in the gateway's drops, or the benchmark fails.
 
 The control and session threads share the generator's CPU. A trial in which the generator or the worker was kept off its
 CPU for longer than MAX_AWAY_US is repeated, and those are counted.
@@ -273,6 +274,20 @@ def run(report: Report, quick: bool) -> None:
             for flow, size in cases:
                 Case(loopback, report, flow, size, effort).run(search=peers == 1 and size != 512)
             loopback.close()
+    if report.wants("loopback/spread"):
+        spread(report, quick)
+
+
+def spread(report: Report, quick: bool) -> None:
+    """What it costs where workers share out the frames of a port among themselves."""
+    with tempfile.TemporaryDirectory(prefix="turnpike-loopback-") as scratch:
+        path = Path(scratch) / "figures.json"
+        command = [str(BUILD / "tests/bench/bench-loopback-spread"), "--json", str(path), *(["--quick"] if quick else [])]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        for figure in json.loads(path.read_text()):
+            baseline = figure["baseline"] or {"name": "", "value": 0}
+            report.add(figure["name"], figure["value"], figure["unit"], figure["runs"], baseline["name"],
+                       baseline["value"], figure["ratio"] or 0)
 
 
 def main() -> int:

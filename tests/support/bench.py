@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WITH_DAEMON = ("control",)
 NAMES = ("lookup", "pipeline", "loopback", "handshake", "control", "compare")
 # Programs of tests/bench that a benchmark in Python runs.
-USED_BY = {"loopback": ("tests/bench/bench-loopback-generator", "tests/bench/bench-pipeline")}
+USED_BY = {"loopback": ("tests/bench/bench-loopback-generator", "tests/bench/bench-loopback-spread",
+                        "tests/bench/bench-pipeline")}
 
 Arguments = argparse.Namespace
 Figure = plots.Figure
