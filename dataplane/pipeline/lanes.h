@@ -151,7 +151,7 @@ class Groups {
 };
 
 // Groups that are worked on together, with so many packets at least. Fewer, and the AEAD is called more often;
-// more, and the lines that come meanwhile are more than the core has miss buffers (DECISIONS.md, 11).
+// more, and the lines that come meanwhile are more than the core has miss buffers (DECISIONS.md, 13).
 inline constexpr size_t kBatchLanes = 8;
 
 struct Batch {
