@@ -373,8 +373,8 @@ void Daemon::reload(api::FileOptions options, std::function<void(api::FileAnswer
 void Daemon::say_ready() const {
   const std::string generation = std::to_string(state_.generation());
   Service::ready(start_refusal_.empty()
-                     ? "Forwarding with generation " + generation
-                     : "Forwarding with generation " + generation +
+                     ? "Started with generation " + generation
+                     : "Started with generation " + generation +
                            " as it was stored; nothing of the file was applied: " + start_refusal_);
 }
 

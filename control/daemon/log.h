@@ -6,7 +6,7 @@
 
 namespace turnpike::daemon {
 
-// Time stamps unless systemd's journal adds its own; colours only on a terminal.
+// Time stamps, or for systemd's journal, which adds its own, priorities; colours only on a terminal.
 void start_log();
 
 }  // namespace turnpike::daemon

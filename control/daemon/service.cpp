@@ -22,16 +22,17 @@ void notify(const std::string& message) { sd_notify(0, message.c_str()); }
 
 std::string outcome_line(const api::FileAnswer& answer, Generation running) {
   if (const auto* done = std::get_if<api::Committed>(&answer)) {
+    const std::string generation = std::to_string(done->generation);
     std::string line =
-        "Forwarding with generation " + std::to_string(done->generation) +
-        (done->changed ? ", from the last reload" : "; the last reload asked for nothing new");
+        done->changed ? "Reloaded as generation " + generation
+                      : "Reloaded; the file asked for nothing new (generation " + generation + ")";
     if (const size_t warnings = done->warnings.size()) {
       line += ", with " + std::to_string(warnings) + (warnings == 1 ? " warning" : " warnings");
     }
     return line;
   }
-  const std::string head = "Forwarding with generation " + std::to_string(running) +
-                           "; the last reload was refused and changed nothing: ";
+  const std::string head = "The last reload was refused and changed nothing (generation " +
+                           std::to_string(running) + "): ";
   if (const auto* failure = std::get_if<api::CommitFailure>(&answer)) return head + failure->what;
   const auto* mistakes = std::get_if<api::FileMistakes>(&answer);
   const auto& errors =
@@ -51,7 +52,7 @@ void Service::failed(std::string_view why) { notify(status_of(why)); }
 void Service::reload_begins(Instant now) {
   ++reloads_;
   notify("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(now.nanoseconds / 1'000) + "\n" +
-         status_of("Reading the configuration; forwarding goes on"));
+         status_of("Reloading; forwarding goes on"));
 }
 
 void Service::reload_ends(std::string_view status) {

@@ -16,7 +16,7 @@ namespace turnpike::daemon {
 
 inline constexpr size_t kStatusBytesMax = 1'024;
 
-// How a reload ended, in one line.
+// How a reload ended, in one line that stays true when transactions follow.
 [[nodiscard]] std::string outcome_line(const api::FileAnswer& answer, Generation running);
 
 class Service {

@@ -86,22 +86,21 @@ class ServiceCase(DurabilityCase):
 
 class WhatSystemdHears(ServiceCase):
     def test_a_start_reloads_of_both_kinds_and_the_end(self) -> None:
-        self.assertEqual(self.start(), f"Forwarding with generation {self.gateway.show()['generation']}")
-        self.assertEqual(self.reload_by_signal(),
-                         f"Forwarding with generation {self.gateway.show()['generation']}; "
-                         "the last reload asked for nothing new")
+        self.assertEqual(self.start(), f"Started with generation {self.gateway.show()['generation']}")
+        self.assertEqual(self.reload_by_signal(), "Reloaded; the file asked for nothing new (generation "
+                                                  f"{self.gateway.show()['generation']})")
 
         self.peers.append({"name": "alice", "public_key": random_key(), "allowed_ips": ["10.9.0.1/32"]})
         self.gateway.write_config()
         generation = self.gateway.show()["generation"]
-        self.assertEqual(self.reload_by_signal(), f"Forwarding with generation {generation + 1}, from the last reload")
+        self.assertEqual(self.reload_by_signal(), f"Reloaded as generation {generation + 1}")
 
         # Refused: ready again, and why by line.
         self.peers[0]["allowed_ips"].append("10.9.0.1/33")
         self.gateway.write_config()
         status = self.reload_by_signal()
-        self.assertRegex(status, rf"^Forwarding with generation {generation + 1}; the last reload was refused and changed "
-                                 rf"nothing: {self.gateway.config_file}:\d+:\d+: .*above 32")
+        self.assertRegex(status, rf"^The last reload was refused and changed nothing \(generation {generation + 1}\): "
+                                 rf"{self.gateway.config_file}:\d+:\d+: .*above 32")
         self.peers[0]["allowed_ips"].pop()
 
         # Over the API it is the same, conflicts too; a dry run is no reload.
@@ -110,7 +109,7 @@ class WhatSystemdHears(ServiceCase):
         self.gateway.write_config()
         asked = time.monotonic_ns() // 1000
         self.assertEqual(self.gateway.cli("reload", check=False).returncode, EXIT_CONFLICTS)
-        self.assertRegex(self.hear_a_reload(asked), "the last reload was refused.*10.9.0.2/32.*alice")
+        self.assertRegex(self.hear_a_reload(asked), "The last reload was refused.*10.9.0.2/32.*alice")
         self.assertEqual(self.gateway.cli("reload", "--dry-run", check=False).returncode, EXIT_CONFLICTS)
         self.assert_silent()
 
@@ -150,7 +149,7 @@ class WhatSystemdHears(ServiceCase):
         generation = self.gateway.show()["generation"]
         self.kill()
         self.peers.append({"name": "bob", "public_key": random_key(), "allowed_ips": ["10.9.0.2/32"]})
-        self.assertRegex(self.start(), rf"^Forwarding with generation {generation} as it was stored; nothing of the file "
+        self.assertRegex(self.start(), rf"^Started with generation {generation} as it was stored; nothing of the file "
                                        rf"was applied: {self.gateway.config_file}:\d+:\d+: .*10\.9\.0\.2/32.*alice")
 
     def test_a_start_that_fails_says_why_and_nothing_else(self) -> None:
@@ -173,6 +172,31 @@ class WhatSystemdHears(ServiceCase):
             self.assertIn("refused", self.hear_a_reload(asked))
         self.gateway.config_file.write_bytes(good.encode() + b"\xff\xfe: 1\n")
         self.assertIn("refused", self.reload_by_signal())
+
+
+class TheJournal(ServiceCase):
+    def test_has_each_line_with_its_priority_and_no_file_has(self) -> None:
+        # As systemd sets it, for the file that the daemon's stderr goes to.
+        log = self.lab.dir / f"turnpiked-{self.gateway.name}.log"
+        log.touch()
+        status = log.stat()
+        self.gateway.environment["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"
+        self.start()
+        self.gateway.config["dataplane"]["memory"] = 1024
+        self.gateway.write_config()
+        self.reload_by_signal()
+        self.assertEqual(self.gateway.stop(), 0)
+        text = log.read_text()
+        self.assertRegex(text, "(?m)^<6>info: ready: ")
+        self.assertRegex(text, "(?m)^<3>error: reload: nothing of the file was applied$")
+        self.assertEqual([line for line in text.splitlines() if not line.startswith("<")], [])
+        # Of a service that has started us with another stderr.
+        log.unlink()
+        self.gateway.environment["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino + 1}"
+        self.gateway.config["dataplane"]["memory"] = 512
+        self.hear()
+        self.start()
+        self.assertRegex(log.read_text(), r"(?m)^2\S+ \S+ info: ready: ")
 
 
 class TheUnit(ServiceCase):
