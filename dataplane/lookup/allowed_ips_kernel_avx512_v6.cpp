@@ -1,4 +1,4 @@
-// The IPv6 kernel for processors with AVX-512: four groups of eight lanes, which stay in registers.
+// The IPv6 kernel for processors with AVX-512: groups of eight lanes, of which four stay in registers.
 //   1. All lanes stand at the top. Nodes until no lane stands at one, then skips, and so on: lanes wait for
 //      each other, so that a step finds its vectors full.
 //   2. Leaves. Each is compared by itself, as a vector; what matched is worked up eight lanes at a time. Their
@@ -6,6 +6,7 @@
 //   3. Owners at the end. Each step prefetches what it leads to, where the table is not near.
 // With the table in the cache instructions count: some 110 for a look-up of six or seven steps.
 #include <array>
+#include <cstddef>
 #include <type_traits>
 
 #include "dataplane/lookup/allowed_ips_kernel_avx512_begin.h"
@@ -14,18 +15,21 @@ namespace turnpike::lookup {
 namespace {
 
 inline constexpr unsigned kWidth = 8;
+// As many groups as there are registers for. Longer bursts are twice as many, in part in memory.
 inline constexpr unsigned kGroups = 4;
 inline constexpr unsigned kLanes = kWidth * kGroups;
+static_assert(2 * kLanes == kBurstMax);
 
 // What is read lane by lane.
+template <unsigned kCount>
 struct alignas(kCacheLine) Lanes {
-  uint64_t line
-      [kLanes];  // as a group's; eight bytes can be read there, from the second of two owners, too
-  uint64_t from[kLanes];  // the same for lanes at skips, for others something readable
-  uint64_t key[kLanes];
-  uint64_t low[kLanes];  // the second halves of the addresses
-  uint64_t matched[kLanes];  // of a leaf's values: the first that matched, above it the second
-  uint64_t link[kLanes];  // not 0: the first of them leads on
+  // As a group's; eight bytes can be read there, from the second of two owners, too.
+  uint64_t line[kCount];
+  uint64_t from[kCount];  // the same for lanes at skips, for others something readable
+  uint64_t key[kCount];
+  uint64_t low[kCount];  // the second halves of the addresses
+  uint64_t matched[kCount];  // of a leaf's values: the first that matched, above it the second
+  uint64_t link[kCount];  // not 0: the first of them leads on
 };
 struct Group {
   __m512i key;  // what of the address comes behind that at which the lane stands
@@ -33,8 +37,6 @@ struct Group {
   __m512i ref;
   __m512i best;  // the owner in the upper half, as in a slot
 };
-using Groups = std::array<Group, kGroups>;
-using Masks = std::array<__mmask8, kGroups>;
 
 inline __m512i all(uint64_t v) noexcept { return _mm512_set1_epi64(static_cast<long long>(v)); }
 inline __m512i kinds(__m512i ref) noexcept { return _mm512_and_si512(ref, all(7)); }
@@ -44,27 +46,40 @@ inline __mmask8 standing_at(__m512i kind, Kind which) noexcept {
 inline constexpr uint64_t kNobody = uint64_t{kNoPeer} << 32;
 
 // Calls `f` with the number of each group as a constant: an array in registers has no other index.
-template <typename F>
+template <size_t kN, typename F>
 [[gnu::always_inline]] inline void each_group(F f) noexcept {
-  static_assert(kGroups == 4);
   f(std::integral_constant<unsigned, 0>());
   f(std::integral_constant<unsigned, 1>());
   f(std::integral_constant<unsigned, 2>());
   f(std::integral_constant<unsigned, 3>());
+  if constexpr (kN == 8) {
+    f(std::integral_constant<unsigned, 4>());
+    f(std::integral_constant<unsigned, 5>());
+    f(std::integral_constant<unsigned, 6>());
+    f(std::integral_constant<unsigned, 7>());
+  } else {
+    static_assert(kN == 4);
+  }
 }
-inline uint32_t in_burst(const Masks& masks) noexcept {
-  return uint32_t{masks[0]} | uint32_t{masks[1]} << 8 | uint32_t{masks[2]} << 16 |
-         uint32_t{masks[3]} << 24;
+template <size_t kN>
+[[gnu::always_inline]] inline uint64_t in_burst(const std::array<__mmask8, kN>& masks) noexcept {
+  uint64_t lanes = 0;
+  each_group<kN>(
+      [&](auto g) __attribute__((always_inline)) { lanes |= uint64_t{masks[g]} << (g * kWidth); });
+  return lanes;
 }
-inline bool any(const Masks& masks) noexcept {
-  return (masks[0] | masks[1] | masks[2] | masks[3]) != 0;
+template <size_t kN>
+[[gnu::always_inline]] inline bool any(const std::array<__mmask8, kN>& masks) noexcept {
+  unsigned some = 0;
+  each_group<kN>([&](auto g) __attribute__((always_inline)) { some |= masks[g]; });
+  return some != 0;
 }
 inline __mmask8 first_of(size_t count, unsigned from) noexcept {
   const size_t left = count > from ? count - from : 0;
   return static_cast<__mmask8>(left >= kWidth ? 0xff : (1u << left) - 1);
 }
 
-template <bool kNear>
+template <bool kNear, typename Lanes>
 [[gnu::always_inline]] inline void show(Lanes& lanes, unsigned g, __m512i line) noexcept {
   uint64_t* lines = lanes.line + g * kWidth;
   _mm512_store_si512(lines, _mm512_and_si512(line, all(~uint64_t{7})));
@@ -115,6 +130,7 @@ template <bool kNear>
   return take_slots(base, group, who, slots, group.key);
 }
 
+template <typename Lanes>
 [[gnu::always_inline]] inline __mmask8 take_skips(const uint8_t* base, Group& group, __mmask8 who,
                                                   const void* readable, Lanes& lanes,
                                                   unsigned g) noexcept {
@@ -151,6 +167,7 @@ template <bool kNear>
 }
 
 // One leaf each: the first two values that match, longest first, and whether the first is a link.
+template <typename Lanes>
 inline void compare(const Leaf16& leaf, Lanes& lanes, size_t lane) noexcept {
   constexpr unsigned kFirst = offsetof(Leaf16, values) / 4;
   const uint32_t found = matches(leaf, lanes.key[lane]);
@@ -159,7 +176,7 @@ inline void compare(const Leaf16& leaf, Lanes& lanes, size_t lane) noexcept {
   lanes.matched[lane] = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm512_castsi512_si128(values)));
   lanes.link[lane] = found & -found & leaf.links;
 }
-template <typename Leaf>
+template <typename Leaf, typename Lanes>
 inline void compare(const Leaf& leaf, Lanes& lanes, size_t lane) noexcept {
   constexpr size_t kHalf = kLineBytes / 2;
   constexpr unsigned kFirst = (offsetof(Leaf, values) - kHalf) / 4;
@@ -171,7 +188,7 @@ inline void compare(const Leaf& leaf, Lanes& lanes, size_t lane) noexcept {
   lanes.matched[lane] = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm256_castsi256_si128(values)));
   lanes.link[lane] = uint32_t{found} & -uint32_t{found} & leaf.links;
 }
-template <typename Leaf>
+template <typename Leaf, typename Lanes>
 inline void compare_all(Lanes& lanes, uint64_t who) noexcept {
   for (; who != 0; who &= who - 1) {
     const auto lane = static_cast<size_t>(__builtin_ctzll(who));
@@ -180,6 +197,7 @@ inline void compare_all(Lanes& lanes, uint64_t who) noexcept {
 }
 
 // What the lanes `who` found in leaves.
+template <typename Lanes>
 [[gnu::always_inline]] inline void leave_leaves(const uint8_t* base, Group& group, __mmask8 who,
                                                 const Lanes& lanes, unsigned g) noexcept {
   const __m512i matched = _mm512_load_si512(lanes.matched + g * kWidth);
@@ -195,15 +213,16 @@ inline void compare_all(Lanes& lanes, uint64_t who) noexcept {
                                      _mm512_slli_epi64(_mm512_srli_epi64(ref, kLineShift), 6));
 }
 
-// Up to kLanes addresses.
-template <bool kNear>
+// Up to kN groups of addresses.
+template <bool kNear, size_t kN>
 inline void walk(const RootLine& root, const uint64_t* halves, size_t count,
                  PeerIndex* peers) noexcept {
-  Lanes lanes;
-  Groups groups;
+  using Masks = std::array<__mmask8, kN>;
+  Lanes<kN * kWidth> lanes;
+  std::array<Group, kN> groups;
   Masks nodes;
   const uint8_t* base = root.base;
-  each_group([&](auto g) __attribute__((always_inline)) {
+  each_group<kN>([&](auto g) __attribute__((always_inline)) {
     const uint64_t* from = halves + 2 * g * kWidth;
     const __m512i a = _mm512_maskz_loadu_epi64(first_of(2 * count, 2 * g * kWidth), from);
     const __m512i b =
@@ -224,18 +243,18 @@ inline void walk(const RootLine& root, const uint64_t* halves, size_t count,
   Masks owners;
   for (;;) {
     while (any(nodes)) {
-      each_group([&](auto g) __attribute__((always_inline)) {
+      each_group<kN>([&](auto g) __attribute__((always_inline)) {
         if (nodes[g] == 0) return;
         nodes[g] = take_nodes(base, groups[g], nodes[g], lanes.line + g * kWidth);
         show<kNear>(lanes, g, groups[g].line);
       });
     }
     Masks skips;
-    each_group([&](auto g) __attribute__((always_inline)) {
+    each_group<kN>([&](auto g) __attribute__((always_inline)) {
       skips[g] = standing_at(kinds(groups[g].ref), Kind::Skip);
     });
     if (any(skips)) {
-      each_group([&](auto g) __attribute__((always_inline)) {
+      each_group<kN>([&](auto g) __attribute__((always_inline)) {
         if (skips[g] == 0) return;
         nodes[g] = take_skips(base, groups[g], skips[g], &root, lanes, g);
         show<kNear>(lanes, g, groups[g].line);
@@ -243,7 +262,7 @@ inline void walk(const RootLine& root, const uint64_t* halves, size_t count,
       continue;
     }
     Masks short_ones, middle_ones, long_ones;
-    each_group([&](auto g) __attribute__((always_inline)) {
+    each_group<kN>([&](auto g) __attribute__((always_inline)) {
       const __m512i kind = kinds(groups[g].ref);
       short_ones[g] = standing_at(kind, Kind::Leaf16);
       middle_ones[g] = standing_at(kind, Kind::Leaf32);
@@ -251,25 +270,25 @@ inline void walk(const RootLine& root, const uint64_t* halves, size_t count,
       owners[g] = standing_at(kind, Kind::Peers);
       _mm512_store_si512(lanes.key + g * kWidth, groups[g].key);
     });
-    const uint32_t of16 = in_burst(short_ones), of32 = in_burst(middle_ones),
+    const uint64_t of16 = in_burst(short_ones), of32 = in_burst(middle_ones),
                    of64 = in_burst(long_ones);
     if ((of16 | of32 | of64) == 0) break;
     compare_all<Leaf32>(lanes, of32);
     compare_all<Leaf16>(lanes, of16);
     compare_all<Leaf64>(lanes, of64);
-    each_group([&](auto g) __attribute__((always_inline)) {
+    each_group<kN>([&](auto g) __attribute__((always_inline)) {
       const auto who = static_cast<__mmask8>(short_ones[g] | middle_ones[g] | long_ones[g]);
       leave_leaves(base, groups[g], who, lanes, g);
       show<kNear>(lanes, g, groups[g].line);
     });
   }
-  each_group([&](auto g) __attribute__((always_inline)) {
+  each_group<kN>([&](auto g) __attribute__((always_inline)) {
     const __m256i best = _mm512_cvtepi64_epi32(_mm512_srli_epi64(groups[g].best, 32));
     _mm256_mask_storeu_epi32(peers + g * kWidth, first_of(count, g * kWidth), best);
     _mm512_store_si512(lanes.line + g * kWidth, groups[g].line);
   });
-  for (uint32_t who = in_burst(owners); who != 0; who &= who - 1) {
-    const auto lane = static_cast<unsigned>(__builtin_ctz(who));
+  for (uint64_t who = in_burst(owners); who != 0; who &= who - 1) {
+    const auto lane = static_cast<size_t>(__builtin_ctzll(who));
     const PeerIndex peer = *reinterpret_cast<const PeerIndex*>(lanes.line[lane]);
     if (peer != kNoPeer) peers[lane] = peer;
   }
@@ -281,13 +300,14 @@ inline void walk(const RootLine& root, const uint64_t* halves, size_t count,
 void avx512_walk_v6(const void* node, const uint64_t* halves, size_t count,
                     PeerIndex* peers) noexcept {
   const auto& root = *static_cast<const RootLine*>(node);
+  if (root.near == 0) {
+    if (count <= kLanes) return walk<false, kGroups>(root, halves, count, peers);
+    return walk<false, 2 * kGroups>(root, halves, count, peers);
+  }
+  // Nothing is waited for: what fits into registers at a time.
   for (size_t done = 0; done < count; done += kLanes) {
-    const size_t some = count - done < kLanes ? count - done : kLanes;
-    if (root.near != 0) {
-      walk<true>(root, halves + 2 * done, some, peers + done);
-    } else {
-      walk<false>(root, halves + 2 * done, some, peers + done);
-    }
+    walk<true, kGroups>(root, halves + 2 * done, count - done < kLanes ? count - done : kLanes,
+                        peers + done);
   }
 }
 
