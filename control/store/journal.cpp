@@ -1,17 +1,8 @@
 #include "control/store/journal.h"
 
-#include <algorithm>
-#include <iterator>
-#include <limits>
-#include <optional>
 #include <utility>
 
 namespace turnpike::store {
-namespace {
-
-constexpr size_t kNever = std::numeric_limits<size_t>::max();
-
-}  // namespace
 
 Journal::Journal(Store store, Deliver deliver, std::chrono::microseconds gather_for)
     : deliver_(std::move(deliver)),
@@ -41,75 +32,99 @@ void Journal::enqueue(Job job) {
   {
     const std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(job));
-    wake = waiting_.size() >= wanted_ || waiting_.back().work;
+    wake = wanted_ != kNever && (waiting_.size() >= wanted_ || waiting_.back().work);
     if (wake) wanted_ = kNever;  // once is enough
   }
+  // After the mutex was let go: who spins asks for it at once.
+  posted_.fetch_add(1, std::memory_order_relaxed);
   if (wake) wake_.notify_one();
 }
 
 void Journal::loop() {
-  for (;;) {
-    std::optional<Job> question;
-    {
-      std::unique_lock lock(mutex_);
-      wanted_ = 1;
-      wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-      wanted_ = kNever;
-      if (waiting_.empty()) return;
-      // It sees what was posted before it.
-      if (waiting_.front().work) {
-        question = std::move(waiting_.front());
-        waiting_.pop_front();
-      }
-    }
-    if (question) {
-      question->work(store_);
-      deliver_(std::move(question->worked));
+  while (await_next()) {
+    if (taken_.front().work) {
+      const Job question = std::move(taken_.front());
+      taken_.pop_front();
+      question.work(store_);
+      deliver_(question.worked);
     } else {
       write();
     }
   }
 }
 
-// The next entries for a sync that has `have`; none: it waits for no more.
-std::vector<Journal::Job> Journal::take(size_t have, std::chrono::steady_clock::time_point until) {
-  std::vector<Job> jobs;
-  std::unique_lock lock(mutex_);
-  if (waiting_.empty() && have < expected_ && !stopping_) {
-    // To be woken for each would cost whoever posts more than the rows cost here. While those of two thirds are
-    // written the others come.
-    wanted_ = (2 * (expected_ - have) + 2) / 3;
-    wake_.wait_until(lock, until, [this] { return stopping_ || wanted_ == kNever; });
+// All that waits; false: nothing does.
+bool Journal::take() {
+  const std::lock_guard lock(mutex_);
+  taken_.swap(waiting_);
+  took_ += taken_.size();
+  return !taken_.empty();
+}
+
+// Whether something came. What is read after it is read under the mutex.
+bool Journal::spin(Patience& patience, Clock::time_point until) const {
+  bool paid = false;
+  if (!patience.has()) return false;
+  do {
+    for (int i = 0; i < 16 && !paid; ++i) {
+      __builtin_ia32_pause();
+      paid = posted_.load(std::memory_order_relaxed) > took_;
+    }
+  } while (!paid && Clock::now() < until);
+  patience.learn(paid);
+  return paid;
+}
+
+// The next is in `taken_`. False: this is the end.
+bool Journal::await_next() {
+  if (!taken_.empty() || take()) return true;
+  if (spin(between_, Clock::now() + kSpinFor)) return take();
+  {
+    std::unique_lock lock(mutex_);
+    wanted_ = 1;
+    wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
     wanted_ = kNever;
   }
-  while (!waiting_.empty() && !waiting_.front().work && have + jobs.size() < kBatchMax) {
-    jobs.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
+  return take();
+}
+
+// The next entry for a sync that has `have` is in `taken_`. False: it waits for no more.
+bool Journal::await_entry(size_t have, Clock::time_point until) {
+  if (have >= kBatchMax) return false;
+  if (taken_.empty() && !take()) {
+    if (have >= expected_) return false;
+    if (!spin(within_, std::min(until, Clock::now() + kSpinFor))) {
+      std::unique_lock lock(mutex_);
+      if (waiting_.empty() && !stopping_) {
+        // While those of two thirds are written the others come.
+        wanted_ = (2 * (expected_ - have) + 2) / 3;
+        wake_.wait_until(lock, until, [this] { return stopping_ || wanted_ == kNever; });
+        wanted_ = kNever;
+      }
+    }
+    if (!take()) return false;
   }
-  return jobs;
+  return !taken_.front().work;
 }
 
 void Journal::write() {
-  const auto until = std::chrono::steady_clock::now() + gather_for_;
+  const auto until = Clock::now() + gather_for_;
   std::vector<Job> all;
   std::vector<Done> written, refused;
   uint64_t newest_chain = 0;
   store_.begin();
-  for (;;) {
-    std::vector<Job> jobs = take(all.size(), until);
-    if (jobs.empty()) break;
-    for (Job& job : jobs) {
-      if (std::holds_alternative<Record>(job.entry)) {
-        if (job.chain <= failed_chain_) {
-          refused.push_back(std::move(job.done));
-          continue;
-        }
-        newest_chain = std::max(newest_chain, job.chain);
+  while (await_entry(all.size(), until)) {
+    Job& job = all.emplace_back(std::move(taken_.front()));
+    taken_.pop_front();
+    if (std::holds_alternative<Record>(job.entry)) {
+      if (job.chain <= failed_chain_) {
+        refused.push_back(std::move(job.done));
+        continue;
       }
-      store_.add(job.entry);
-      written.push_back(std::move(job.done));
+      newest_chain = std::max(newest_chain, job.chain);
     }
-    std::ranges::move(jobs, std::back_inserter(all));
+    store_.add(job.entry);
+    written.push_back(std::move(job.done));
   }
   const Result<void, std::string> outcome = store_.sync();
   if (!outcome) {
@@ -118,7 +133,7 @@ void Journal::write() {
   }
   {
     const std::lock_guard lock(mutex_);
-    expected_ = std::min(all.size() + waiting_.size(), kBatchMax);
+    expected_ = std::min(all.size() + taken_.size() + waiting_.size(), kBatchMax);
   }
   deliver_(
       [written = std::move(written), refused = std::move(refused), failure = failure_, outcome] {

@@ -1,21 +1,27 @@
 // The thread that writes the state. Whoever commits never waits for a disk: entries are posted, and those that come
 // close together share one sync. Their rows are written as they come; the sync waits, kGatherFor at most, until
 // there are as many as were under way after the last one. Who commits alone waits for nobody.
+// After a write, and while it expects more, it looks for the next entry, kSpinFor at most, before it sleeps: to wake it
+// costs whoever posts more than a row costs here. Where that is in vain it looks less often (Patience).
 //   Threads: post() and run() on the control thread; `deliver` brings what is done back to it, in order.
 //   Bounds:  kBatchMax entries in one write; what waits is the caller's to bound.
 //   Failure: of a batch, all entries fail. Records planned on one that failed fail, too: those of the same chain.
 //            Who hears of a failure goes back to what is durable and posts in a new chain.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "control/store/store.h"
+#include "dataplane/base/limits.h"
 
 namespace turnpike::store {
 
@@ -28,10 +34,30 @@ class Log {
   virtual void post(Entry entry, uint64_t chain, Done done) = 0;
 };
 
+// Whether it is worth while to look for what comes next rather than to sleep: after n times in vain, 2^n - 1 times not.
+class Patience {
+ public:
+  [[nodiscard]] bool has() noexcept {
+    if (skip_ == 0) return true;
+    --skip_;
+    return false;
+  }
+  void learn(bool paid) noexcept {
+    in_vain_ = paid ? 0 : std::min(in_vain_ + 1, kInVainMax);
+    skip_ = (1u << in_vain_) - 1;
+  }
+
+ private:
+  static constexpr unsigned kInVainMax = 6;
+  unsigned in_vain_ = 0;
+  unsigned skip_ = 0;
+};
+
 class Journal final : public Log {
  public:
   static constexpr size_t kBatchMax = 512;
   static constexpr std::chrono::microseconds kGatherFor{250};
+  static constexpr std::chrono::microseconds kSpinFor{100};
 
   using Deliver = std::function<void(std::function<void()>)>;
 
@@ -53,21 +79,30 @@ class Journal final : public Log {
     std::function<void(Store&)> work;  // instead of an entry
     std::function<void()> worked;
   };
+  using Clock = std::chrono::steady_clock;
+  static constexpr size_t kNever = std::numeric_limits<size_t>::max();
   void loop();
-  [[nodiscard]] std::vector<Job> take(size_t have, std::chrono::steady_clock::time_point until);
   void write();
   void enqueue(Job job);
+  [[nodiscard]] bool take();
+  [[nodiscard]] bool await_next();
+  [[nodiscard]] bool await_entry(size_t have, Clock::time_point until);
+  [[nodiscard]] bool spin(Patience& patience, Clock::time_point until) const;
 
   Deliver deliver_;
   std::chrono::microseconds gather_for_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job> waiting_;  // under the mutex
-  size_t wanted_ = 0;  // the thread sleeps until so many wait; under the mutex
-  size_t expected_ = 1;  // in the next sync; under the mutex
+  size_t wanted_ = kNever;  // the thread sleeps until so many wait; under the mutex
   bool stopping_ = false;  // under the mutex
+  alignas(kCacheLine) std::atomic<uint64_t> posted_{0};  // control: writes · the thread: reads
   // The thread's.
   Store store_;
+  alignas(kCacheLine) std::deque<Job> taken_;  // next to be done
+  uint64_t took_ = 0;  // of what was posted
+  size_t expected_ = 1;  // in the next sync
+  Patience between_, within_;  // two writes; one of them
   uint64_t failed_chain_ = 0;  // 0: none; chains begin at 1
   std::string failure_;
   std::thread thread_;
