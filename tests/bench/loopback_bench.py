@@ -62,8 +62,9 @@ QUICK = Effort(rounds=1, seconds=0.05, stock_packets=20_000, resolution=0.4, rep
 class Loopback:
     """A gateway and its generator, for so many peers."""
 
-    def __init__(self, lab: Lab, peers: int) -> None:
+    def __init__(self, lab: Lab, peers: int, idle: str = "poll") -> None:
         self.lab = lab
+        self.idle = idle
         self.peers = peers
         self.space = lab.namespace(f"p{peers}")
         self.dir = lab.dir / f"p{peers}"
@@ -98,7 +99,7 @@ class Loopback:
         peers = [{"name": f"p{i}", "public_key": k, "allowed_ips": [f"100.{64 + (i >> 16)}.{i >> 8 & 255}.{i & 255}/32"]}
                  for i, k in enumerate(public)]
         return Gateway(
-            self.lab, self.space, idle="poll",
+            self.lab, self.space, idle=self.idle,
             ports=[{"name": "outside", "device": device(0, "outside"), "addresses": ["192.0.2.1/24"], "mtu": 1500,
                     "routes": [{"to": "0.0.0.0/0", "via": "192.0.2.254"}]},
                    {"name": "inside", "device": device(1, "inside"), "addresses": ["10.0.0.1/24"], "mtu": 1500}],
@@ -153,6 +154,25 @@ class Loopback:
         shown = self.gateway.show()
         ports = {f"{port['name']}-{key}": port[key] for port in shown["ports"] for key in ("missed", "no_mbuf")}
         return {**shown["drops"], **ports}
+
+    def _worker_ran_us(self) -> float:
+        return int(self._worker.read_text().split()[0]) / 1000
+
+    def burst_from_idle(self, idle_seconds: float) -> Answer:
+        """Half a millisecond of a million packets a second, after nothing for so long; with the share of its CPU that the
+        worker took in that time."""
+        self.ask("stock outbound 64 1024")
+        before = self._drops()
+        time.sleep(0.2)  # what that made to do is done
+        ran = self._worker_ran_us()
+        time.sleep(idle_seconds)
+        share = (self._worker_ran_us() - ran) / (idle_seconds * 1e6)
+        answer = self.ask("trial 1000000 0.0005")
+        after = self._drops()
+        dropped = sum(n - before.get(k, 0) for k, n in after.items())
+        if answer["offered"] - answer["refused"] - answer["received"] != dropped:
+            raise Failed(f"packets are missing that the gateway does not name: {answer}, {before}, {after}")
+        return {**answer, "cpu_percent": 100 * share, "lost": dropped + answer["refused"]}
 
     def handshake(self) -> None:
         if not self.ask("handshake")["ok"]:
@@ -274,8 +294,25 @@ def run(report: Report, quick: bool) -> None:
             for flow, size in cases:
                 Case(loopback, report, flow, size, effort).run(search=peers == 1 and size != 512)
             loopback.close()
+    if report.wants("loopback/idle"):
+        idle(report, *((2, 0.1) if quick else (25, 1.2)))
     if report.wants("loopback/spread"):
         spread(report, quick)
+
+
+def idle(report: Report, bursts: int, seconds: float) -> None:
+    """`idle: adaptive`: the first packet waits for the worker to wake up, none is lost, and until then the CPU is free."""
+    with Lab("loopback") as lab:
+        loopback = Loopback(lab, 1, idle="adaptive")
+        answers = [loopback.burst_from_idle(seconds) for _ in range(bursts)]
+        loopback.close()
+    # The slowest probe of a burst is its first packet.
+    for name, key, unit in (("wake-up", "p999_us", "us"), ("cpu", "cpu_percent", "%"), ("lost-of-burst", "lost", "packets")):
+        runs = [float(answer[key]) for answer in answers]
+        value = max(runs) if key == "lost" else statistics.median(runs)
+        report.add(f"loopback/idle/{name}", value, unit, runs)
+    longest = max(float(answer["p999_us"]) for answer in answers)
+    report.add("loopback/idle/wake-up/longest", longest, "us", [longest])
 
 
 def spread(report: Report, quick: bool) -> None:
