@@ -115,6 +115,26 @@ class Charts(unittest.TestCase):
         self.assertIn("100", [t.text for t in self.shapes(text, "text")])
         self.assertIn("<seal>", [t.text for t in self.shapes(text, "text")])
 
+    def test_latency_is_one_chart_for_each_case_with_a_curve_for_each_percentile(self) -> None:
+        figures = [figure(f"loopback/outbound/64/1-peer/latency-{p}/{share}-percent", us)
+                   for share in (90, 10, 50) for p, us in (("p50", 2.0), ("p999", 20.0))]
+        self.assertEqual(plots.line_charts(figures, ""), {})
+        charts = plots.latency_charts(figures, "")
+        self.assertEqual(list(charts), ["loopback-outbound-64-1-peer-latency.svg"])
+        text = charts["loopback-outbound-64-1-peer-latency.svg"]
+        self.assertLessEqual({"p50", "p99.9"}, {t.text for t in self.shapes(text, "text")})
+        self.assertEqual(len(self.shapes(text, "polyline")), 2)
+        self.assertEqual(len(self.shapes(text, "circle")), 6)
+
+    def test_scaling_and_spreading_are_bars_beside_what_they_are_measured_against(self) -> None:
+        figures = [figure("pipeline/two-workers/outbound/64/1000-peers", 1.97, "aead"),
+                   figure("loopback/spread/taken", 16.0)]
+        self.assertEqual(plots.line_charts(figures, ""), {})
+        charts = plots.bar_charts(figures, "")
+        self.assertEqual(sorted(charts), ["spread.svg", "two-workers.svg"])
+        self.assertLessEqual({"outbound/64/1000-peers", "outbound/64/1000-peers: aead", "1.97"},
+                             {t.text for t in self.shapes(charts["two-workers.svg"], "text")})
+
     def test_ticks_are_round_and_reach_the_top(self) -> None:
         self.assertEqual(svg.ticks(10), [0, 2, 4, 6, 8, 10])
         for top in (0.013, 1, 99, 101, 123456):

@@ -58,12 +58,12 @@ def _fill(number: int) -> str:
     return f'fill="{COLOURS[number % len(COLOURS)]}" fill-opacity="{1 if number < len(COLOURS) else 0.45}"'
 
 
-def _legend(names: list[str]) -> list[str]:
+def _legend(names: list[str], left: float = WIDTH - RIGHT + 20) -> list[str]:
     out = []
     for i, name in enumerate(names):
         y = TOP + 14 + 22 * i
-        out.append(f'<rect x="{WIDTH - RIGHT + 20}" y="{y - 10}" width="14" height="12" {_fill(i)}/>')
-        out.append(_text(WIDTH - RIGHT + 40, y, name))
+        out.append(f'<rect x="{left}" y="{y - 10}" width="14" height="12" {_fill(i)}/>')
+        out.append(_text(left + 20, y, name))
     return out
 
 
@@ -133,5 +133,6 @@ def stacked_bars(title: str, x_label: str, bars: dict[str, dict[str, float]], ca
             out.append(f'<rect x="{at_x(start):.1f}" y="{y}" width="{max(0.0, at_x(value) - left):.1f}" height="22" '
                        f'{_fill(parts.index(part))} stroke="white"><title>{escape(part)}: {value:.4g}</title></rect>')
             start += value
-        out.append(_text(at_x(start) + 4, y + 16, short(round(start)), size=11))
-    return _frame(title, caption, height, out + _legend(parts))
+        out.append(_text(at_x(start) + 4, y + 16, short(round(start) if start >= 10 else round(start, 2)), size=11))
+    # Beside the totals of the longest bars.
+    return _frame(title, caption, height, out + _legend(parts, right + 50))
