@@ -115,6 +115,12 @@ class Charts(unittest.TestCase):
         self.assertIn("100", [t.text for t in self.shapes(text, "text")])
         self.assertIn("<seal>", [t.text for t in self.shapes(text, "text")])
 
+    def test_a_rival_that_is_the_same_case_of_another_area_is_one_curve(self) -> None:
+        figures = [figure(f"loopback/outbound/{size}/1-peer", 1.0, f"pipeline/outbound/{size}/1-peer") for size in (64, 1420)]
+        text = plots.line_charts(figures, "")["loopback-outbound-size-1-peer-M-s.svg"]
+        self.assertIn("pipeline", [t.text for t in self.shapes(text, "text")])
+        self.assertEqual(len(self.shapes(text, "polyline")), 2)
+
     def test_latency_is_one_chart_for_each_case_with_a_curve_for_each_percentile(self) -> None:
         figures = [figure(f"loopback/outbound/64/1-peer/latency-{p}/{share}-percent", us)
                    for share in (90, 10, 50) for p, us in (("p50", 2.0), ("p999", 20.0))]

@@ -47,6 +47,13 @@ _NO_CURVES = ("/stage/", "/latency-", "pipeline/two-workers/", "loopback/spread/
 _LATENCY = re.compile(r"(.+)/latency-(p\d+)/(\d+)-percent$")
 
 
+def _rival(figure: Figure) -> str:
+    """Who the curve is called after: of the same case in another area, that area."""
+    name = figure["baseline"]["name"]
+    area, _, case = name.partition("/")
+    return area if case and case == figure["name"].partition("/")[2] else name
+
+
 def line_charts(figures: list[Figure], caption: str) -> dict[str, str]:
     """SVG by file name."""
     # (name with the axis as *, unit of the axis, unit of the value) -> curve -> points
@@ -61,7 +68,7 @@ def line_charts(figures: list[Figure], caption: str) -> dict[str, str]:
             key = (family, unit, f["unit"])
             values.setdefault(key, {}).setdefault("Turnpike", {})[x] = f["value"]
             if f["baseline"]:
-                rival = f["baseline"]["name"]
+                rival = _rival(f)
                 values[key].setdefault(rival, {})[x] = f["baseline"]["value"]
                 ratios.setdefault(key, {}).setdefault(rival, {})[x] = f["ratio"]
     charts = {}
