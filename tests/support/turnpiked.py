@@ -141,6 +141,17 @@ class Gateway:
                 return float(line.rsplit(" ", 1)[1])
         raise Failed(f"there is no {sample} in\n{text}")
 
+    def telemetry(self, command: str) -> Any:
+        """What dpdk-telemetry.py answers."""
+        prefix = self.config["dataplane"]["file_prefix"]
+        answer = self.space.run("sh", "-c", f"echo {command} | dpdk-telemetry.py -f {prefix}").stdout
+        # What it says before the answer (its greeting) is JSON on lines of its own, too.
+        name = command.split(",")[0]
+        for line in answer.splitlines():
+            if line.startswith("{") and name in line:
+                return json.loads(line)[name]
+        raise Failed(f"dpdk-telemetry.py did not answer {command}: {answer}")
+
     def peer(self, name: str) -> dict[str, Any]:
         """What `show` says of one peer."""
         for peer in self.show()["peers"]:

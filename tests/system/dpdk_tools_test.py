@@ -6,7 +6,6 @@ The hugepages are reserved for the test and given back, and mounted in the test'
 
 from __future__ import annotations
 
-import json
 import struct
 import sys
 import unittest
@@ -61,23 +60,13 @@ class DpdkTools(GatewayCase):
                                                 eal=[f"--huge-dir={mounted}"])
         self.gateway.start()
 
-    def telemetry(self, command: str) -> object:
-        assert self.gateway is not None
-        answer = self.bed.gateway_space.run("sh", "-c",
-                                            f"echo {command} | dpdk-telemetry.py -f {self.lab.tag}").stdout
-        # What it says before the answer (its greeting) is JSON on lines of its own, too.
-        for line in answer.splitlines():
-            if line.startswith("{") and command in line:
-                return json.loads(line)[command]
-        raise Failed(f"dpdk-telemetry.py did not answer {command}: {answer}")
-
     def test_telemetry_and_dumpcap_see_the_ports(self) -> None:
         side = self.bed.add_client("client")
         self.start_with_hugepages()
         space, capture = self.bed.gateway_space, self.lab.dir / "outside.pcap"
         self.assert_pings(side.client.space, HOST_V4)
 
-        self.assertEqual(self.telemetry("/ethdev/list"), [0, 1])
+        self.assertEqual(self.gateway.telemetry("/ethdev/list"), [0, 1])
         dumpcap = space.start("dumpcap", "dpdk-dumpcap", f"--file-prefix={self.lab.tag}", "-P", "-i", "net_af_packet0",
                               "-w", str(capture))
 
