@@ -6,11 +6,6 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-#define TURNPIKE_POISON(from, bytes) ASAN_POISON_MEMORY_REGION(from, bytes)
-#define TURNPIKE_UNPOISON(from, bytes) ASAN_UNPOISON_MEMORY_REGION(from, bytes)
-#else
-#define TURNPIKE_POISON(from, bytes) ((void)(from), (void)(bytes))
-#define TURNPIKE_UNPOISON(from, bytes) ((void)(from), (void)(bytes))
 #endif
 
 namespace turnpike::lookup {
@@ -40,13 +35,18 @@ NodeArena::~NodeArena() {
   give_up_room();
 }
 
-// In every copy. Nothing but for AddressSanitizer.
+#if defined(__SANITIZE_ADDRESS__)
 void NodeArena::poison(Line line, size_t bytes) noexcept {
-  for (size_t i = 0; i < replicas(); ++i) TURNPIKE_POISON(as_in<uint8_t>(i, line), bytes);
+  for (size_t i = 0; i < replicas(); ++i) {
+    ASAN_POISON_MEMORY_REGION(as_in<uint8_t>(i, line), bytes);
+  }
 }
 void NodeArena::unpoison(Line line, size_t bytes) noexcept {
-  for (size_t i = 0; i < replicas(); ++i) TURNPIKE_UNPOISON(as_in<uint8_t>(i, line), bytes);
+  for (size_t i = 0; i < replicas(); ++i) {
+    ASAN_UNPOISON_MEMORY_REGION(as_in<uint8_t>(i, line), bytes);
+  }
 }
+#endif
 
 bool NodeArena::ensure() noexcept { return free_[kOrderMax] != 0 || add_region(); }
 
@@ -168,7 +168,7 @@ void NodeArena::retire_regions() noexcept {
 void NodeArena::push_free(Line line, unsigned order) noexcept {
   meta(line) = kFree | order;
   poison(line, kLineBytes << order);
-  TURNPIKE_UNPOISON(at(line), sizeof(FreeBlock));
+  unpoison(line, sizeof(FreeBlock));
   auto& block = *as<FreeBlock>(line);
   Line& head = free_head(line, order);
   block = {.next = head, .previous = 0};
