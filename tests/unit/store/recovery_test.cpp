@@ -1,4 +1,5 @@
 // Files that are older, newer, somebody else's or damaged.
+#include "control/state/rollback.h"
 #include "control/store/database.h"
 #include "control/store/schema.h"
 #include "tests/unit/store/store_fixture.h"
@@ -48,6 +49,91 @@ TEST_F(Recovery, AnOlderFileIsBroughtUpToDate) {
   commit({add("b", 2)}, "into tables that were not there");
   EXPECT_EQ(load().generation, 6u);
   EXPECT_EQ(store_->history()->size(), 1u);
+}
+
+// As an earlier version wrote it: schema 2, and ways back of form 1, which set all attributes of a peer and know nothing
+// of what they find. Built by SQL, byte for byte, so that no later writer changes what is tested.
+TEST_F(Recovery, AHistoryInItsEarlierFormLeadsBack) {
+  const auto hex = [](const PublicKey& key) {
+    std::string text;
+    for (const uint8_t byte : key.bytes) {
+      constexpr const char* kDigits = "0123456789abcdef";
+      text += kDigits[byte >> 4];
+      text += kDigits[byte & 15];
+    }
+    return text;
+  };
+  const std::string bob = hex(state::key_of(2)), none(64, '0');
+  // Form 1, one edit; operation, origin, "wg0", bob by key, no other peer, no key of a new one.
+  const auto begin = [&](const char* operation) {
+    return "x'0101" + std::string(operation) + "01" + "03776730" + "01" + bob + "0000" + none;
+  };
+  const std::string release = begin("01") + "01" + "040a09000018" + "00" + "00'";
+  const std::string set_all =
+      begin("05") + "00" +
+      "01"  // name, description, preshared key, endpoint, keepalive, enabled
+      "0103626f62"
+      "0100"
+      "01" +
+      none +
+      "0100"
+      "0100"
+      "0101" +
+      "00'";
+  store_.reset();
+  std::filesystem::remove(path_);
+  {
+    Database old(path_);
+    old.execute(schema_step(1));
+    old.execute(schema_step(2));
+    old.execute("PRAGMA application_id = " + std::to_string(kApplicationId) +
+                "; PRAGMA user_version = 2;"
+                "UPDATE meta SET generation = 3, next_peer_id = 2;"
+                "INSERT INTO tunnel VALUES (0, 'wg0', 0, 51820, 0, zeroblob(32), zeroblob(32));"
+                "INSERT INTO peer VALUES (1, 0, x'" +
+                bob +
+                "', zeroblob(32), x'', 25, 1, 1, 'bob', 'laptop');"
+                "INSERT INTO claim VALUES (0, x'040a09000018', 1, 1);"
+                "INSERT INTO history VALUES (1, 1000, 7, 77, 0, 1, 0, 'bob', x'0100');"
+                "INSERT INTO history VALUES (2, 2000, 7, 77, 0, 0, 1, 'a prefix', " +
+                release +
+                ");"
+                "INSERT INTO history VALUES (3, 3000, 7, 77, 0, 1, 0, 'set', " +
+                set_all + ")");
+  }
+  state_ = state_of(load());
+  const auto history = store_->history();
+  ASSERT_TRUE(history.has_value());
+  ASSERT_EQ(history->size(), 3u);
+  EXPECT_EQ((*history)[0].comment, "set");
+  const auto peer = [this] {
+    return state_.peer(state_.find_peer(0, state::key_of(2))).attributes();
+  };
+  EXPECT_EQ(peer().persistent_keepalive, 25);
+  const Prefix prefix = *parse_prefix("10.9.0.0/24");
+  ASSERT_NE(state_.owner(0, prefix), nullptr);
+
+  const auto ways = store_->ways_back_to(1);
+  ASSERT_TRUE(ways.has_value()) << ways.error();
+  auto back = state::rollback(state_, *ways);
+  ASSERT_TRUE(back.has_value());
+  commit(std::move(back->edits), "rollback");
+  EXPECT_EQ(peer().persistent_keepalive, 0);
+  EXPECT_EQ(peer().description, "");
+  EXPECT_EQ(peer().name, "bob");
+  EXPECT_EQ(state_.owner(0, prefix), nullptr);
+
+  // The rollback is in the present form, and the histories of both lead back together.
+  const Loaded loaded = load();
+  EXPECT_EQ(loaded.generation, 4u);
+  EXPECT_EQ(state::dump(state_of(loaded)), state::dump(state_));
+  const auto again = store_->ways_back_to(2);
+  ASSERT_TRUE(again.has_value()) << again.error();
+  auto forth = state::rollback(state_, *again);
+  ASSERT_TRUE(forth.has_value());
+  commit(std::move(forth->edits));
+  EXPECT_EQ(peer().persistent_keepalive, 0);
+  EXPECT_NE(state_.owner(0, prefix), nullptr);
 }
 
 TEST_F(Recovery, ANewerFileIsRefusedWithWhatToDo) {
