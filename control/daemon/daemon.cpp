@@ -278,6 +278,7 @@ void Daemon::make_journal(store::Store store) {
             committer_->submit(std::move(request));
             start_polling();
           },
+      .coming = [this]() -> const std::set<Generation>& { return committer_->to_be_confirmed(); },
       .when_ready = when_ready,
       .wall = wall_now,
       .told =

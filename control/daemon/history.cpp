@@ -172,16 +172,24 @@ void History::await_until(Generation generation, Deadline until) {
 void History::undo(Generation generation) {
   spdlog::warn("generation {} was not confirmed; undoing it", generation);
   undoing_.insert(generation);
+  undo_alone(generation, kAttemptsMax);
+}
+
+void History::undo_alone(Generation generation, int attempts) {
+  if (!undoing_.contains(generation)) return;  // a rollback has undone it meanwhile
   struct Way {
     Result<state::Transaction, std::string> back;
+    std::vector<Generation> awaited;  // that were looked at
     bool alone = true;
+    bool again = false;  // another came meanwhile
     std::vector<std::string> warnings;
   };
   const auto way = std::make_shared<Way>();
+  way->awaited = awaited_after(generation);
   parts_.journal.run(
-      [way, generation, awaited = awaited_after(generation)](store::Store& store) {
+      [way, generation](store::Store& store) {
         way->back = store.way_back_from(generation);
-        way->alone = way->back && !touched_by_any(store, awaited, *way->back);
+        way->alone = way->back && !touched_by_any(store, way->awaited, *way->back);
         way->warnings = what_stays(store, generation, generation);
       },
       [=, this] {
@@ -191,9 +199,11 @@ void History::undo(Generation generation) {
         way->back->comment = "generation " + std::to_string(generation) + " was not confirmed";
         const store::HistoryEntry entry = entry_of_undo();
         parts_.submit({.make =
-                           [way](const state::State& state) {
+                           [=, this](const state::State& state) {
                              state::Transaction transaction = *way->back;
-                             if (!state::is_as_left(state, transaction)) {
+                             const auto awaited = awaited_after(generation);
+                             way->again = !std::ranges::includes(way->awaited, awaited);
+                             if (way->again || !state::is_as_left(state, transaction)) {
                                transaction.if_generation = state.generation() + 1;  // is refused
                              }
                              return transaction;
@@ -203,6 +213,9 @@ void History::undo(Generation generation) {
                        .answer =
                            [=, this](Committer::Outcome outcome) {
                              if (std::holds_alternative<state::Refusal>(outcome)) {
+                               if (way->again && attempts > 1) {
+                                 return undo_alone(generation, attempts - 1);
+                               }
                                return undo_with_later(generation, kAttemptsMax);
                              }
                              undone(generation, {generation}, way->warnings, std::move(outcome),
@@ -293,6 +306,9 @@ std::vector<Generation> History::awaited_after(Generation generation) const {
   for (auto at = waiting_.upper_bound(generation); at != waiting_.end(); ++at) {
     awaited.push_back(at->first);
   }
+  const std::set<Generation>& coming = parts_.coming();
+  awaited.insert(awaited.end(), coming.upper_bound(generation), coming.end());
+  std::ranges::sort(awaited);
   return awaited;
 }
 

@@ -26,6 +26,8 @@ class History {
     store::Journal& journal;
     const state::State& state;
     std::function<void(gateway::Committer::Request)> submit;
+    // Commits that will await their confirmation, but are not answered yet (Committer::to_be_confirmed()).
+    std::function<const std::set<Generation>&()> coming;
     std::function<void(std::function<void()>)> when_ready;
     std::function<WallTime()> wall;
     // The API's words for an outcome; logs a commit.
@@ -59,7 +61,9 @@ class History {
   void try_roll_back(Generation generation, api::ChangeRequest request, int attempts,
                      std::function<void(api::RollbackAnswer)> answer);
   void undo(Generation generation);
+  void undo_alone(Generation generation, int attempts);
   void undo_with_later(Generation generation, int attempts);
+  // Also what is on its way: undone after this one, it would bring back what it was judged on.
   [[nodiscard]] std::vector<Generation> awaited_after(Generation generation) const;
   [[nodiscard]] store::HistoryEntry entry_of_undo() const;
   void undone(Generation generation, const std::vector<Generation>& settled,

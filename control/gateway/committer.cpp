@@ -94,7 +94,7 @@ void Committer::run_queue() {
 void Committer::run_small(const JobPointer& job) {
   judge(*job);
   if (log_ == nullptr) {
-    if (!job->publish) return job->request.answer(std::move(job->outcome));
+    if (!job->publish) return answer(*job);
     make_true(*job);
     return publish(*job);
   }
@@ -126,6 +126,7 @@ void Committer::write(const JobPointer& job, store::Log::Done done) {
         .generation = job->generation,
         .until = {record.entry.at.nanoseconds + static_cast<uint64_t>(within.count())},
         .within = within};
+    to_be_confirmed_.insert(job->generation);
   }
   log_->post(std::move(record), chain_, std::move(done));
 }
@@ -153,8 +154,14 @@ void Committer::answer_settled() {
   while (!in_flight_.empty() && in_flight_.front()->settled) {
     const JobPointer job = std::move(in_flight_.front());
     in_flight_.pop_front();
-    job->request.answer(std::move(job->outcome));
+    answer(*job);
   }
+}
+
+// Of one that is not published.
+void Committer::answer(Job& job) {
+  to_be_confirmed_.erase(job.generation);
+  job.request.answer(std::move(job.outcome));
 }
 
 // All that is in flight, the newest first. The workers have seen none of it.
@@ -248,7 +255,7 @@ void Committer::finish_large(const JobPointer& job) {
   if (job->publish) {
     publish(*job);
   } else {
-    job->request.answer(std::move(job->outcome));
+    answer(*job);
   }
   // Large values are let go where that holds up nobody. The answer has gone already.
   offload_([job] { *job = Job{}; }, [] {});
@@ -315,14 +322,14 @@ void Committer::make_true(Job& job) {
 }
 
 void Committer::publish(Job& job) {
-  if (!job.publish) return job.request.answer(std::move(job.outcome));
+  if (!job.publish) return answer(job);
   auto done = std::move(std::get<Done>(job.outcome));
   done.generation = job.generation;
-  gateway_.commit(now_(), [answer = std::move(job.request.answer),
-                           done = std::move(done)](const Acknowledgement& seen) {
-    Done acknowledged = done;
-    acknowledged.seen = seen;
-    answer(std::move(acknowledged));
+  gateway_.commit(now_(), [this, answer = std::move(job.request.answer),
+                           done = std::move(done)](const Acknowledgement& seen) mutable {
+    to_be_confirmed_.erase(done.generation);
+    done.seen = seen;
+    answer(std::move(done));
   });
 }
 

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -79,6 +80,12 @@ class Committer {
 
   void submit(Request request);
 
+  // Of those to be confirmed that are judged, but not answered yet, the generations. That of one which fails is among
+  // them until then, too.
+  [[nodiscard]] const std::set<Generation>& to_be_confirmed() const noexcept {
+    return to_be_confirmed_;
+  }
+
   // False while the helper changes the state and the gateway: neither may be read then.
   [[nodiscard]] bool ready() const noexcept { return ready_; }
   // Runs it at once when ready(), else as soon as that is so again.
@@ -97,6 +104,7 @@ class Committer {
   [[nodiscard]] bool prepare(Job& job);
   void make_true(Job& job);
   void publish(Job& job);
+  void answer(Job& job);
   void write(const JobPointer& job, store::Log::Done done);
   void written(const JobPointer& job, const Result<void, std::string>& outcome);
   void answer_settled();
@@ -116,6 +124,7 @@ class Committer {
   std::deque<JobPointer> in_flight_;  // small ones, in order
   JobPointer next_large_;  // waits until nothing is in flight
   uint64_t chain_ = 1;  // of records; a new one begins when some were taken back
+  std::set<Generation> to_be_confirmed_;
   std::string diverged_;  // why the disk no longer has what runs: nothing more is committed
   bool running_ = false;  // a large one
   bool ready_ = true;

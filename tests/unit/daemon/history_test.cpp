@@ -36,6 +36,7 @@ class HistoryTest : public store::StoreTest {
         .journal = *journal_,
         .state = state_,
         .submit = [this](Committer::Request request) { submit(std::move(request)); },
+        .coming = [this]() -> const std::set<Generation>& { return coming_; },
         .when_ready = [](const std::function<void()>& run) { run(); },
         .wall = [] { return WallTime{1'000}; },
         .told = [](const Committer::Outcome& outcome, const store::HistoryEntry&,
@@ -129,6 +130,7 @@ class HistoryTest : public store::StoreTest {
   boost::asio::io_context io_;
   std::unique_ptr<store::Journal> journal_;
   std::unique_ptr<History> history_;
+  const std::set<Generation> coming_;  // none: each is answered at once
   uint64_t chain_ = 0;
 };
 
