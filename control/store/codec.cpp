@@ -14,6 +14,7 @@ constexpr uint8_t kTransactionForm = 2;
 
 class Writer {
  public:
+  explicit Writer(size_t room = 24) { out_.reserve(room); }
   void byte(uint8_t value) { out_.push_back(value); }
   void flag(bool value) { byte(value ? 1 : 0); }
   void number(uint64_t value) {  // seven bits at a time: most are small
@@ -294,7 +295,7 @@ std::optional<Endpoint> decode_endpoint(Bytes bytes) {
 }
 
 Buffer encode(const state::Transaction& transaction) {
-  Writer out;
+  Writer out(192);  // of a move
   out.byte(kTransactionForm);
   out.number(transaction.edits.size());
   for (const state::Edit& edit : transaction.edits) write(out, edit);

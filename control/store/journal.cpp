@@ -3,6 +3,15 @@
 #include <utility>
 
 namespace turnpike::store {
+namespace {
+
+// Takes long to let go, which nobody shall wait for but this thread.
+bool is_large(const Record& record) {
+  constexpr size_t kEditsMax = 64;
+  return record.undo.edits.size() > kEditsMax || record.file != nullptr;
+}
+
+}  // namespace
 
 Journal::Journal(Store store, Deliver deliver, std::chrono::microseconds gather_for)
     : deliver_(std::move(deliver)),
@@ -109,22 +118,21 @@ bool Journal::await_entry(size_t have, Clock::time_point until) {
 
 void Journal::write() {
   const auto until = Clock::now() + gather_for_;
-  std::vector<Job> all;
-  std::vector<Done> written, refused;
+  std::vector<Job> jobs;
   uint64_t newest_chain = 0;
   store_.begin();
-  while (await_entry(all.size(), until)) {
-    Job& job = all.emplace_back(std::move(taken_.front()));
+  while (await_entry(jobs.size(), until)) {
+    Job& job = jobs.emplace_back(std::move(taken_.front()));
     taken_.pop_front();
-    if (std::holds_alternative<Record>(job.entry)) {
-      if (job.chain <= failed_chain_) {
-        refused.push_back(std::move(job.done));
-        continue;
-      }
+    if (const auto* record = std::get_if<Record>(&job.entry)) {
+      job.refused = job.chain <= failed_chain_;
+      if (job.refused) continue;
       newest_chain = std::max(newest_chain, job.chain);
+      store_.add(job.entry);
+      if (is_large(*record)) job.entry = {};
+    } else {
+      store_.add(job.entry);
     }
-    store_.add(job.entry);
-    written.push_back(std::move(job.done));
   }
   const Result<void, std::string> outcome = store_.sync();
   if (!outcome) {
@@ -133,13 +141,15 @@ void Journal::write() {
   }
   {
     const std::lock_guard lock(mutex_);
-    expected_ = std::min(all.size() + taken_.size() + waiting_.size(), kBatchMax);
+    expected_ = std::min(jobs.size() + taken_.size() + waiting_.size(), kBatchMax);
   }
-  deliver_(
-      [written = std::move(written), refused = std::move(refused), failure = failure_, outcome] {
-        for (const Done& done : refused) done(fail(std::string(failure)));
-        for (const Done& done : written) done(outcome);
-      });
+  // Memory goes back to the thread that it came from: to be let go here it would be fought for while that one makes
+  // the next entries.
+  deliver_([jobs = std::move(jobs), failure = failure_, outcome] {
+    for (const Job& job : jobs) {
+      job.refused ? job.done(fail(std::string(failure))) : job.done(outcome);
+    }
+  });
 }
 
 }  // namespace turnpike::store

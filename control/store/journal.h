@@ -76,6 +76,7 @@ class Journal final : public Log {
     Entry entry;
     uint64_t chain = 0;
     Done done;
+    bool refused = false;  // it was made in a chain that failed
     std::function<void(Store&)> work;  // instead of an entry
     std::function<void()> worked;
   };

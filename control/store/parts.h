@@ -49,6 +49,7 @@ struct Store::Parts {
   uint64_t kept_bytes = 0;
   struct Pending {  // between begin() and sync()
     size_t commits = 0;
+    size_t old = 0;  // of `kept`, from the oldest on, that go with it
     uint64_t next_peer_id = 0;
     std::string failure;
   } pending;
@@ -78,7 +79,7 @@ struct Store::Parts {
   Statement erase_file_peer{database, "DELETE FROM file_peer WHERE tunnel = ? AND public_key = ?"};
   Statement put_history{database,
                         "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"};
-  Statement erase_history{database, "DELETE FROM history WHERE generation <= ?"};
+  Statement erase_history{database, "DELETE FROM history WHERE generation = ?"};
   Statement put_unconfirmed{database, "INSERT OR REPLACE INTO unconfirmed VALUES (?, ?, ?)"};
   Statement erase_unconfirmed{database, "DELETE FROM unconfirmed WHERE generation = ?"};
   // A stamp of a peer that went meanwhile is not kept.

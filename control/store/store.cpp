@@ -133,6 +133,7 @@ void Store::Parts::attempt(Step&& step) {
     step();
   } catch (const SqlError& error) {
     database.roll_back();
+    for (; pending.old > 0; --pending.old) kept_bytes += kept[pending.old - 1].bytes;
     for (; pending.commits > 0; --pending.commits) {
       kept_bytes -= kept.back().bytes;
       kept.pop_back();
@@ -145,15 +146,8 @@ void Store::Parts::attempt(Step&& step) {
 // What is the same for all commits of it, then the sync.
 void Store::Parts::finish() {
   if (pending.commits > 0) set_meta.run(kept.back().generation, pending.next_peer_id);
-  size_t old = 0;
-  uint64_t bytes = kept_bytes;
-  while (kept.size() - old > kHistoryMax || (bytes > kHistoryBytesMax && kept.size() - old > 1)) {
-    bytes -= kept[old++].bytes;
-  }
-  if (old > 0) erase_history.run(kept[old - 1].generation);
   commit.run();
-  kept.erase(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(old));
-  kept_bytes = bytes;
+  kept.erase(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(pending.old));
 }
 
 void Store::Parts::write(const Record& record) {
@@ -270,6 +264,11 @@ void Store::Parts::write_history(const Record& record) {
   kept.push_back({entry.generation, undo.size()});
   kept_bytes += undo.size();
   ++pending.commits;
+  while (kept.size() - pending.old > kHistoryMax ||
+         (kept_bytes > kHistoryBytesMax && kept.size() - pending.old > 1)) {
+    erase_history.run(kept[pending.old].generation);
+    kept_bytes -= kept[pending.old++].bytes;
+  }
 }
 
 void Store::Parts::load_history() {
