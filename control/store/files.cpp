@@ -64,10 +64,14 @@ Result<std::optional<File>, std::string> open_own(const std::string& path) {
                    ", and the keys in it are for uid " + std::to_string(geteuid()) +
                    " alone; if it is the right file, chown it");
   }
-  if ((status.st_mode & 07777) != 0600 && fchmod(file.descriptor(), 0600) != 0) {
-    return Failure(because("must have mode 0600"));
-  }
   return std::optional<File>(std::move(file));
+}
+
+Result<void, std::string> close_to_others(const File& file) {
+  struct stat status{};
+  const bool is_closed = fstat(file.descriptor(), &status) == 0 && (status.st_mode & 07777) == 0600;
+  if (is_closed || fchmod(file.descriptor(), 0600) == 0) return {};
+  return Failure(because("must have mode 0600"));
 }
 
 // SQLite's file formats, sections 1.3 (the database header) and 4.1 (the log's).
@@ -90,10 +94,23 @@ bool log_header_is_right(std::span<const uint8_t, kLogHeaderBytes> header) {
   return a == be32(header, 24) && b == be32(header, 28);
 }
 
-bool is_state_of_ours(std::span<const uint8_t, kDatabaseHeaderBytes> header) {
+bool is_database(std::span<const uint8_t, kDatabaseHeaderBytes> header) {
   return std::ranges::equal(header.first(kMagic.size()), kMagic,
-                            [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); }) &&
-         be32(header, 68) == kApplicationId;
+                            [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); });
+}
+
+bool is_state_of_ours(std::span<const uint8_t, kDatabaseHeaderBytes> header) {
+  return is_database(header) && be32(header, 68) == kApplicationId;
+}
+
+// SQLite changes a database by opening it as we do, and a file of somebody else's is none of our business.
+Result<void, std::string> judge_header(const File& file) {
+  if (file.size() == 0) return Failure(damaged("it is empty"));
+  std::array<uint8_t, kDatabaseHeaderBytes> header{};
+  if (file.size() < header.size()) return Failure(damaged("it is no database"));
+  if (!file.read(0, header)) return Failure(because("cannot be read"));
+  if (!is_database(header)) return Failure(damaged("it is no database"));
+  return judge_marks(be32(header, 68), static_cast<int32_t>(be32(header, 60)));
 }
 
 // Whether SQLite may apply the log: it would do so with one of any database, and do nothing with what is none.
@@ -157,17 +174,17 @@ Result<Found, std::string> look_at_files(const std::string& path) {
         "-wal is there; put both back, or move the log away, too: the gateway then begins "
         "with what the configuration file says, and edits made at run time are lost");
   }
-  if ((*database)->size() == 0) return Failure(damaged("it is empty"));
-  if (!*log) return Found::State;
-  std::array<uint8_t, kDatabaseHeaderBytes> header{};
-  if (!(*database)->read(0, header) || !is_state_of_ours(header))
-    return Found::State;  // SQLite says it better
-  if (auto good = look_at_log(**database, **log); !good) {
-    return Failure(
-        about_log(good.error()) +
-        ". Put the right one back; without any, the gateway begins with what was in the file "
-        "when the log began, and later commits are lost");
+  if (auto good = judge_header(**database); !good) return Failure(std::move(good.error()));
+  if (*log) {
+    if (auto good = look_at_log(**database, **log); !good) {
+      return Failure(
+          about_log(good.error()) +
+          ". Put the right one back; without any, the gateway begins with what was in the file "
+          "when the log began, and later commits are lost");
+    }
+    if (auto closed = close_to_others(**log); !closed) return Failure(about_log(closed.error()));
   }
+  if (auto closed = close_to_others(**database); !closed) return Failure(std::move(closed.error()));
   return Found::State;
 }
 

@@ -11,8 +11,9 @@ namespace turnpike::store {
 
 enum class Found { Nothing, State };
 
-// What is at `path`, and its log: ours alone (mode 0600 from here on), not empty, and of one database as far as can be
-// seen. The error is one line that follows the path: what is wrong, and what to do.
+// What is at `path`, and its log: a state of ours that this version knows, ours alone (mode 0600 from here on), and of one
+// database as far as can be seen. The error is one line that follows the path: what is wrong, and what to do; both
+// files are as they were then.
 [[nodiscard]] Result<Found, std::string> look_at_files(const std::string& path);
 
 // An empty file (0600) with the name's place for it, which nobody takes for a state: leftovers there are removed. The error

@@ -251,21 +251,22 @@ class Loader {
 
 }  // namespace
 
+Result<Loaded, std::string> load_all(Database& database) {
+  std::string structure = database.text("PRAGMA quick_check(1)");
+  if (structure != "ok") return fail(std::move(structure));
+  return Loader(database).run();
+}
+
 Result<Loaded, std::string> Store::load() {
   std::string why;
   try {
-    const std::string structure = parts_->database.text("PRAGMA quick_check(1)");
-    if (structure == "ok") {
-      auto loaded = Loader(parts_->database).run();
-      if (loaded) {
-        parts_->trusted = true;
-        parts_->database.checkpoint_on_close(true);
-        return loaded;
-      }
-      why = loaded.error();
-    } else {
-      why = structure;
+    auto loaded = load_all(parts_->database);
+    if (loaded) {
+      parts_->trusted = true;
+      parts_->database.checkpoint_on_close(true);
+      return loaded;
     }
+    why = loaded.error();
   } catch (const SqlError& error) {
     why = error.what();
   }

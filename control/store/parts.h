@@ -16,8 +16,13 @@ inline constexpr const char* kSettings =
     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;"
     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 2000";
 
+// All of it, or the first thing that is wrong with it. Throws SqlError.
+[[nodiscard]] Result<Loaded, std::string> load_all(Database& database);
+
 struct Store::Parts {
   explicit Parts(std::string file);
+  // Nothing is done to the file until it is known to be good: not even by closing it.
+  static bool make_ready(Database& database);
 
   void write(const Record& record);
   void write(const Confirmed& confirmed);
@@ -38,8 +43,7 @@ struct Store::Parts {
   bool trusted = false;  // loaded and found good, or written
   bool broken = false;  // a sync failed: nobody knows what is on the disk
   Database database;
-  // The statements below are prepared for tables that exist.
-  Result<void, std::string> made = bring_up_to_date(database);
+  bool ready = make_ready(database);  // the statements below are prepared for tables that exist
 
   struct Kept {
     Generation generation;

@@ -46,29 +46,28 @@ int schema_version() { return static_cast<int>(kSteps.size()); }
 
 const char* schema_step(int version) { return kSteps.at(static_cast<size_t>(version) - 1); }
 
-Result<void, std::string> bring_up_to_date(Database& database) {
-  const int64_t version = database.number("PRAGMA user_version");
-  const int64_t application = database.number("PRAGMA application_id");
-  const int64_t tables = database.number("SELECT count(*) FROM sqlite_schema");
-  if (tables != 0 && application != kApplicationId) {
+Result<void, std::string> judge_marks(int64_t application_id, int64_t user_version) {
+  if (application_id != kApplicationId) {
     return fail(
         std::string("is a database of another program; give control.state a file of its own"));
   }
-  if (version > schema_version()) {
-    return fail("was written by a newer version (schema " + std::to_string(version) +
+  if (user_version > schema_version()) {
+    return fail("was written by a newer version (schema " + std::to_string(user_version) +
                 ", this one knows " + std::to_string(schema_version()) +
                 "); start that version, or move the file away to begin anew with what the "
                 "configuration file says");
   }
-  if (version == schema_version()) return {};
-  database.execute("BEGIN IMMEDIATE");
+  return {};
+}
+
+void add_what_is_missing(Database& database) {
+  const int64_t version = database.number("PRAGMA user_version");
+  if (version >= schema_version()) return;
   for (int64_t step = version + 1; step <= schema_version(); ++step) {
     database.execute(schema_step(static_cast<int>(step)));
   }
   database.execute("PRAGMA application_id = " + std::to_string(kApplicationId));
   database.execute("PRAGMA user_version = " + std::to_string(schema_version()));
-  database.execute("COMMIT");
-  return {};
 }
 
 }  // namespace turnpike::store

@@ -16,8 +16,10 @@ inline constexpr int64_t kApplicationId = 0x5475726e;
 // Which step made which version; tests bring a file to an older one.
 [[nodiscard]] const char* schema_step(int version);  // 1 to schema_version()
 
-// Makes the tables, or adds what an older file lacks, in one transaction. The error, one line, says what to do
-// with a file that is newer or no state of a gateway. Throws SqlError.
-[[nodiscard]] Result<void, std::string> bring_up_to_date(Database& database);
+// Whether a database with these is a state that this version knows. The error, one line, says what to do.
+[[nodiscard]] Result<void, std::string> judge_marks(int64_t application_id, int64_t user_version);
+
+// Makes the tables that an empty or older database lacks, within the caller's transaction. Throws SqlError.
+void add_what_is_missing(Database& database);
 
 }  // namespace turnpike::store

@@ -5,12 +5,37 @@
 #include "control/store/files.h"
 #include "control/store/parts.h"
 #include "control/store/schema.h"
-#include "dataplane/base/check.h"
 
 namespace turnpike::store {
 namespace {
 
 constexpr const char* kNoLog = "is on a file system that cannot hold a write-ahead log";
+
+void set_up(Database& database) {
+  if (database.number("PRAGMA user_version") == schema_version()) return;
+  database.execute("BEGIN IMMEDIATE");
+  add_what_is_missing(database);
+  database.execute("COMMIT");
+}
+
+// Of a file that is there. What must be changed is found good as a whole before it is.
+Result<void, std::string> bring_up_to_date(Database& database) {
+  database.checkpoint_on_close(false);
+  const int64_t version = database.number("PRAGMA user_version");
+  if (auto known = judge_marks(database.number("PRAGMA application_id"), version); !known) {
+    return known;
+  }
+  if (version == schema_version() && database.text("PRAGMA journal_mode") == "wal") return {};
+  database.execute("BEGIN IMMEDIATE");
+  add_what_is_missing(database);
+  if (const auto good = load_all(database); !good) {
+    database.roll_back();
+    return fail(damaged(good.error()));
+  }
+  database.execute("COMMIT");
+  if (database.text("PRAGMA journal_mode = WAL") != "wal") return fail(std::string(kNoLog));
+  return {};
+}
 
 // Under a name of its own until it is one, so that an empty file is never a state.
 Result<void, std::string> make_new(const std::string& path) {
@@ -19,7 +44,7 @@ Result<void, std::string> make_new(const std::string& path) {
   {
     Database database(*file, kSettings);
     if (database.text("PRAGMA journal_mode = WAL") != "wal") return fail(std::string(kNoLog));
-    if (auto made = bring_up_to_date(database); !made) return made;
+    set_up(database);
     (void)database.number(
         "PRAGMA wal_checkpoint(TRUNCATE)");  // closing it would not say that there is no room
   }
@@ -48,8 +73,12 @@ std::string_view to_string(Cause cause) {
   return "";
 }
 
-Store::Parts::Parts(std::string file) : path(std::move(file)), database(path, kSettings) {
-  CHECK(made.has_value());
+Store::Parts::Parts(std::string file) : path(std::move(file)), database(path, kSettings) {}
+
+bool Store::Parts::make_ready(Database& database) {
+  database.checkpoint_on_close(false);
+  set_up(database);
+  return true;
 }
 
 Store::Store(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -68,12 +97,9 @@ Result<Store, std::string> Store::open(const std::string& path) {
       if (auto made = make_new(path); !made) return about(made.error());
     } else {
       Database database(path, kSettings);
-      database.checkpoint_on_close(false);  // nothing is done to it until it is known to be good
-      if (database.text("PRAGMA journal_mode = WAL") != "wal") return about(kNoLog);
       if (auto made = bring_up_to_date(database); !made) return about(made.error());
     }
     auto parts = std::make_unique<Parts>(path);
-    parts->database.checkpoint_on_close(false);
     parts->load_history();
     return Store(std::move(parts));
   } catch (const SqlError& error) {

@@ -1,4 +1,6 @@
 // Files that are older, newer, somebody else's or damaged.
+#include <map>
+
 #include "control/state/rollback.h"
 #include "control/store/database.h"
 #include "control/store/schema.h"
@@ -7,8 +9,11 @@
 namespace turnpike::store {
 namespace {
 
+namespace fs = std::filesystem;
 using state::add;
 using state::add_tunnel;
+
+constexpr fs::perms kOurs{0600};
 
 class Recovery : public StoreTest {
  protected:
@@ -16,6 +21,25 @@ class Recovery : public StoreTest {
     store_.reset();
     const auto opened = Store::open(path_);
     return opened ? "" : opened.error();
+  }
+  // In the bytes, the mode, and what lies beside it (an empty log is none). What is ours is closed to others, good or bad.
+  std::string expect_refused_and_left(const std::string& why, fs::perms mode = fs::perms(0644)) {
+    const auto all = [&] {
+      std::map<std::string, std::pair<std::string, fs::perms>> files;
+      for (const auto& file : fs::directory_iterator(directory_)) {
+        if (fs::is_empty(file)) continue;
+        std::ifstream in(file.path(), std::ios::binary);
+        files[file.path().filename()] = {std::string(std::istreambuf_iterator<char>(in), {}),
+                                         file.status().permissions()};
+      }
+      return files;
+    };
+    fs::permissions(path_, mode);
+    const auto before = all();
+    std::string error = error_of_open();
+    EXPECT_NE(error.find(why), std::string::npos) << error;
+    EXPECT_TRUE(all() == before) << error;
+    return error;
   }
   void edit(const std::string& sql) {
     store_.reset();
@@ -136,27 +160,64 @@ TEST_F(Recovery, AHistoryInItsEarlierFormLeadsBack) {
   EXPECT_NE(state_.owner(0, prefix), nullptr);
 }
 
+TEST_F(Recovery, AnOlderFileThatIsDamagedStaysAsOldAsItIs) {
+  store_.reset();
+  for (const char* mode : {"WAL", "DELETE"}) {
+    SCOPED_TRACE(mode);
+    std::filesystem::remove(path_);
+    {
+      Database old(path_);
+      (void)old.text(std::string("PRAGMA journal_mode = ") + mode);
+      old.execute(schema_step(1));
+      old.execute("PRAGMA application_id = " + std::to_string(kApplicationId) +
+                  "; PRAGMA user_version = 1;"
+                  "INSERT INTO claim VALUES (0, x'00', 3, 0)");
+    }
+    expect_refused_and_left("is damaged (", kOurs);
+  }
+}
+
+// As a copy may be that another program made.
+TEST_F(Recovery, ACopyWithoutAWriteAheadLogIsJudgedBeforeItGetsOne) {
+  commit({add_tunnel("wg0"), add("a", 1, {"10.0.0.0/24"})});
+  store_.reset();
+  const auto change = [&](const char* sql) {
+    Database database(path_);
+    database.execute(sql);
+    EXPECT_EQ(database.text("PRAGMA journal_mode = DELETE"), "delete");
+  };
+  change("UPDATE claim SET peer = 999");
+  expect_refused_and_left("peer 999, which there is not", kOurs);
+  change("UPDATE claim SET peer = 1");
+  EXPECT_EQ(load().generation, 1u);
+  store_.reset();
+  EXPECT_EQ(Database(path_).text("PRAGMA journal_mode"), "wal");
+}
+
 TEST_F(Recovery, ANewerFileIsRefusedWithWhatToDo) {
   edit("PRAGMA user_version = 99");
-  const std::string error = error_of_open();
-  EXPECT_NE(error.find("newer version (schema 99"), std::string::npos) << error;
+  const std::string error = expect_refused_and_left("newer version (schema 99");
   EXPECT_NE(error.find("move the file away"), std::string::npos) << error;
 }
 
 TEST_F(Recovery, AnotherProgramsDatabaseIsLeftAlone) {
   store_.reset();
-  std::filesystem::remove(path_);
-  Database(path_).execute("CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)");
-  EXPECT_NE(error_of_open().find("of another program"), std::string::npos);
-  EXPECT_EQ(Database(path_).number("SELECT count(*) FROM theirs"), 1);
+  for (const char* content :
+       {"CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)", "PRAGMA application_id = 7",
+        "CREATE TABLE theirs (a); PRAGMA user_version = 99"}) {
+    std::filesystem::remove(path_);
+    Database(path_).execute(content);
+    expect_refused_and_left("is a database of another program; give control.state a file");
+  }
 }
 
 TEST_F(Recovery, WhatIsNoDatabaseIsRefusedWithWhatToDo) {
   store_.reset();
-  std::ofstream(path_, std::ios::trunc) << std::string(20'000, 'x');
-  const std::string error = error_of_open();
-  EXPECT_NE(error.find(path_ + " is damaged"), std::string::npos) << error;
-  EXPECT_NE(error.find("move it away together with its -wal file"), std::string::npos) << error;
+  for (const std::string& text : {std::string(20'000, 'x'), std::string("somebody's notes\n")}) {
+    std::ofstream(path_, std::ios::trunc) << text;
+    const std::string error = expect_refused_and_left(path_ + " is damaged (it is no database)");
+    EXPECT_NE(error.find("move it away together with its -wal file"), std::string::npos) << error;
+  }
 }
 
 TEST_F(Recovery, ADirectoryThatIsMissingIsNamed) {
