@@ -75,7 +75,7 @@ Result<void, std::string> close_to_others(const File& file) {
 }
 
 // SQLite's file formats, sections 1.3 (the database header) and 4.1 (the log's).
-constexpr size_t kDatabaseHeaderBytes = 100, kLogHeaderBytes = 32, kFrameHeaderBytes = 24;
+constexpr size_t kDatabaseHeaderBytes = 100, kLogHeaderBytes = 32;
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 
 uint32_t be32(std::span<const uint8_t> bytes, size_t at) { return load_be32(&bytes[at]); }
@@ -99,10 +99,6 @@ bool is_database(std::span<const uint8_t, kDatabaseHeaderBytes> header) {
                             [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); });
 }
 
-bool is_state_of_ours(std::span<const uint8_t, kDatabaseHeaderBytes> header) {
-  return is_database(header) && be32(header, 68) == kApplicationId;
-}
-
 // SQLite changes a database by opening it as we do, and a file of somebody else's is none of our business.
 Result<void, std::string> judge_header(const File& file) {
   if (file.size() == 0) return Failure(damaged("it is empty"));
@@ -113,7 +109,8 @@ Result<void, std::string> judge_header(const File& file) {
   return judge_marks(be32(header, 68), static_cast<int32_t>(be32(header, 60)));
 }
 
-// Whether SQLite may apply the log: it would do so with one of any database, and do nothing with what is none.
+// Whether SQLite would read the log at all: it passes over one that it does not understand. What is in it is SQLite's to
+// judge: behind its end lie frames of before, and one that was cut off in the middle looks like any other.
 Result<void, std::string> look_at_log(const File& database, const File& log) {
   std::array<uint8_t, kLogHeaderBytes> header{};
   if (log.size() < header.size()) return {};
@@ -122,21 +119,14 @@ Result<void, std::string> look_at_log(const File& database, const File& log) {
   if (std::ranges::all_of(header, [](uint8_t byte) { return byte == 0; })) return {};
   if (!log_header_is_right(header)) return Failure("is no log of a database");
   std::array<uint8_t, kDatabaseHeaderBytes> page{};
-  if (!database.read(0, page)) return {};  // which is what will be found
+  if (!database.read(0, page)) return Failure("belongs to a file that cannot be read");
   const uint32_t stored = uint32_t{page[16]} << 8 | page[17];
-  const uint64_t page_bytes = be32(header, 8);
-  if (page_bytes != (stored == 1 ? 65'536 : stored)) return Failure("is of another database");
-  for (uint64_t at = kLogHeaderBytes; at + kFrameHeaderBytes + page_bytes <= log.size();
-       at += kFrameHeaderBytes + page_bytes) {
-    std::array<uint8_t, kFrameHeaderBytes> frame{};
-    if (!log.read(at, frame)) return Failure("cannot be read");
-    if (be32(frame, 8) != be32(header, 16) || be32(frame, 12) != be32(header, 20))
-      break;  // of before
-    if (be32(frame, 0) != 1) continue;
-    if (!log.read(at + kFrameHeaderBytes, page)) return Failure("cannot be read");
-    if (!is_state_of_ours(page)) return Failure("is of another database");
-  }
+  if (be32(header, 8) != (stored == 1 ? 65'536 : stored)) return Failure("is of another database");
   return {};
+}
+
+std::string about_log(const std::string& path, const std::string& what) {
+  return "cannot be used: its log " + path + "-wal " + what;
 }
 
 Result<void, std::string> sync_directory_of(const std::string& path) {
@@ -159,14 +149,17 @@ std::string damaged(std::string why) {
          "lost";
 }
 
+std::string wrong_log(const std::string& path, const std::string& what) {
+  return about_log(path, what) +
+         ". Put the right one back; without any, the gateway begins with what was in the file "
+         "when the log began, and later commits are lost";
+}
+
 Result<Found, std::string> look_at_files(const std::string& path) {
   auto database = open_own(path);
   if (!database) return Failure(std::move(database.error()));
-  const auto about_log = [&](const std::string& what) {
-    return "cannot be used: its log " + path + "-wal " + what;
-  };
   auto log = open_own(path + "-wal");
-  if (!log) return Failure(about_log(log.error()));
+  if (!log) return Failure(about_log(path, log.error()));
   if (!*database) {
     if (!*log || (*log)->size() == 0) return Found::Nothing;
     return Failure(
@@ -177,12 +170,10 @@ Result<Found, std::string> look_at_files(const std::string& path) {
   if (auto good = judge_header(**database); !good) return Failure(std::move(good.error()));
   if (*log) {
     if (auto good = look_at_log(**database, **log); !good) {
-      return Failure(
-          about_log(good.error()) +
-          ". Put the right one back; without any, the gateway begins with what was in the file "
-          "when the log began, and later commits are lost");
+      return Failure(wrong_log(path, good.error()));
     }
-    if (auto closed = close_to_others(**log); !closed) return Failure(about_log(closed.error()));
+    if (auto closed = close_to_others(**log); !closed)
+      return Failure(about_log(path, closed.error()));
   }
   if (auto closed = close_to_others(**database); !closed) return Failure(std::move(closed.error()));
   return Found::State;

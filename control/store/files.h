@@ -12,7 +12,7 @@ namespace turnpike::store {
 enum class Found { Nothing, State };
 
 // What is at `path`, and its log: a state of ours that this version knows, ours alone (mode 0600 from here on), and of one
-// database as far as can be seen. The error is one line that follows the path: what is wrong, and what to do; both
+// database as far as their headers say. The error is one line that follows the path: what is wrong, and what to do; both
 // files are as they were then.
 [[nodiscard]] Result<Found, std::string> look_at_files(const std::string& path);
 
@@ -22,6 +22,9 @@ enum class Found { Nothing, State };
 // Gives it the name; it is on the disk then, or there is an error that follows the path.
 [[nodiscard]] Result<void, std::string> finish_new_file(const std::string& made,
                                                         const std::string& path);
+
+// What to do where `what` is wrong with the log; it follows the path.
+[[nodiscard]] std::string wrong_log(const std::string& path, const std::string& what);
 
 // What to do with a file that is damaged: `why` in a sentence that follows the path.
 [[nodiscard]] std::string damaged(std::string why);

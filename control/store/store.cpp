@@ -18,13 +18,13 @@ void set_up(Database& database) {
   database.execute("COMMIT");
 }
 
-// Of a file that is there. What must be changed is found good as a whole before it is.
-Result<void, std::string> bring_up_to_date(Database& database) {
+// Of a file that is there, and whose own header is a state's. What must be changed is found good as a whole before it is.
+Result<void, std::string> bring_up_to_date(Database& database, const std::string& path) {
   database.checkpoint_on_close(false);
+  const int64_t application = database.number("PRAGMA application_id");
+  if (application != kApplicationId) return fail(wrong_log(path, "is of another database"));
   const int64_t version = database.number("PRAGMA user_version");
-  if (auto known = judge_marks(database.number("PRAGMA application_id"), version); !known) {
-    return known;
-  }
+  if (auto known = judge_marks(application, version); !known) return known;
   if (version == schema_version() && database.text("PRAGMA journal_mode") == "wal") return {};
   database.execute("BEGIN IMMEDIATE");
   add_what_is_missing(database);
@@ -97,7 +97,7 @@ Result<Store, std::string> Store::open(const std::string& path) {
       if (auto made = make_new(path); !made) return about(made.error());
     } else {
       Database database(path, kSettings);
-      if (auto made = bring_up_to_date(database); !made) return about(made.error());
+      if (auto made = bring_up_to_date(database, path); !made) return about(made.error());
     }
     auto parts = std::make_unique<Parts>(path);
     parts->load_history();

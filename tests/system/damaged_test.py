@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import sqlite3
+import struct
 import sys
 import unittest
 from collections.abc import Callable
@@ -137,6 +138,17 @@ class DamagedFiles(DurabilityCase):
                 self.log_file.write_bytes(log)
                 self.assert_refused(f"its log {self.log_file} {said}", "Put the right one back")
                 shutil.copy2(self.copy / self.log_file.name, self.log_file)
+                self.assert_starts_as_before()
+
+    def test_a_kill_between_the_two_writes_of_a_frame_of_the_log(self) -> None:
+        """Header and page are written one after the other, and behind the end of the log lie pages of before."""
+        log = self.log_file.read_bytes()
+        salts, old_page = log[16:24], log[-PAGE:]
+        for page in (old_page, b""):
+            with self.subTest(len(page)):
+                self.put_copy_back()
+                with self.log_file.open("ab") as file:
+                    file.write(struct.pack(">II", 1, 0) + salts + bytes(8) + page)
                 self.assert_starts_as_before()
 
     def test_a_log_whose_file_is_gone(self) -> None:

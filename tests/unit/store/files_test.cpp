@@ -113,6 +113,37 @@ TEST_F(Files, ALogThatIsNoneOrAnotherDatabasesIsRefusedAndNothingIsChanged) {
   expect_whole();
 }
 
+// A kill between the two writes of a frame, its header and its page: behind the end of a log that is used again lie pages
+// of before. The newest salts do not make such a frame part of the log.
+TEST_F(Files, AFrameThatWasNotFinishedIsNoPartOfTheLog) {
+  be_killed();
+  const std::string file = bytes_of(path_), log = bytes_of(log_path());
+  constexpr size_t kHeader = 32, kFrame = 24 + 4096;
+  ASSERT_EQ((log.size() - kHeader) % kFrame, 0u);
+  const std::string first_page("\0\0\0\1", 4), no_commit("\0\0\0\0", 4), commit("\0\0\0\x0b", 4),
+      salts = log.substr(16, 8), sum(8, '\x11');
+  for (const std::string& size : {no_commit, commit}) {
+    for (const std::string& page : {std::string(4096, 'x'), std::string(4096, '\0'),
+                                    log.substr(log.size() - 4096), std::string()}) {
+      store_.reset();
+      write(path_, file);
+      write(log_path(), log + first_page + size + salts + sum + page);
+      expect_whole();
+    }
+  }
+}
+
+TEST_F(Files, ALogThatEndsInTheMiddleOfAFrameHoldsWhatWasCommittedBefore) {
+  be_killed();
+  const std::string file = bytes_of(path_), log = bytes_of(log_path());
+  for (const size_t missing : {1, 100, 4095, 4096, 4100, 4119}) {
+    store_.reset();
+    write(path_, file);
+    write(log_path(), log.substr(0, log.size() - missing));
+    EXPECT_EQ(load().generation, 1u) << missing;
+  }
+}
+
 TEST_F(Files, DamageLeavesFilesAsTheyAreForWhoeverLooksIntoThem) {
   be_killed();
   Database(path_).execute("UPDATE claim SET peer = 999");
