@@ -366,13 +366,13 @@ void Daemon::reload(api::FileOptions options, std::function<void(api::FileAnswer
   reloader_->reload(std::move(options), [this, answer = std::move(answer)](api::FileAnswer done) {
     log_reload(done);
     observer_.reloaded(done, wall_now());
-    service_.reload_ends(outcome_line(done, state_.generation()));
+    service_.reload_ends(outcome_line(done, committer_->in_force()));
     answer(std::move(done));
   });
 }
 
 void Daemon::say_ready() const {
-  const std::string generation = std::to_string(state_.generation());
+  const std::string generation = std::to_string(committer_->in_force());
   Service::ready(start_refusal_.empty()
                      ? "Started with generation " + generation
                      : "Started with generation " + generation +
@@ -495,7 +495,7 @@ api::CommitAnswer Daemon::told(Committer::Outcome outcome, const store::HistoryE
       const std::string& what = std::get<Committer::Failure>(outcome).what;
       // Once: whoever asks is told each time.
       if (!std::exchange(commits_fail_, true)) {
-        spdlog::error("{}; forwarding goes on with generation {}", what, state_.generation());
+        spdlog::error("{}; forwarding goes on with generation {}", what, committer_->in_force());
       }
       observer_.failed(what, caller, wall_now());
     }

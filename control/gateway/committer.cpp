@@ -327,6 +327,7 @@ void Committer::publish(Job& job) {
   done.generation = job.generation;
   gateway_.commit(now_(), [this, answer = std::move(job.request.answer),
                            done = std::move(done)](const Acknowledgement& seen) mutable {
+    in_force_ = done.generation;
     to_be_confirmed_.erase(done.generation);
     done.seen = seen;
     answer(std::move(done));

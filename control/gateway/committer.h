@@ -74,7 +74,8 @@ class Committer {
         gateway_(gateway),
         offload_(std::move(offload)),
         now_(std::move(now)),
-        log_(log) {}
+        log_(log),
+        in_force_(state.generation()) {}
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
@@ -90,6 +91,9 @@ class Committer {
   [[nodiscard]] bool ready() const noexcept { return ready_; }
   // Runs it at once when ready(), else as soon as that is so again.
   void when_ready(std::function<void()> run);
+  // The newest that the workers were seen to have; at the beginning the state's, which is to be published already.
+  // May be asked at any time, ready() or not: the state's own number is the helper's meanwhile, and runs ahead.
+  [[nodiscard]] Generation in_force() const noexcept { return in_force_; }
   // Instead of the gateway's own.
   bool poll(Instant now) { return ready_ ? gateway_.poll(now) : true; }
 
@@ -120,6 +124,7 @@ class Committer {
   Offload offload_;
   std::function<Instant()> now_;
   store::Log* log_;
+  Generation in_force_;
   std::deque<Request> queue_;
   std::deque<JobPointer> in_flight_;  // small ones, in order
   JobPointer next_large_;  // waits until nothing is in flight

@@ -114,6 +114,9 @@ class DiskCase(GatewayCase):
         self.assertEqual(len(lines), times, lines)
         for word in why:
             self.assertIn(word, lines[-1])
+        # What it says to be in force is what the workers have.
+        workers = {worker["generation"] for worker in self.gateway.show()["workers"]}
+        self.assertEqual(workers, {int(lines[-1].rpartition(" ")[2])}, lines[-1])
         wait_until("an event", lambda: any("cannot be written" in event.get("detail", "") for event in self.events()))
 
     def events(self) -> list[dict]:

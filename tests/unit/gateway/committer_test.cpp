@@ -100,6 +100,31 @@ TEST_F(CommitterTest, NobodyReadsWhileALargeOneIsMadeTrueAndWhoAskedGoesOnAfterw
   EXPECT_TRUE(std::holds_alternative<state::Refusal>(outcomes[1]));
 }
 
+TEST_F(CommitterTest, WhatIsInForceIsWhatTheWorkersHaveAndMayBeAskedWhileTheStateChanges) {
+  const auto workers_come_round = [&] {
+    for (auto& door : doors) (void)door->begin_burst();
+    finish();
+  };
+  workers_come_round();
+  const Generation before = state.generation();
+  EXPECT_EQ(committer.in_force(), before);
+  submit({edit(state::Op::Claim, "alice", many(1, 1))}, "small");
+  EXPECT_EQ(state.generation(), before + 1) << "the state is ahead";
+  EXPECT_EQ(committer.in_force(), before);
+  workers_come_round();
+  EXPECT_EQ(committer.in_force(), before + 1);
+  helper.hold(true);
+  submit({edit(state::Op::Claim, "alice", many(2, 100))}, "large");
+  helper.hold(false);
+  helper.step();  // judged
+  EXPECT_FALSE(committer.ready());
+  EXPECT_EQ(committer.in_force(), before + 1);
+  helper.step();  // made true
+  EXPECT_EQ(committer.in_force(), before + 1) << "no worker has it";
+  workers_come_round();
+  EXPECT_EQ(committer.in_force(), before + 2);
+}
+
 TEST_F(CommitterTest, ALargeOneThatIsRefusedOrOnlyTriedChangesNothing) {
   const Generation before = state.generation();
   auto prefixes = many(1, 1000);

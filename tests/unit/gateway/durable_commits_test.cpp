@@ -146,6 +146,7 @@ TEST_F(DurableCommits, WhatCannotBeWrittenIsTakenBackWithAllThatRestsOnIt) {
   EXPECT_EQ(index_of("alice"), alice) << "the peer, its slot and its session are as they were";
   EXPECT_EQ(gateway->newest().generation, packets_before);
   EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.2"), alice);
+  EXPECT_EQ(committer.in_force(), packets_before);
   EXPECT_EQ(session.count<RemovePeer>(), 0u);
   // Later, with room on the disk, it goes on.
   submit({claim("alice", "10.9.0.0/24")}, "later");
