@@ -299,6 +299,39 @@ Ref Trie::join_peers(Ref node, unsigned depth) noexcept {
   return joined;
 }
 
+// A short skip before a node becomes a larger node in the place of both, a step less, when there is so much below
+// that the new slots do not matter. A node that grows leaves such skips behind, as in a table that grew edit by edit.
+Ref Trie::join_skip(Ref ref, unsigned depth) noexcept {
+  const Skip& s = skip(ref);
+  const Ref node = s.slot.below();
+  if (s.crosses || kind_of(node) != Kind::Node) return ref;
+  const unsigned below = stride_of(node);
+  const unsigned stride = s.length + below;
+  if (stride > kStrideMax || depth + stride > band_end(depth)) return ref;
+  const size_t enough = kGrowWeight << stride;
+  if (weight(node, kWeightLevels, enough) < enough) return ref;
+  const auto bits = static_cast<uint32_t>(take(s.bits, s.length));
+  const Ref joined = new_node(stride);
+  std::copy_n(slots(node), size_t{1} << below, slots(joined) + (size_t{bits} << below));
+  if (const PeerIndex* heap = shorts(node)) {
+    for (unsigned length = 1; length < below; ++length) {
+      for (uint32_t i = 0; i < 1u << length; ++i) {
+        const PeerIndex peer = heap[1u << length | i];
+        if (peer == kNoPeer) continue;
+        set_short(joined, 1u << (s.length + length) | bits << length | i, peer);
+      }
+    }
+    arena_.drop(arena_.attached(line_of(node)));
+  }
+  if (s.slot.peer != kNoPeer) {
+    set_short(joined, 1u << s.length | bits, s.slot.peer);
+    spread(joined, 1u << s.length | bits, s.length, kNoPeer);
+  }
+  drop(node);
+  drop(ref);
+  return joined;
+}
+
 Ref Trie::peers_to_node(Ref ref) noexcept {
   const unsigned stride = stride_of(ref);
   const Ref node = new_node(stride);

@@ -220,10 +220,13 @@ Ref Trie::edit_skip(Ref ref, Way way, const Target& target) noexcept {
   }
   Slot slot = s.slot;
   edit_slot(slot, way.down(agreed), target);
-  if (slot.child == s.slot.child && slot.peer == s.slot.peer) return ref;
-  ref = own(ref);
-  skip(ref).slot = slot;
-  return target.removes() ? shrink_skip(ref) : ref;
+  const bool reshaped = shape_of(slot.child) != shape_of(s.slot.child);
+  if (slot.child != s.slot.child || slot.peer != s.slot.peer) {
+    ref = own(ref);
+    skip(ref).slot = slot;
+    if (target.removes()) return shrink_skip(ref);
+  }
+  return !target.removes() && (reshaped || often_enough()) ? join_skip(ref, way.depth) : ref;
 }
 
 // What a skip leads to, as entries behind its first `kept` bits: when that is a leaf, a link or one prefix.

@@ -88,6 +88,7 @@ class Trie {
     reshaped_ = true;
   }
   Ref join_peers(Ref node, unsigned depth) noexcept;
+  Ref join_skip(Ref skip, unsigned depth) noexcept;
   Ref shrink_node(Ref node, unsigned depth) noexcept;
   Ref shrink_peers(Ref peers, unsigned depth) noexcept;
   Ref shrink_skip(Ref skip) noexcept;
