@@ -1,10 +1,12 @@
 #include "config/importer.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <map>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "config/report.h"
@@ -28,6 +30,38 @@ std::string lower(std::string_view text) {
   for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return out;
 }
+
+// RFC 5737 keeps three networks for documentation, and RFC 2544 many for benchmarks.
+class PlaceholderSubnets {
+ public:
+  explicit PlaceholderSubnets(std::span<const OwnAddress> taken) : taken_(taken) {}
+
+  // The first address of the next one that is free; of the last one where none is.
+  InterfaceAddress next() {
+    InterfaceAddress candidate = subnet(number_++);
+    while (number_ < kCount && !is_free(candidate.subnet())) candidate = subnet(number_++);
+    return candidate;
+  }
+
+ private:
+  static constexpr uint32_t kCount = 3 + 512;
+
+  static InterfaceAddress subnet(uint32_t number) {
+    constexpr std::array<uint32_t, 3> kDocumentation{0xc0000201, 0xc6336401, 0xcb007101};
+    const uint32_t address = number < kDocumentation.size()
+                                 ? kDocumentation.at(number)
+                                 : 0xc6120001 + 256 * (number - kDocumentation.size());
+    return {.address = IpAddress::v4(address), .length = 24};
+  }
+
+  [[nodiscard]] bool is_free(const Prefix& prefix) const {
+    return std::ranges::none_of(
+        taken_, [&](const OwnAddress& own) { return prefix.contains(own.value.address); });
+  }
+
+  std::span<const OwnAddress> taken_;
+  uint32_t number_ = 0;
+};
 
 class WgReader {
  public:
@@ -267,6 +301,10 @@ Result<Imported, std::vector<ConfigError>> import_wg(std::string_view text, cons
   if (!report.clean()) return fail(report.take_mistakes());
   imported.config.file = file;
   imported.config.ports = {options.outside, options.inside};
+  PlaceholderSubnets subnets(imported.config.tunnels.front().addresses);
+  for (Port& port : imported.config.ports) {
+    if (port.addresses.empty()) port.addresses.push_back({.value = subnets.next(), .at = {}});
+  }
   imported.notes = report.take_warnings();
   Report whole(file);
   check(imported.config, options.public_key_of, whole);

@@ -16,14 +16,10 @@ struct ImportOptions {
   std::string tunnel_name = "wg0";
   PublicKeyOf public_key_of = nullptr;  // as in check()
   uint16_t listen_port = 51820;  // where the file has none
-  // A wg file does not know them; their devices and addresses are the operator's to fill in. Until then they have
-  // addresses for documentation (RFC 5737), so that the file loads.
-  Port outside{.name = "outside",
-               .device = "net_af_packet0,iface=wan0",
-               .addresses = {{.value = *parse_interface_address("192.0.2.1/24"), .at = {}}}};
-  Port inside{.name = "inside",
-              .device = "net_af_packet1,iface=lan0",
-              .addresses = {{.value = *parse_interface_address("198.51.100.1/24"), .at = {}}}};
+  // A wg file does not know them; their devices and addresses are the operator's to fill in. Until then, where none are
+  // given here, they have addresses for documentation in subnets that the file has no address in, so that it loads.
+  Port outside{.name = "outside", .device = "net_af_packet0,iface=wan0"};
+  Port inside{.name = "inside", .device = "net_af_packet1,iface=lan0"};
 };
 
 struct Imported {

@@ -131,6 +131,28 @@ TEST(Importer, SaysThatAPeerStandsTwiceAndThatAPortWasChosen) {
             std::vector<std::string>{"wg0.conf:1:1: there is no ListenPort; 4500 is taken"});
 }
 
+// The addresses of the ports are our own invention: they must not be in the way.
+TEST(Importer, GivesThePortsAddressesWhereTheFileHasNone) {
+  const auto ports = [](const std::string& addresses) {
+    const auto imported = import_wg("[Interface]\nPrivateKey = " + key_text(1) +
+                                        "\nListenPort = 1\nAddress = " + addresses + "\n",
+                                    "wg0.conf", {});
+    if (!imported) return texts(imported.error());
+    std::vector<std::string> out;
+    for (const Port& port : imported->config.ports) {
+      out.push_back(to_string(port.addresses.at(0).value));
+    }
+    return out;
+  };
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(ports("10.8.0.1/24"), (Texts{"192.0.2.1/24", "198.51.100.1/24"}));
+  EXPECT_EQ(ports("192.0.2.1/24"), (Texts{"198.51.100.1/24", "203.0.113.1/24"}));
+  EXPECT_EQ(ports("198.51.100.1/32, fd00::1/64"), (Texts{"192.0.2.1/24", "203.0.113.1/24"}));
+  EXPECT_EQ(ports("192.0.2.7/8, 198.51.100.9/24, 203.0.113.1/24"),
+            (Texts{"198.18.0.1/24", "198.18.1.1/24"}));
+  EXPECT_EQ(ports("198.51.100.9/0"), (Texts{"192.0.2.1/24", "203.0.113.1/24"}));
+}
+
 TEST(Importer, MakesNoConfigurationThatWouldNotLoad) {
   const std::string interface = "[Interface]\nPrivateKey = " + key_text(1) + "\nListenPort = 1\n";
   const auto refused = [&](const std::string& lines, const ImportOptions& options = {}) {
