@@ -91,6 +91,23 @@ Port read_port(Node& node, const Path& path, Report& report) {
   return port;
 }
 
+// Whether this argument, after `before`, makes DPDK end the process as if all were well. getopt_long() takes the beginning of a
+// long name for the whole, and short ones side by side.
+bool only_prints(std::string_view argument, std::string_view before) {
+  constexpr std::string_view kHelp = "--help", kLogLevel = "--log-level";
+  const auto is_log_level = [&](std::string_view name) {
+    return name.size() >= std::string_view("--log").size() && kLogLevel.starts_with(name);
+  };
+  if (!argument.starts_with("--")) {
+    if (argument == "help") return is_log_level(before);
+    const size_t flag = argument.find_first_not_of('v', 1);
+    return argument.starts_with('-') && flag != std::string_view::npos && argument[flag] == 'h';
+  }
+  const size_t equals = argument.find('=');
+  if (equals == std::string_view::npos) return argument.size() > 3 && kHelp.starts_with(argument);
+  return is_log_level(argument.substr(0, equals)) && argument.substr(equals + 1) == "help";
+}
+
 Dataplane read_dataplane(Node& node, const Path& path, Report& report) {
   Dataplane dataplane;
   MappingReader map(node, Section::Dataplane, path, report);
@@ -119,9 +136,14 @@ Dataplane read_dataplane(Node& node, const Path& path, Report& report) {
     const Key& key = *find_key(Section::Dataplane, "eal");
     const Path here = map.path("eal");
     for (size_t i = 0; i < list->items.size(); ++i) {
-      if (map.good_item(list->items[i], key, here.item(i))) {
-        dataplane.eal.push_back(list->items[i].text);
+      const Node& item = list->items[i];
+      if (!map.good_item(item, key, here.item(i))) continue;
+      if (only_prints(item.text, i == 0 ? "" : list->items[i - 1].text)) {
+        report.mistake(
+            item.at, here.item(i),
+            cat({quote(item.text), " makes DPDK print something and end; leave it out"}));
       }
+      dataplane.eal.push_back(item.text);
     }
   }
   return dataplane;

@@ -147,6 +147,25 @@ INSTANTIATE_TEST_SUITE_P(
                     {"13:16: tunnels[0].conflicts: 'steal' is unknown; refuse or move is "
                      "expected"})));
 
+TEST(ArgumentsOfDpdk, ThatMakeItEndAreNamed) {
+  const auto mistakes = [](const std::string& list) {
+    return mistakes_of("dataplane: {eal: [" + list + "]}\n" + small_config());
+  };
+  const std::vector<std::string> none;
+  for (const std::string word : {"-h", "-vh", "--help", "--he", "--log-level=help", "--log=help"}) {
+    EXPECT_EQ(mistakes("'-v', '" + word + "'"),
+              std::vector<std::string>{"gw.yaml:1:25: dataplane.eal[1]: '" + word +
+                                       "' makes DPDK print something and end; leave it out"});
+  }
+  EXPECT_EQ(mistakes("--log-level, help"),
+            std::vector<std::string>{"gw.yaml:1:32: dataplane.eal[1]: 'help' makes DPDK print "
+                                     "something and end; leave it out"});
+  for (const char* good : {"'-v'", "--log-level, 'lib.eal:debug'", "'--log-level=debug'",
+                           "'--huge-dir=/help'", "'--vdev=net_h'", "'-n', '4'", "help"}) {
+    EXPECT_EQ(mistakes(good), none) << good;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Range, Mistake,
     testing::Values(
