@@ -198,6 +198,14 @@ class Confirm(DurabilityCase):
 
 
 class History(DurabilityCase):
+    def test_peers_are_there_again_whatever_the_file_calls_them(self) -> None:
+        names = {"the office", "caf\u00e9", "x" * 128}
+        self.gateway.config["tunnels"][0]["peers"] = [{"name": name, "public_key": random_key()} for name in sorted(names)]
+        for _ in range(2):
+            self.gateway.start()
+            self.assertEqual({peer["name"] for peer in self.gateway.show()["peers"]}, names)
+            self.assertEqual(self.gateway.stop(), 0)
+
     def test_a_rollback_is_a_new_commit_and_the_history_names_who_did_what(self) -> None:
         self.gateway.start()
         self.add_peer("alice", "10.9.0.1/32", "10.9.0.2/32")

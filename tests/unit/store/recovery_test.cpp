@@ -275,6 +275,16 @@ TEST_F(Recovery, ATruncatedFileIsFound) {
   }
 }
 
+// A file may call a peer what the API once did not allow, and the other way round.
+TEST_F(Recovery, PeersComeBackWhateverTheyAreCalled) {
+  const std::vector<std::string> names{"the office", "caf\xc3\xa9", std::string(128, 'x'), "-x"};
+  commit({add_tunnel("wg0")});
+  for (uint64_t i = 0; i < names.size(); ++i) commit({add(names[i], i + 1)});
+  const Loaded loaded = load();
+  ASSERT_EQ(loaded.content.peers_added.size(), names.size());
+  EXPECT_EQ(dump(state_of(loaded)), dump(state_));
+}
+
 TEST_F(Recovery, RowsThatContradictEachOtherAreFound) {
   commit({add_tunnel("wg0"), add("a", 1, {"10.0.0.0/24"}), add("b", 2)});
   const auto expect = [&](const std::string& sql, const std::string& what) {
