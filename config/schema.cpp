@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "config/nearest.h"
+#include "config/value.h"
 #include "dataplane/base/check.h"
 
 namespace turnpike::config {
@@ -99,8 +100,8 @@ constexpr auto kTunnel = std::to_array<Key>({
     mappings("peers", Section::Peer),
 });
 constexpr auto kPeer = std::to_array<Key>({
-    text("name", 128),
-    text("description"),
+    text("name", kMaxPeerNameBytes),
+    text("description", kMaxDescriptionBytes),
     boolean("enabled"),
     required(text("public_key", kKeyCharacters)),
     text("preshared_key", kKeyCharacters),

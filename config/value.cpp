@@ -10,6 +10,7 @@
 #include <string>
 #include <system_error>
 
+#include "config/plain_text.h"
 #include "dataplane/base/text.h"
 
 namespace turnpike::config {
@@ -49,6 +50,15 @@ class File {
  private:
   int fd_;
 };
+
+std::string text_fault(std::string_view text, size_t limit, bool lines) {
+  if (text.size() > limit) {
+    return cat({"is ", std::to_string(text.size()), " bytes long; at most ", std::to_string(limit),
+                " are allowed"});
+  }
+  if (plain_text(text, lines) == text) return {};
+  return "has a control character in it, or is no UTF-8; printable text is expected";
+}
 
 }  // namespace
 
@@ -181,8 +191,13 @@ std::string plain_name_fault(std::string_view name) {
   return {};
 }
 
+std::string description_fault(std::string_view description) {
+  return text_fault(description, kMaxDescriptionBytes, true);
+}
+
 std::string peer_name_fault(std::string_view name) {
   if (name.empty()) return "is empty; leave the key out for a peer without name";
+  if (std::string fault = text_fault(name, kMaxPeerNameBytes, false); !fault.empty()) return fault;
   if (shaped_like_key(name)) return "is shaped like a key; a name must not be taken for one";
   if (name.front() == '-' || name.front() == ' ' || name.back() == ' ') {
     return cat(

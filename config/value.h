@@ -45,7 +45,12 @@ struct KeyBytes {
 [[nodiscard]] bool shaped_like_key(std::string_view text);
 // Why a port or a tunnel cannot be called that; empty: it can. Its length is another matter.
 [[nodiscard]] std::string plain_name_fault(std::string_view name);
-// Why a peer cannot be called that; empty: it can.
+// What may be said of a peer, in a file and at run time alike, so that what runs can be written to a file.
+inline constexpr size_t kMaxPeerNameBytes = 128;
+inline constexpr size_t kMaxDescriptionBytes = 4'096;
+// Why a peer cannot be called that; empty: it can. A name must not be taken for a key or an option.
 [[nodiscard]] std::string peer_name_fault(std::string_view name);
+// Why that cannot describe a peer; empty: it can.
+[[nodiscard]] std::string description_fault(std::string_view description);
 
 }  // namespace turnpike::config

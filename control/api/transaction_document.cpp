@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "config/value.h"
 #include "control/api/document_tree.h"
 #include "dataplane/base/text.h"
 
@@ -204,25 +205,24 @@ class Reader {
   }
 
   void check_name(const std::string& name, const std::string& place) {
-    if (!state::is_valid_peer_name(name)) {
-      mistake(place,
-              "a name has 1 to 63 printable ASCII characters without space and is not shaped like "
-              "a key");
-    }
+    const std::string fault = config::peer_name_fault(name);
+    if (!fault.empty()) mistake(place, fault);
   }
 
   PeerPatch patch(const json& value, const std::string& place) {
     PeerPatch patch;
     if (const json* v = find(value, "name")) {
       if (!v->is_null()) {
-        patch.name = text(*v, place + "/name", state::kMaxPeerNameBytes);
+        patch.name = text(*v, place + "/name", config::kMaxPeerNameBytes);
         if (v->is_string() && !patch.name->empty()) check_name(*patch.name, place + "/name");
       } else {
         patch.name = "";
       }
     }
     if (const json* v = find(value, "description")) {
-      patch.description = text(*v, place + "/description", state::kMaxDescriptionBytes);
+      patch.description = text(*v, place + "/description", config::kMaxDescriptionBytes);
+      const std::string fault = config::description_fault(*patch.description);
+      if (!fault.empty()) mistake(place + "/description", fault);
     }
     if (const json* v = find(value, "preshared_key")) {
       patch.preshared_key = PresharedKey();

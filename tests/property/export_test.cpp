@@ -88,7 +88,7 @@ class Random {
     for (size_t i = below(pieces_max + 1); i > 0; --i) text += of(kPieces);
     return text;
   }
-  // As the API takes them: printable ASCII.
+  // Some of those that the API takes.
   std::string api_name() {
     std::string name;
     for (size_t i = 1 + below(12); i > 0; --i) name += static_cast<char>(0x21 + below(0x5e));

@@ -130,9 +130,42 @@ TEST(TransactionDocument, WantsAPeerToAddByNameAndKeyThatAgree) {
             "/edits/0/public_key: is another key than that in \"peer\"\n");
   EXPECT_EQ(add(R"("peer":"n","name":"m","public_key":")" + key + "\""),
             "/edits/0/name: is another name than that in \"peer\"\n");
-  EXPECT_NE(add(R"("peer":"a b","public_key":")" + key + "\"").find("without space"),
-            std::string::npos);
   EXPECT_NE(add(R"("peer":"n","public_key":"AAAA")").find("44 characters"), std::string::npos);
+}
+
+// The same as for a file (config/value.h): what runs can be exported.
+TEST(TransactionDocument, TakesNamesAndDescriptionsThatAFileMayHold) {
+  const std::string key = test_key_text(9);
+  const auto with = [&](const char* what, const std::string& value) {
+    return mistakes(in_edit(R"("op":"peer_add","tunnel":"t","public_key":")" + key + R"(",")" +
+                            what + R"(":")" + value + "\""));
+  };
+  for (const char* what : {"name", "peer"}) {
+    for (const std::string& good :
+         {std::string("a b"), std::string("caf\xc3\xa9"), std::string(128, 'x')}) {
+      EXPECT_EQ(with(what, good), "good");
+    }
+    const std::string place = std::string("/edits/0/") + what + ": ";
+    for (const auto& [bad, why] :
+         {std::pair("-x", "begins with -"), std::pair(" x", "with a blank"),
+          std::pair("x ", "with a blank"), std::pair(R"(a\u001bb)", "control character"),
+          std::pair(R"(a\nb)", "control character")}) {
+      const std::string said = with(what, bad);
+      EXPECT_TRUE(said.starts_with(place)) << said;
+      EXPECT_NE(said.find(why), std::string::npos) << said;
+    }
+    EXPECT_TRUE(with(what, std::string(129, 'x')).starts_with(place));
+  }
+  EXPECT_NE(with("name", key.substr(0, 42) + "B=").find("shaped like a key"), std::string::npos);
+  EXPECT_EQ(with("name", ""), "good");  // it has none
+  for (const std::string& good : {std::string(), std::string(R"(two\nlines,\ta tab)"),
+                                  std::string("caf\xc3\xa9"), std::string(4'096, 'x')}) {
+    EXPECT_EQ(with("description", good), "good");
+  }
+  for (const std::string& bad : {std::string(R"(a\u0007b)"), std::string(R"(a\u009bb)"),
+                                 std::string(R"(a\rb)"), std::string(4'097, 'x')}) {
+    EXPECT_TRUE(with("description", bad).starts_with("/edits/0/description: ")) << bad;
+  }
 }
 
 TEST(TransactionDocument, SaysWhereTheSyntaxBreaks) {
