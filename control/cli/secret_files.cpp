@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "config/exporter.h"
@@ -30,10 +31,13 @@ Result<SecretPlace, std::string> place_of_secrets(std::string directory,
                                                   const std::string& output) {
   namespace fs = std::filesystem;
   while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
-  const fs::path absolute = fs::absolute(directory).lexically_normal();
+  std::error_code error;  // the working directory may be gone
+  const fs::path absolute = fs::absolute(directory, error).lexically_normal();
+  if (error) return fail(directory + ": " + error.message());
   std::string named = absolute.string();
   if (!output.empty()) {
-    const fs::path beside = fs::absolute(output).lexically_normal().parent_path();
+    const fs::path beside = fs::absolute(output, error).lexically_normal().parent_path();
+    if (error) return fail(output + ": " + error.message());
     const fs::path relative = absolute.lexically_relative(beside);
     if (!relative.empty() && *relative.begin() != "..") named = relative.string();
   }

@@ -407,6 +407,27 @@ TEST_F(Turnpike, ImportsKeysIntoAnyDirectoryThatAConfigurationCanName) {
   std::filesystem::current_path(before);
 }
 
+TEST_F(Turnpike, ADirectoryOfKeysBelowAWorkingDirectoryThatIsGoneIsAnError) {
+  const std::string file = server_.directory() + "/wg0.conf", gone = server_.directory() + "/gone";
+  std::ofstream(file) << "[Interface]\nPrivateKey = " << api::test_key_text(5) << "\n";
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::create_directory(gone);
+  std::filesystem::current_path(gone);
+  std::filesystem::remove(gone);
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"import", file, "--secrets", "keys"},
+        std::vector<std::string>{"export", "--secrets", "keys"}}) {
+    EXPECT_EQ(run(words), kError) << out_;
+    EXPECT_NE(err_.find("keys: No such file or directory"), std::string::npos) << err_;
+    EXPECT_EQ(out_, "");
+  }
+  const std::string keys = server_.directory() + "/keys";
+  EXPECT_EQ(run({"import", file, "--secrets", keys}), kDone) << err_;
+  EXPECT_EQ(run({"export", "--secrets", keys, "--output", "turnpike.yaml"}), kError) << out_;
+  EXPECT_NE(err_.find("turnpike.yaml: No such file or directory"), std::string::npos) << err_;
+  std::filesystem::current_path(before);
+}
+
 TEST_F(Turnpike, ImportMakesNothingOfWhatWouldNotLoad) {
   const std::string file = server_.directory() + "/the office.conf",
                     keys = server_.directory() + "/keys";
