@@ -38,6 +38,9 @@ MAX_AWAY_US = 300
 MAX_REPEATS = 12
 LINE = "pipeline/far/line-there-and-back"
 SHARES = (10, 50, 90)  # per cent of the highest rate without loss
+# The generator waits so long for what is missing (loopback_trial.cpp): what a worker holds that was off its core for longer
+# is not lost.
+DRAINED_US = 200_000
 # Memory of the messages sealed beforehand.
 STOCK_BYTES = 500_000_000
 VIRTIO = "queues=1,queue_size=1024,server=1,packed_vq=1,mrg_rxbuf=0,in_order=1,vectorized=1"
@@ -196,7 +199,8 @@ class Loopback:
         answer["lost"] = answer["offered"] - answer["refused"] - answer["received"]
         if not answer["ok"] or answer["wrong"] != 0:
             raise Failed(f"{answer['wrong']} packets came out wrong: {answer}")
-        if answer["lost"] != sum(answer["drops"].values()):
+        answer["counts"] = answer["lost"] == sum(answer["drops"].values())
+        if not answer["counts"] and answer["worker_away_us"] < DRAINED_US:
             raise Failed(f"{answer['lost']} packets did not come out, but the gateway names other drops: {answer}")
         return answer
 
@@ -217,13 +221,18 @@ class Case:
         best: Answer | None = None
         for _ in range(MAX_REPEATS):
             answer = self.loopback.trial(self.flow, self.size, rate, self.effort)
+            if not answer["counts"]:
+                self.rejected += 1
+                time.sleep(1)  # what lies in the gateway's rings comes out
+                continue
             away = max(answer["worst_gap_us"], answer["worker_away_us"])
             if best is None or away < best["away"]:
                 best = {**answer, "away": away}
             if not self.effort.repeats or away <= MAX_AWAY_US:
                 return best
             self.rejected += 1
-        assert best is not None
+        if best is None:
+            raise Failed(f"in each of {MAX_REPEATS} trials the gateway's worker was off its core for too long")
         return best
 
     def pipeline_mpps(self) -> float:
