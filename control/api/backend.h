@@ -193,7 +193,10 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
+  // May be ahead of what is durable by the time of a sync, and so is its number: to be shown is generation().
   [[nodiscard]] virtual const state::State& state() const = 0;
+  // Of the newest commit that is durable. Only grows, over restarts too.
+  [[nodiscard]] virtual Generation generation() const = 0;
   [[nodiscard]] virtual PeerStatus peer_status(PeerId peer) const = 0;
   [[nodiscard]] virtual TunnelStatus tunnel_status(TunnelIndex tunnel) const = 0;
   [[nodiscard]] virtual std::vector<PortStatus> ports() const = 0;

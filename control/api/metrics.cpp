@@ -81,7 +81,7 @@ void totals(const Backend& backend, std::string& out) {
   Family(out, "turnpike_start_time_seconds", "gauge", "When the daemon started, since 1970.")
       .sample({}, seconds(t.started));
   single(out, "turnpike_generation", "gauge", "Number of the committed state.",
-         backend.state().generation());
+         backend.generation());
   single(out, "turnpike_peers", "gauge", "Peers of all tunnels, disabled ones too.", t.peers);
   single(out, "turnpike_prefixes", "gauge", "Prefixes that have an owner.", t.prefixes);
   Family tables(out, "turnpike_table_bytes", "gauge",

@@ -170,7 +170,7 @@ void Routes::show(Request& request, Respond respond) {
     filter.tunnel = *tunnel;
   }
   Response response;
-  response.generation = backend_.state().generation();
+  response.generation = backend_.generation();
   response.source = make_show(backend_, std::move(filter));
   respond(std::move(response));
 }
@@ -191,7 +191,7 @@ void Routes::peer(Request& request, Respond respond) {
   filter.tunnel = *name;
   filter.peer = state.peer(slot).id;
   Response response;
-  response.generation = state.generation();
+  response.generation = backend_.generation();
   response.source = make_show(backend_, std::move(filter));
   respond(std::move(response));
 }
@@ -225,7 +225,7 @@ void Routes::owner(Request& request, Respond respond) {
         to_string(claim != nullptr ? claim->prefix : Prefix::masked(*parsed, parsed->width_bits()));
   }
   Response response;
-  response.generation = state.generation();
+  response.generation = backend_.generation();
   response.body = "{";
   append_json_key(response.body, "tunnel");
   append_json_string(response.body, *name);

@@ -40,7 +40,7 @@ class ShowSource final : public BodySource {
   void head(std::string& out) {
     out += '{';
     append_json_key(out, "generation");
-    append_json_number(out, backend_.state().generation());
+    append_json_number(out, backend_.generation());
     if (filter_.tunnels) {
       append_json_key(out, "tunnels");
       out += '[';

@@ -272,7 +272,7 @@ void Daemon::make_journal(store::Store store) {
   history_ = std::make_unique<History>(History::Parts{
       .io = io_,
       .journal = *journal_,
-      .state = state_,
+      .generation = [this] { return committer_->generation(); },
       .submit =
           [this](Committer::Request request) {
             committer_->submit(std::move(request));

@@ -46,6 +46,7 @@ class Daemon final : public api::Backend {
   void say_ready() const;
 
   [[nodiscard]] const state::State& state() const override { return state_; }
+  [[nodiscard]] Generation generation() const override { return committer_->generation(); }
   [[nodiscard]] api::PeerStatus peer_status(PeerId peer) const override;
   [[nodiscard]] api::TunnelStatus tunnel_status(TunnelIndex tunnel) const override;
   [[nodiscard]] std::vector<api::PortStatus> ports() const override;

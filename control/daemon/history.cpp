@@ -17,10 +17,11 @@ using gateway::Committer;
 // Other commits may come between reading the history and the rollback's turn; then it is read anew.
 constexpr int kAttemptsMax = 8;
 
+using Entries = Result<std::vector<store::HistoryEntry>, std::string>;
+
 // What a way back leaves as it is: a line for each commit from `first` to `last` that came from the file.
-std::vector<std::string> what_stays(store::Store& store, Generation first, Generation last) {
+std::vector<std::string> what_stays(const Entries& history, Generation first, Generation last) {
   std::vector<std::string> lines;
-  const auto history = store.history();
   if (!history) return lines;
   for (const store::HistoryEntry& entry : *history) {
     if (entry.generation < first || entry.generation > last) continue;
@@ -42,13 +43,19 @@ bool touched_by_any(store::Store& store, const std::vector<Generation>& later,
   });
 }
 
-// The way back over several commits, read when the state had the generation `from`.
+// The way back over several commits, read when the newest on the disk was `from`. The state's own number does not tell:
+// where a commit cannot be written, another one gets its number.
 struct WayBack {
   Result<std::vector<state::Transaction>, std::string> ways;
   Generation from = 0;
   std::vector<std::string> warnings;
   std::optional<state::Refusal> refusal;  // the ways do not belong to this state
 
+  // On the journal's thread, with the ways; those from `first` on are undone.
+  void begin_at(const Entries& history, Generation first) {
+    if (history && !history->empty()) from = history->front().generation;
+    warnings = what_stays(history, first, from);
+  }
   // One transaction of them; is refused as stale where another commit came in between.
   [[nodiscard]] state::Transaction lead(const state::State& state,
                                         std::optional<Generation> if_generation) {
@@ -70,22 +77,20 @@ struct WayBack {
 
 void History::list(std::function<void(api::HistoryAnswer)> answer) {
   auto read = std::make_shared<Result<std::vector<store::HistoryEntry>, std::string>>();
-  parts_.journal.run([read](store::Store& store) { *read = store.history(); },
-                     [this, read, answer = std::move(answer)] {
-                       if (!*read)
-                         return answer(api::CommitFailure{.what = std::move(read->error())});
-                       api::History history{.generation = parts_.state.generation(),
-                                            .commits = std::move(**read),
-                                            .unconfirmed = {}};
-                       const auto now = std::chrono::steady_clock::now();
-                       for (const auto& [generation, waiting] : waiting_) {
-                         const auto left =
-                             std::chrono::ceil<std::chrono::seconds>(waiting.until - now).count();
-                         history.unconfirmed.emplace_back(
-                             generation, static_cast<uint64_t>(std::max<int64_t>(left, 0)));
-                       }
-                       answer(std::move(history));
-                     });
+  parts_.journal.run(
+      [read](store::Store& store) { *read = store.history(); },
+      [this, read, answer = std::move(answer)] {
+        if (!*read) return answer(api::CommitFailure{.what = std::move(read->error())});
+        api::History history{
+            .generation = parts_.generation(), .commits = std::move(**read), .unconfirmed = {}};
+        const auto now = std::chrono::steady_clock::now();
+        for (const auto& [generation, waiting] : waiting_) {
+          const auto left = std::chrono::ceil<std::chrono::seconds>(waiting.until - now).count();
+          history.unconfirmed.emplace_back(generation,
+                                           static_cast<uint64_t>(std::max<int64_t>(left, 0)));
+        }
+        answer(std::move(history));
+      });
 }
 
 void History::roll_back(Generation generation, api::ChangeRequest request,
@@ -95,13 +100,11 @@ void History::roll_back(Generation generation, api::ChangeRequest request,
 
 void History::try_roll_back(Generation generation, api::ChangeRequest request, int attempts,
                             std::function<void(api::RollbackAnswer)> answer) {
-  // What is posted by now leads to this generation; the ways back begin there.
-  const auto back = std::make_shared<WayBack>(
-      WayBack{.ways = {}, .from = parts_.state.generation(), .warnings = {}, .refusal = {}});
+  const auto back = std::make_shared<WayBack>();
   parts_.journal.run(
       [back, generation](store::Store& store) {
         back->ways = store.ways_back_to(generation);
-        back->warnings = what_stays(store, generation + 1, back->from);
+        back->begin_at(store.history(), generation + 1);
       },
       [=, this, answer = std::move(answer)]() mutable {
         if (!back->ways) return answer(api::NotFound{.what = std::move(back->ways.error())});
@@ -190,7 +193,7 @@ void History::undo_alone(Generation generation, int attempts) {
       [way, generation](store::Store& store) {
         way->back = store.way_back_from(generation);
         way->alone = way->back && !touched_by_any(store, way->awaited, *way->back);
-        way->warnings = what_stays(store, generation, generation);
+        way->warnings = what_stays(store.history(), generation, generation);
       },
       [=, this] {
         if (!undoing_.contains(generation)) return;  // a rollback has undone it meanwhile
@@ -227,12 +230,11 @@ void History::undo_alone(Generation generation, int attempts) {
 // Later commits changed the same: back to the state before it, without them.
 void History::undo_with_later(Generation generation, int attempts) {
   if (!undoing_.contains(generation)) return;  // a rollback has undone it meanwhile
-  const auto back = std::make_shared<WayBack>(
-      WayBack{.ways = {}, .from = parts_.state.generation(), .warnings = {}, .refusal = {}});
+  const auto back = std::make_shared<WayBack>();
   parts_.journal.run(
       [back, generation](store::Store& store) {
         back->ways = store.ways_back_before(generation);
-        back->warnings = what_stays(store, generation, back->from);
+        back->begin_at(store.history(), generation);
       },
       [=, this] {
         if (!back->ways) return give_up(generation, back->ways.error());

@@ -24,7 +24,7 @@ class History {
   struct Parts {
     boost::asio::io_context& io;
     store::Journal& journal;
-    const state::State& state;
+    std::function<Generation()> generation;  // of the newest commit that is durable
     std::function<void(gateway::Committer::Request)> submit;
     // Commits that will await their confirmation, but are not answered yet (Committer::to_be_confirmed()).
     std::function<const std::set<Generation>&()> coming;

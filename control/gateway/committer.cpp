@@ -63,7 +63,7 @@ void Committer::when_ready(std::function<void()> run) {
 }
 
 void Committer::run_queue() {
-  while (!running_ && next_large_ == nullptr && !queue_.empty() &&
+  while (!running_ && next_large_ == nullptr && !queue_.empty() && withdrawals_ == 0 &&
          in_flight_.size() < kInFlightMax) {
     const auto job = std::make_shared<Job>();
     job->request = std::move(queue_.front());
@@ -86,7 +86,7 @@ void Committer::run_queue() {
     }
   }
   // A large one is judged against what is durable.
-  if (next_large_ != nullptr && !running_ && in_flight_.empty()) {
+  if (next_large_ != nullptr && !running_ && in_flight_.empty() && withdrawals_ == 0) {
     run_large(std::exchange(next_large_, nullptr));
   }
 }
@@ -164,7 +164,7 @@ void Committer::answer(Job& job) {
   job.request.answer(std::move(job.outcome));
 }
 
-// All that is in flight, the newest first. The workers have seen none of it.
+// All that is in flight, the newest first. The workers have seen none of it, and nobody its numbers.
 void Committer::take_back(const std::string& why) {
   for (auto at = in_flight_.rbegin(); at != in_flight_.rend(); ++at) {
     Job& job = **at;
@@ -175,6 +175,7 @@ void Committer::take_back(const std::string& why) {
     job.settled = true;
     job.outcome = Failure{.what = why};
   }
+  state_.renumber(committed_);
   ++chain_;
 }
 
@@ -206,15 +207,28 @@ void Committer::write_withdrawal(const Job& job, state::Change inverse, state::T
   record.entry.generation = state_.generation();
   record.entry.cause = store::Cause::Withdrawn;
   record.entry.comment = "generation " + std::to_string(job.generation) + " was never in force";
+  ++withdrawals_;
   log_->post(std::move(record), chain_, [this](const Result<void, std::string>& outcome) {
-    if (outcome) return;
-    diverged_ = "the state on the disk is not the one that runs, and could not be mended (" +
-                outcome.error() + "); see to the disk, then restart turnpiked";
+    if (!outcome) {
+      diverged_ = "the state on the disk is not the one that runs, and could not be mended (" +
+                  outcome.error() + "); see to the disk, then restart turnpiked";
+    }
+    if (--withdrawals_ > 0) return;
+    if (diverged_.empty()) {
+      committed_ = state_.generation();
+    } else {
+      state_.renumber(committed_);  // what runs is that one; the next start may use these numbers
+    }
+    run_queue();
   });
 }
 
 void Committer::run_large(const JobPointer& job) {
   running_ = true;
+  if (!diverged_.empty() && !job->request.dry_run) {
+    job->outcome = Failure{.what = diverged_};
+    return finish_large(job);
+  }
   if (!job->request.large && job->chain != chain_) {
     job->outcome =
         Failure{.what = "a commit before this one could not be made; nothing was changed"};
@@ -324,7 +338,7 @@ void Committer::make_true(Job& job) {
 void Committer::publish(Job& job) {
   if (!job.publish) return answer(job);
   auto done = std::move(std::get<Done>(job.outcome));
-  done.generation = job.generation;
+  done.generation = committed_ = job.generation;
   gateway_.commit(now_(), [this, answer = std::move(job.request.answer),
                            done = std::move(done)](const Acknowledgement& seen) mutable {
     in_force_ = done.generation;

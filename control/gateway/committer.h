@@ -6,6 +6,8 @@
 //   Groups:  small transactions do not wait for the disk one by one: each is judged against the state with those
 //            before it, and what is waiting shares one sync. Hence state() runs ahead of what is durable by the
 //            time of a sync. If one cannot be written, it and those judged on it are taken back and refused.
+//   Numbers: nobody outside hears of a generation before it is durable (generation()), so that what is taken back
+//            gives its number back, and a restart goes on where it stopped.
 //   Bounds:  kInFlightMax on their way to the disk; the next ones wait.
 //   Life:    ends after the helper and the log have.
 #pragma once
@@ -75,7 +77,8 @@ class Committer {
         offload_(std::move(offload)),
         now_(std::move(now)),
         log_(log),
-        in_force_(state.generation()) {}
+        committed_(state.generation()),
+        in_force_(committed_) {}
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
@@ -91,6 +94,9 @@ class Committer {
   [[nodiscard]] bool ready() const noexcept { return ready_; }
   // Runs it at once when ready(), else as soon as that is so again.
   void when_ready(std::function<void()> run);
+  // For all who ask: the newest that is durable, to be had by the workers now or in a moment. No other state has or will
+  // have this number, over restarts too. What state() holds may be ahead of it by what is on its way to the disk.
+  [[nodiscard]] Generation generation() const noexcept { return committed_; }
   // The newest that the workers were seen to have; at the beginning the state's, which is to be published already.
   // May be asked at any time, ready() or not: the state's own number is the helper's meanwhile, and runs ahead.
   [[nodiscard]] Generation in_force() const noexcept { return in_force_; }
@@ -124,7 +130,10 @@ class Committer {
   Offload offload_;
   std::function<Instant()> now_;
   store::Log* log_;
+  Generation committed_;
   Generation in_force_;
+  // On their way to the disk: nothing is judged until it is known what is there.
+  size_t withdrawals_ = 0;
   std::deque<Request> queue_;
   std::deque<JobPointer> in_flight_;  // small ones, in order
   JobPointer next_large_;  // waits until nothing is in flight

@@ -81,6 +81,8 @@ class State {
   // A change that was planned on this very state (a CHECK). Gives the new generation; the same one if the
   // change is empty.
   Generation apply(const Change& change);
+  // For a state that is again, by its content, the one that had this number: what came in between was seen by nobody.
+  void renumber(Generation generation) noexcept { generation_ = generation; }
 
  private:
   void add_peer(const PeerAdded& added);

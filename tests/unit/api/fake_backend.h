@@ -11,6 +11,9 @@ class FakeBackend final : public Backend {
   FakeBackend();
 
   [[nodiscard]] const state::State& state() const override { return state_; }
+  [[nodiscard]] Generation generation() const override {
+    return durable.value_or(state_.generation());
+  }
   [[nodiscard]] PeerStatus peer_status(PeerId peer) const override;
   [[nodiscard]] TunnelStatus tunnel_status(TunnelIndex tunnel) const override;
   [[nodiscard]] std::vector<PortStatus> ports() const override;
@@ -39,6 +42,7 @@ class FakeBackend final : public Backend {
   // Expects success.
   void apply(std::vector<state::Edit> edits);
 
+  std::optional<Generation> durable;  // if set, the state is ahead of the disk
   std::string failure;  // if set, commits fail with it
   EventHub hub;
   // What reload() and diff() answer.

@@ -84,7 +84,7 @@ TEST(Metrics, AreOfTheFormatAndSayWhatTheBackendCounts) {
     EXPECT_NE(found, parsed.samples.end()) << name;
     return found == parsed.samples.end() ? -1 : found->second;
   };
-  EXPECT_EQ(value("turnpike_generation"), static_cast<double>(backend.state().generation()));
+  EXPECT_EQ(value("turnpike_generation"), static_cast<double>(backend.generation()));
   EXPECT_EQ(value("turnpike_peers"), 3);
   EXPECT_EQ(value("turnpike_table_bytes{numa_node=\"1\"}"), 4'096);
   EXPECT_EQ(value("turnpike_table_bytes{numa_node=\"any\"}"), 8'192);

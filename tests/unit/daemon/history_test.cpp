@@ -34,7 +34,7 @@ class HistoryTest : public store::StoreTest {
     history_ = std::make_unique<History>(History::Parts{
         .io = io_,
         .journal = *journal_,
-        .state = state_,
+        .generation = [this] { return state_.generation(); },
         .submit = [this](Committer::Request request) { submit(std::move(request)); },
         .coming = [this]() -> const std::set<Generation>& { return coming_; },
         .when_ready = [](const std::function<void()>& run) { run(); },

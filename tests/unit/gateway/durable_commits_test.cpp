@@ -19,6 +19,7 @@ class FakeLog final : public store::Log {
     if (!error.empty()) failed_chain = std::max(failed_chain, job.chain);
     if (job.chain <= failed_chain) return job.done(fail(std::string("the disk is full")));
     durable.push_back(job.record.entry.generation);
+    if (job.record.change != nullptr) changes.push_back(job.record.change);
     job.done({});
   }
   void answer_all() {
@@ -34,6 +35,7 @@ class FakeLog final : public store::Log {
   size_t answered = 0;
   uint64_t failed_chain = 0;
   std::vector<Generation> durable;
+  std::vector<std::shared_ptr<const state::Change>> changes;  // durable ones
 };
 
 class DurableCommits : public GatewayTest {
@@ -41,8 +43,9 @@ class DurableCommits : public GatewayTest {
   DurableCommits() : GatewayTest(8) {}
 
   void submit(std::vector<state::Edit> edits, const std::string& name,
-              std::optional<Duration> confirm = {}) {
-    state::Transaction transaction{.comment = name, .edits = std::move(edits)};
+              std::optional<Duration> confirm = {}, std::optional<Generation> if_generation = {}) {
+    state::Transaction transaction{
+        .if_generation = if_generation, .comment = name, .edits = std::move(edits)};
     committer.submit({.make = [transaction](const state::State&) { return transaction; },
                       .entry = {.at = {1'000}, .uid = 5, .pid = 6},
                       .confirm = confirm,
@@ -75,11 +78,18 @@ class DurableCommits : public GatewayTest {
     const state::Claim* c = state.owner(0, *parse_prefix(prefix));
     return c == nullptr ? "" : state::label(state.peer(c->peer));
   }
+  // The generation that a start would find on the disk, where each is made of the one before.
+  [[nodiscard]] Generation stored() const {
+    Generation found = at_start;
+    for (const auto& change : log.changes) EXPECT_EQ(change->base, found++);
+    return found;
+  }
   [[nodiscard]] std::string failure(size_t at) {
     const auto* f = std::get_if<Committer::Failure>(&outcomes.at(at));
     return f == nullptr ? "" : f->what;
   }
 
+  Generation at_start = state.generation();
   FakeLog log;
   std::vector<std::string> answers;
   std::vector<Committer::Outcome> outcomes;
@@ -153,8 +163,33 @@ TEST_F(DurableCommits, WhatCannotBeWrittenIsTakenBackWithAllThatRestsOnIt) {
   log.answer();
   see();
   EXPECT_EQ(answers.back(), "later");
-  EXPECT_GT(std::get<Committer::Done>(outcomes.back()).generation, packets_before + 2);
+  EXPECT_EQ(std::get<Committer::Done>(outcomes.back()).generation, packets_before + 1);
   EXPECT_EQ(owner(doors[0]->begin_burst(), "10.9.0.1"), alice);
+}
+
+TEST_F(DurableCommits, NumbersThatWereShownAreNeverThoseOfAnotherStateAfterARestart) {
+  const Generation before = committer.generation();
+  EXPECT_EQ(before, state.generation());
+  for (int round = 0; round < 3; ++round) {
+    submit({claim("alice", "10.9.0.0/24")}, "first");
+    submit({claim("alice", "10.9.1.0/24")}, "second");
+    EXPECT_EQ(committer.generation(), before) << "nobody hears of what is on its way to the disk";
+    log.answer("full");
+    log.answer("full");
+    EXPECT_EQ(committer.generation(), before);
+    EXPECT_EQ(state.generation(), before) << "what is taken back gives its number back";
+    EXPECT_EQ(stored(), committer.generation()) << "a restart goes on with it";
+  }
+  // Who saw that generation may commit on it.
+  submit({claim("bob", "10.9.1.0/24")}, "on what was shown", {}, before);
+  log.answer();
+  EXPECT_EQ(committer.generation(), before + 1) << "durable, though no worker has it yet";
+  see();
+  EXPECT_EQ(std::get<Committer::Done>(outcomes.back()).generation, before + 1);
+  EXPECT_EQ(stored(), before + 1);
+  submit({claim("bob", "10.9.2.0/24")}, "late", {}, before);
+  log.answer_all();
+  EXPECT_TRUE(std::get<state::Refusal>(outcomes.back()).is_stale());
 }
 
 TEST_F(DurableCommits, WhatIsBeforeAFailureStands) {
@@ -198,18 +233,30 @@ TEST_F(DurableCommits, WhatTheGatewayHasNoRoomForIsUndoneOnTheDiskToo) {
   const Generation before = state.generation();
   submit({add("one", 40)}, "too many");
   submit({claim("one", "10.9.0.0/24")}, "rests on it");
-  log.answer_all();  // and the two that undo them
+  log.answer();
+  EXPECT_EQ(failure(6), failure(7));
+  submit({claim("bob", "10.9.5.0/24")}, "waits until what is on the disk is known");
+  log.answer();  // which rested on it
+  log.answer();  // the first of those that undo them
+  EXPECT_EQ(committer.generation(), before) << "the one that runs";
+  EXPECT_EQ(outcomes.size(), 8u);
+  log.answer();
+  EXPECT_EQ(committer.generation(), before + 4);
+  EXPECT_EQ(stored(), before + 4);
   see();
   EXPECT_NE(failure(6).find("peer slots"), std::string::npos) << failure(6);
   EXPECT_EQ(failure(7), failure(6));
   EXPECT_EQ(state.find_peer(0, std::string_view("one")), state::kNoSlot);
   EXPECT_EQ(log.durable.back(), before + 4);
-  EXPECT_EQ(log.posted.back().record.entry.cause, store::Cause::Withdrawn);
-  ASSERT_EQ(log.posted.back().record.change->peers_removed.size(), 1u);
+  const store::Record& undone = log.posted.at(log.answered - 1).record;
+  EXPECT_EQ(undone.entry.cause, store::Cause::Withdrawn);
+  ASSERT_EQ(undone.change->peers_removed.size(), 1u);
   submit({claim("alice", "10.9.0.0/24")}, "goes on");
-  log.answer();
+  log.answer_all();
   see();
-  EXPECT_EQ(std::get<Committer::Done>(outcomes.back()).generation, before + 5);
+  ASSERT_EQ(outcomes.size(), 10u);
+  EXPECT_EQ(std::get<Committer::Done>(outcomes[8]).generation, before + 5);
+  EXPECT_EQ(std::get<Committer::Done>(outcomes[9]).generation, before + 6);
 }
 
 TEST_F(DurableCommits, WhenEvenThatCannotBeWrittenNothingMoreIsCommitted) {
@@ -217,9 +264,21 @@ TEST_F(DurableCommits, WhenEvenThatCannotBeWrittenNothingMoreIsCommitted) {
     submit({add(("p" + std::to_string(i)).c_str(), static_cast<uint8_t>(20 + i))}, "fills");
   }
   log.answer_all();
+  const Generation before = committer.generation();
   submit({add("one", 40)}, "too many");
+  std::vector<state::Edit> edits;
+  for (int i = 0; i < 100; ++i) {
+    edits.push_back(claim("alice", ("10.20." + std::to_string(i) + ".0/24").c_str()));
+  }
+  submit(edits, "large, waits");
   log.answer();
   log.answer("full");
+  EXPECT_NE(failure(outcomes.size() - 1).find("restart turnpiked"), std::string::npos);
+  // The disk has before + 1: nobody may have seen this number, nor any behind it.
+  EXPECT_EQ(stored(), before + 1);
+  EXPECT_EQ(committer.generation(), before);
+  EXPECT_EQ(state.generation(), before);
+  EXPECT_EQ(log.answered, log.posted.size());
   submit({claim("alice", "10.9.0.0/24")}, "refused");
   EXPECT_NE(failure(outcomes.size() - 1).find("restart turnpiked"), std::string::npos);
 }
