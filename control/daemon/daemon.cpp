@@ -482,7 +482,7 @@ api::CommitAnswer Daemon::told(Committer::Outcome outcome, const store::HistoryE
     const api::Caller caller{.uid = entry.uid, .gid = 0, .pid = static_cast<pid_t>(entry.pid)};
     if (const auto* done = std::get_if<Committer::Done>(&outcome)) {
       if (done->changed) {
-        if (std::exchange(commits_fail_, false)) spdlog::info("transactions work again");
+        if (failures_.end()) spdlog::info("transactions work again");
         log_commit(*done, entry);
         observer_.committed(*done, caller, wall_now());
         if (entry.cause == store::Cause::Rollback || entry.cause == store::Cause::Unconfirmed) {
@@ -493,8 +493,7 @@ api::CommitAnswer Daemon::told(Committer::Outcome outcome, const store::HistoryE
       observer_.refused(*refusal, caller, wall_now());
     } else {
       const std::string& what = std::get<Committer::Failure>(outcome).what;
-      // Once: whoever asks is told each time.
-      if (!std::exchange(commits_fail_, true)) {
+      if (failures_.begin(what)) {
         spdlog::error("{}; forwarding goes on with generation {}", what, committer_->in_force());
       }
       observer_.failed(what, caller, wall_now());

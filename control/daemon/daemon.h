@@ -14,6 +14,7 @@
 #include "control/api/backend.h"
 #include "control/daemon/boot.h"
 #include "control/daemon/exports.h"
+#include "control/daemon/failures.h"
 #include "control/daemon/history.h"
 #include "control/daemon/host.h"
 #include "control/daemon/observer.h"
@@ -121,7 +122,7 @@ class Daemon final : public api::Backend {
   bool told_of_hugepages_ = false;  // that they ran out
   Observer observer_;
   Service service_;
-  bool commits_fail_ = false;  // the log says so
+  Failures failures_;  // of commits
   std::string start_refusal_;  // why nothing of the file was applied at start
   std::function<void()> tunnels_changed_;
   std::unique_ptr<Reloader> reloader_;
