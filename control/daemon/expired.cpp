@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <utility>
 
+#include "control/daemon/what_stays.h"
 #include "control/state/rollback.h"
 #include "control/state/way_back.h"
 
@@ -45,6 +47,7 @@ Expired undo_expired(Boot& boot, store::Store& store, const state::State& state,
       continue;
     }
     way->comment = about;
+    Generation last = generation;
     // As History: a later one that still awaits its confirmation would bring back what this undoes.
     const bool touched = std::ranges::any_of(left, [&](const store::Unconfirmed& later) {
       const auto other = store.way_back_from(later.generation);
@@ -53,6 +56,7 @@ Expired undo_expired(Boot& boot, store::Store& store, const state::State& state,
     if (touched || !state::is_as_left(state, *way)) {
       way->if_generation = state.generation() + 1;  // is refused
     }
+    const Generation newest = state.generation();
     auto undone = commit_back(std::move(*way), {generation});
     if (!undone && std::holds_alternative<state::Refusal>(undone.error())) {
       // Later commits changed the same: back to the state before it, without them.
@@ -70,9 +74,12 @@ Expired undo_expired(Boot& boot, store::Store& store, const state::State& state,
                       std::to_string(ways->size() - 1) + ")";
       undone = commit_back(std::move(*back), std::move(settles));
       if (undone) left.clear();
+      last = newest;
     }
     if (undone) {
       told.undone.push_back(about + " in time and is undone");
+      std::ranges::move(what_stays(store.history(), generation, last),
+                        std::back_inserter(told.undone));
     } else {
       told.errors.push_back(about + ", but is not undone: " + why(undone.error()));
     }

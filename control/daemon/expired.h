@@ -12,7 +12,8 @@
 namespace turnpike::daemon {
 
 // Undoes those of `waiting` whose time is over, as History does. The others are left in it, and `within` says how
-// much time they have. What happened is told in lines for the log, errors apart.
+// much time they have. What happened, and what stays as it is, is told in lines for the log,
+// errors apart.
 struct Expired {
   std::vector<std::string> undone, errors;
 };

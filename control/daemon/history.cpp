@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "control/daemon/log.h"
+#include "control/daemon/what_stays.h"
 #include "control/state/rollback.h"
 #include "control/state/way_back.h"
 
@@ -16,22 +17,6 @@ using gateway::Committer;
 
 // Other commits may come between reading the history and the rollback's turn; then it is read anew.
 constexpr int kAttemptsMax = 8;
-
-using Entries = Result<std::vector<store::HistoryEntry>, std::string>;
-
-// What a way back leaves as it is: a line for each commit from `first` to `last` that came from the file.
-std::vector<std::string> what_stays(const Entries& history, Generation first, Generation last) {
-  std::vector<std::string> lines;
-  if (!history) return lines;
-  for (const store::HistoryEntry& entry : *history) {
-    if (entry.generation < first || entry.generation > last) continue;
-    if (entry.cause != store::Cause::File) continue;
-    lines.push_back("generation " + std::to_string(entry.generation) +
-                    " came from the file: addresses, routes and MTUs that it changed stay as they "
-                    "are; to change them edit the file and reload");
-  }
-  return lines;
-}
 
 // Whether one of `later`, which await their confirmation, touches what `way_back` does. Undone after it, they would bring
 // back what it has undone.
@@ -52,7 +37,8 @@ struct WayBack {
   std::optional<state::Refusal> refusal;  // the ways do not belong to this state
 
   // On the journal's thread, with the ways; those from `first` on are undone.
-  void begin_at(const Entries& history, Generation first) {
+  void begin_at(const Result<std::vector<store::HistoryEntry>, std::string>& history,
+                Generation first) {
     if (history && !history->empty()) from = history->front().generation;
     warnings = what_stays(history, first, from);
   }

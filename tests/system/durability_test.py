@@ -139,10 +139,14 @@ class Confirm(DurabilityCase):
         self.gateway.cli("reload", "--confirm", f"{CONFIRM_SECONDS}s")
         end = time.monotonic() + CONFIRM_SECONDS
         self.assertEqual(self.owner("10.9.0.9/32"), "erin")
+        generation = self.gateway.show()["generation"]
         self.kill()
         time.sleep(max(0.0, end - time.monotonic()) + 0.5)
         for _ in range(2):
             self.gateway.start()
+            # What the undo leaves as it is, is said as at run time: once.
+            self.assertEqual(self.gateway.log.read_text().count(
+                f"generation {generation} came from the file: addresses, routes and MTUs that it changed stay"), 1)
             self.assertEqual(self.peers(), {"alice", "bob"})
             done = json.loads(self.gateway.cli("reload", "--json").stdout)
             self.assertFalse(done["changed"])
