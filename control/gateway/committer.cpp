@@ -171,6 +171,7 @@ void Committer::take_back(const std::string& why) {
     if (job.publish) {
       job.inverse.base = state_.generation();
       state_.apply(job.inverse);
+      to_be_confirmed_.erase(std::exchange(job.generation, 0));  // soon another's
     }
     job.settled = true;
     job.outcome = Failure{.what = why};
