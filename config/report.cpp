@@ -85,7 +85,13 @@ std::string quote(std::string_view text, size_t shown) {
       out += "...";
       break;
     }
-    if (byte < 0x20 || byte == 0x7f) {
+    // Terminals act on these, some of them on U+0080 to U+009F too: 0xc2 and what is below 0xa0.
+    const auto next = [&](size_t at) {
+      return at < text.size() ? static_cast<unsigned char>(text[at]) : 0;
+    };
+    const bool first = byte == 0xc2 && (next(i + 1) & 0xe0) == 0x80;
+    const bool second = (byte & 0xe0) == 0x80 && i > 0 && next(i - 1) == 0xc2;
+    if (byte < 0x20 || byte == 0x7f || first || second) {
       constexpr char kDigits[] = "0123456789abcdef";
       out += "\\x";
       out.push_back(kDigits[byte >> 4]);

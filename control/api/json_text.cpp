@@ -42,7 +42,11 @@ void append_json_string(std::string& out, std::string_view text) {
       out.push_back(kDigits[c & 15]);
     } else {
       length = utf8_length(text);
-      if (length == 0) {
+      if (length == 2 && c == '\xc2' && static_cast<uint8_t>(text[1]) < 0xa0) {
+        out += "\\u00";  // U+0080 to U+009F, which some terminals obey
+        out.push_back(kDigits[static_cast<uint8_t>(text[1]) >> 4]);
+        out.push_back(kDigits[text[1] & 15]);
+      } else if (length == 0) {
         out += "\xef\xbf\xbd";
         length = 1;
       } else {

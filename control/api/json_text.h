@@ -9,7 +9,8 @@
 
 namespace turnpike::api {
 
-// With quotes; what is not UTF-8 becomes U+FFFD, so that the answer is JSON whatever the text is.
+// With quotes; what is not UTF-8 becomes U+FFFD, so that the answer is JSON whatever the text is. Control characters are
+// escaped, those of U+0080 to U+009F too: the answer may go to a terminal.
 void append_json_string(std::string& out, std::string_view text);
 void append_json_number(std::string& out, uint64_t value);
 void append_json_number(std::string& out, double value);  // not finite: null

@@ -5,6 +5,8 @@
 #include <set>
 #include <tuple>
 
+#include "config/plain_text.h"
+
 namespace turnpike::cli {
 namespace {
 
@@ -14,9 +16,14 @@ using nlohmann::json;
 constexpr size_t kMaxLines = 20;
 constexpr size_t kMaxPrefixesInHint = 8;
 
+// Parts of it may be a stranger's: a terminal shall not act on them.
+std::string text(const json& value) {
+  return config::plain_text(value.get_ref<const std::string&>(), true);
+}
+
 std::string text(const json& tree, const char* key) {
   const auto at = tree.find(key);
-  return at != tree.end() && at->is_string() ? at->get<std::string>() : "";
+  return at != tree.end() && at->is_string() ? text(*at) : "";
 }
 
 std::string not_understood(const Reply& reply) {
@@ -56,7 +63,7 @@ std::string commit_text(const Reply& reply) {
     }
   }
   for (const json& warning : tree.value("warnings", json::array())) {
-    if (warning.is_string()) out += "warning: " + warning.get<std::string>() + "\n";
+    if (warning.is_string()) out += "warning: " + text(warning) + "\n";
   }
   return out;
 }

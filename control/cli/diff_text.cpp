@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "config/plain_text.h"
 #include "control/cli/table.h"
 
 namespace turnpike::cli {
@@ -68,7 +69,9 @@ class DiffText {
       sessions.add({s.at("tunnel"), s.at("peer"), s.at("ends").get<bool>() ? "ends" : "is renewed",
                     s.at("why")});
     });
-    const auto warn = [&](const std::string& text) { out += "warning: " + text + "\n"; };
+    const auto warn = [&](const std::string& text) {
+      out += "warning: " + config::plain_text(text, true) + "\n";
+    };
     if (!diff.at("nested").empty() || !diff.at("warnings").empty()) out += "\n";
     for (const json& nested : diff.at("nested")) warn(nested);
     for (const json& warning : diff.at("warnings")) warn(warning.at("text"));

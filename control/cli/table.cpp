@@ -5,19 +5,13 @@
 #include <cstdint>
 #include <cstdio>
 
+#include "config/plain_text.h"
+
 namespace turnpike::cli {
 namespace {
 
 constexpr std::string_view kGap = "  ";
 constexpr std::string_view kEllipsis = "\xe2\x80\xa6";
-
-// Comments and descriptions hold what their writer liked; a terminal shall not act on it.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text;
-}
 
 bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
@@ -40,7 +34,8 @@ size_t display_width(const std::string& text) {
 }
 
 void Table::add(std::vector<std::string> row) {
-  for (std::string& cell : row) cell = printable(std::move(cell));
+  // Comments and descriptions hold what their writer liked; a terminal shall not act on it.
+  for (std::string& cell : row) cell = config::plain_text(cell, false);
   rows_.push_back(std::move(row));
 }
 

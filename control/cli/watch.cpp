@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "config/plain_text.h"
 #include "control/cli/answer_text.h"
 #include "control/cli/client.h"
 #include "control/cli/requests.h"
@@ -15,7 +16,10 @@ std::string event_text(std::string_view line) {
   std::string out = tree.value("time", std::string(20, ' ')) + "  " + tree.value("event", "?");
   for (const auto& [key, value] : tree.items()) {
     if (key == "time" || key == "event") continue;
-    out += "  " + key + "=" + (value.is_string() ? value.get<std::string>() : value.dump());
+    // A comment is its writer's: a line stays one line, and a terminal does not act on it.
+    out += "  " + key + "=" +
+           (value.is_string() ? config::plain_text(value.get_ref<const std::string&>(), false)
+                              : value.dump());
   }
   return out + "\n";
 }

@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <thread>
 
+#include "config/plain_text.h"
 #include "control/daemon/expired.h"
 #include "control/daemon/log.h"
 #include "control/gateway/file_overrides.h"
@@ -26,19 +27,12 @@ constexpr std::chrono::milliseconds kDrainEvery{50};
 // Of the helper thread: it may share a core with threads that packets wait for.
 constexpr int kHelperNice = 10;
 
-// A comment is a stranger's text: one line of the log stays one line.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text;
-}
-
 using gateway::Committer;
 
 void log_commit(const Committer::Done& done, const store::HistoryEntry& entry) {
   spdlog::info("generation {}: committed by uid {} pid {}{}", done.generation, entry.uid, entry.pid,
-               done.comment.empty() ? "" : ": " + printable(done.comment));
+               // A stranger's text: one line of the log stays one line.
+               done.comment.empty() ? "" : ": " + config::plain_text(done.comment, false));
 }
 
 api::CommitAnswer answer_of(Committer::Outcome outcome) {

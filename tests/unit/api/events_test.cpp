@@ -28,6 +28,12 @@ TEST(EventLine, IsJsonOnOneLineWhateverTheTextIs) {
   EXPECT_EQ(tree.at("comment"), "two\nlines and a \" quote");
 }
 
+TEST(EventLine, HoldsNoControlCharacterAsItIs) {
+  const std::string line = line_of("\x1b\x7f\xc2\x80\xc2\x9b\xc2\xa0\xc3\x9b");
+  EXPECT_NE(line.find("\\u001b\\u007f\\u0080\\u009b\xc2\xa0\xc3\x9b"), std::string::npos) << line;
+  EXPECT_EQ(nlohmann::json::parse(line).at("comment"), "\x1b\x7f\xc2\x80\xc2\x9b\xc2\xa0\xc3\x9b");
+}
+
 TEST(EventHub, EveryReaderGetsEveryLineFromWhenItListensOn) {
   EventHub hub;
   EXPECT_FALSE(hub.heard());

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "config/load.h"
+#include "control/cli/answer_text.h"
 #include "control/cli/commands.h"
 #include "control/cli/environment.h"
 #include "control/cli/table.h"
@@ -471,7 +472,22 @@ TEST(Table, ShrinksTheWidestColumnThatMay) {
 TEST(Table, LetsNoCellWriteToTheTerminalWhatItLikes) {
   Table table({{.title = "NAME"}, {.title = "COMMENT"}});
   table.add({"a", "one\ntwo\x1b[31m\x7f \xc3\xa9"});
-  EXPECT_EQ(table.text(0, false), "NAME  COMMENT\na     one two [31m  \xc3\xa9\n");
+  table.add({"b", "\xc2\x9b\x33\x31m\xc2\xa9"});  // U+009B does what ESC [ does
+  EXPECT_EQ(table.text(0, false),
+            "NAME  COMMENT\na     one two [31m  \xc3\xa9\nb      31m\xc2\xa9\n");
+}
+
+TEST(Events, WriteNothingToTheTerminalThatItActsOn) {
+  EXPECT_EQ(event_text(R"({"event":"committed","comment":"a\u001b[2J\nb\u009b2J\u00e4"})"),
+            "                      committed  comment=a [2J b 2J\xc3\xa4\n");
+}
+
+TEST(Answers, WriteNothingToTheTerminalThatItActsOn) {
+  EXPECT_EQ(problem_text({.status = 404, .body = R"({"detail":"no tunnel \u001b[2J\u009b2J"})"}),
+            "no tunnel  [2J 2J");
+  EXPECT_EQ(commit_text({.status = 200,
+                         .body = R"({"committed":true,"generation":2,"warnings":["\u009b2J"]})"}),
+            "committed as generation 2\nwarning:  2J\n");
 }
 
 TEST(Human, SizesAgesAndDurations) {

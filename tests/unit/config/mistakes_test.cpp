@@ -143,6 +143,10 @@ INSTANTIATE_TEST_SUITE_P(
         tunnel_line("true_in_quotes", "peer_to_peer: 'true'",
                     {"13:19: tunnels[0].peer_to_peer: 'true' in quotes is no boolean; true or "
                      "false is expected"}),
+        tunnel_line(
+            "control_characters_are_not_quoted_as_they_are", "conflicts: \"a\\x1b\\x9b\\xe4\"",
+            {"13:16: tunnels[0].conflicts: 'a\\x1b\\xc2\\x9b\xc3\xa4' is unknown; refuse or "
+             "move is expected"}),
         tunnel_line("unknown_choice", "conflicts: steal",
                     {"13:16: tunnels[0].conflicts: 'steal' is unknown; refuse or move is "
                      "expected"})));
