@@ -1,7 +1,6 @@
 #include "dataplane/lookup/allowed_ips.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 
 #include "dataplane/base/check.h"
@@ -43,7 +42,9 @@ template <typename Root>
 struct Writer<Root>::Impl {
   static constexpr Family kFamily = std::is_same_v<Root, RootV4> ? Family::V4 : Family::V6;
 
-  static constexpr unsigned kBucketBits = 12;
+  // IPv6: as fine as nodes fan out below a /32, so that a node, its leaves and what they link to come to lie together.
+  static constexpr unsigned kBucketBits = kFamily == Family::V4 ? 12 : 16;
+  static constexpr size_t kBuckets = size_t{1} << kBucketBits;
   static constexpr size_t kLargeBatch = 2'048;
   static constexpr size_t kAhead = 16;
   static constexpr size_t kPageBytes = 4'096;
@@ -109,23 +110,25 @@ struct Writer<Root>::Impl {
     // Most tables have few /32, and fan out below them.
     const uint64_t high = load_be64(p.address.bytes.data());
     const uint64_t net = high >> 32;
-    return ((net ^ net >> 8 ^ net >> 19) & 0xf) << (kBucketBits - 4) | (high >> 24 & 0xff);
+    constexpr unsigned kBelow = kBucketBits - 4;
+    return ((net ^ net >> 8 ^ net >> 19) & 0xf) << kBelow | (high & 0xffff'ffff) >> (32 - kBelow);
   }
 
   // A large batch goes bucket by bucket, so that the nodes it changes stay in the cache; edits of one prefix
   // stay in their order. Without memory for that it goes as it came.
   bool apply_all(std::span<const Edit> edits) noexcept {
-    const size_t bytes =
-        (edits.size() * sizeof(uint32_t) + kPageBytes - 1) / kPageBytes * kPageBytes;
-    auto* order = edits.size() < kLargeBatch || edits.size() > UINT32_MAX
-                      ? nullptr
-                      : static_cast<uint32_t*>(pages.allocate(bytes));
-    if (order == nullptr) {
+    const size_t bytes = ((kBuckets + 1 + edits.size()) * sizeof(uint32_t) + kPageBytes - 1) /
+                         kPageBytes * kPageBytes;
+    auto* starts = edits.size() < kLargeBatch || edits.size() > UINT32_MAX
+                       ? nullptr
+                       : static_cast<uint32_t*>(pages.allocate(bytes));
+    if (starts == nullptr) {
       return std::ranges::all_of(edits, [this](const Edit& e) { return apply(e); });
     }
-    std::array<uint32_t, (1 << kBucketBits) + 1> starts{};
+    uint32_t* order = starts + kBuckets + 1;
+    std::fill_n(starts, kBuckets + 1, 0u);
     for (const Edit& e : edits) ++starts[bucket_of(e.prefix) + 1];
-    for (size_t i = 1; i < starts.size(); ++i) starts[i] += starts[i - 1];
+    for (size_t i = 1; i <= kBuckets; ++i) starts[i] += starts[i - 1];
     for (uint32_t i = 0; i < edits.size(); ++i) order[starts[bucket_of(edits[i].prefix)]++] = i;
     bool done = true;
     for (size_t k = 0; k < edits.size() && done; ++k) {
@@ -133,7 +136,7 @@ struct Writer<Root>::Impl {
       if (k + kAhead < edits.size()) prefetch(&edits[order[k + kAhead]]);
       done = apply(edits[order[k]]);
     }
-    pages.release(order, bytes);
+    pages.release(starts, bytes);
     return done;
   }
 
