@@ -104,7 +104,7 @@ void reach_slots(Burst& burst, const Batch& batch) noexcept {
 // Empty groups are left out. After the AEAD, because what this looks at was out of reach before.
 void check_keypair(Burst& burst, size_t group, const Keypair& keypair) noexcept {
   const publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
-  if (keypair.receiving_expired(burst.now)) [[unlikely]] {
+  if (keypair.receiving_reached(wireguard::kRejectAfterTime, burst.now)) [[unlikely]] {
     drop_group(burst, group, DropReason::KeypairExpired);
   } else if (send.incarnation.load(std::memory_order_relaxed) != keypair.peer.incarnation)
       [[unlikely]] {
@@ -125,9 +125,12 @@ void open(Burst& burst, const Batch& batch, const Batch& next) noexcept {
                             .length_bytes = static_cast<uint32_t>(packet.length_bytes -
                                                                   wireguard::kDataOverheadBytes)};
     }
-    if (!groups.lanes(g).empty()) [[likely]] {
-      prefetch_for_write(keypair.window.line_of(burst.counter[groups.lanes(g).front()]));
-    }
+    if (groups.lanes(g).empty()) [[unlikely]]
+      continue;
+    const void* bits =
+        keypair.window.bitmap_line(burst.counter[groups.lanes(g).front()], keypair.bitmap());
+    if (bits != nullptr) [[unlikely]]
+      prefetch_for_write(bits);
   }
   reach_keys(burst, next);
   burst.aead.open({burst.jobs.data(), jobs}, {burst.authentic.data(), jobs});
@@ -155,7 +158,7 @@ void accept(Burst& burst, const Batch& batch) noexcept {
       prefetch(burst.packets[lane].data + wireguard::kDataHeaderBytes);
     }
     groups.filter(g, [&](Lane lane) {
-      if (keypair.window.accept(burst.counter[lane])) [[likely]]
+      if (keypair.accept(burst.counter[lane])) [[likely]]
         return true;
       burst.drop(lane, DropReason::ReplayedCounter);
       return false;
@@ -249,7 +252,7 @@ void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
 
 // Only the initiator rekeys by age (paper, 6.2).
 void ask_for_late_rekey(Burst& burst, Keypair& keypair) noexcept {
-  if (burst.now - keypair.receiving_since < wireguard::kRekeyAfterTimeReceiving) [[likely]]
+  if (!keypair.receiving_reached(wireguard::kRekeyAfterTimeReceiving, burst.now)) [[likely]]
     return;
   if (keypair.role != wireguard::Role::Initiator ||
       keypair.rekey_requested.exchange(true, std::memory_order_relaxed)) {

@@ -3,17 +3,21 @@
 //   Threads:   the session thread makes it, publishes it by one release store in the peer's slot
 //              (sending) and one in the receiver table (receiving), and retires it by epoch.
 //              Workers load it once for a group of packets.
-//   Ownership: KeypairArena; keys are wiped when it goes back.
+//   Ownership: KeypairArena, the only one that makes keypairs: the bitmap of the window lies in its memory, found
+//              by the keypair's address. All of it is wiped when the keypair goes back.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
+#include "dataplane/base/check.h"
 #include "dataplane/base/ids.h"
 #include "dataplane/base/keys.h"
 #include "dataplane/base/limits.h"
+#include "dataplane/base/pages.h"
 #include "dataplane/base/time.h"
 #include "dataplane/wireguard/constants.h"
 #include "dataplane/wireguard/replay_window.h"
@@ -59,34 +63,77 @@ struct alignas(2 * kCacheLine) Keypair {
   // A responder may send only after the initiator used the key (paper, 5.4.6). workers: set, at the
   // first authenticated packet.
   std::atomic<bool> confirmed{false};
-  Instant receiving_since;  // the same as created_at
+  uint32_t receiving_since = 0;  // created_at in ticks, cut off
 
-  // Its head, the highest counter, is the end of line 1; the bitmap is line 2 and on, of which a packet touches
-  // one.
-  ReplayWindow window;
+  ReplayWindow window;  // the end of line 1
 
-  Keypair() = default;
   Keypair(const Keypair&) = delete;
   Keypair& operator=(const Keypair&) = delete;
+
+  // The window's: one packet in 32 touches a line of it.
+  [[nodiscard]] ReplayBitmap& bitmap() const noexcept;
+
+  // Who holds the lock.
+  [[nodiscard]] bool accept(uint64_t counter) noexcept { return window.accept(counter, bitmap()); }
+
+  // Before publication.
+  void set_created_at(Instant at) noexcept {
+    created_at = at;
+    receiving_since = ticks(at);
+  }
+
+  [[nodiscard]] bool expired(Instant now) const noexcept { return reached(kRejectAfterTime, now); }
+  [[nodiscard]] bool reached(Duration age, Instant now) const noexcept {
+    return now - created_at >= age;
+  }
+  // The same, for who receives: looks at its own line, and at the other only when it is a matter of ticks.
+  [[nodiscard]] bool receiving_reached(Duration age, Instant now) const noexcept {
+    const uint32_t at_least = ticks(now) - receiving_since;
+    if (at_least < static_cast<uint64_t>(age.count()) >> kTickBits) [[likely]]
+      return false;
+    return reached(age, now);
+  }
+
+ private:
+  friend class KeypairArena;
+  Keypair() = default;
   ~Keypair() {
     wipe(sending_key.data(), kKeyBytes);
     wipe(receiving_key.data(), kKeyBytes);
   }
 
-  // Before publication.
-  void set_created_at(Instant at) noexcept { created_at = receiving_since = at; }
-
-  // For who sends, and for who receives: each looks at its own line.
-  [[nodiscard]] bool expired(Instant now) const noexcept {
-    return now - created_at >= kRejectAfterTime;
-  }
-  [[nodiscard]] bool receiving_expired(Instant now) const noexcept {
-    return now - receiving_since >= kRejectAfterTime;
+  // Of 2^27 ns: differences of 32 bits are good for 18 years, and keypairs go after minutes.
+  static constexpr unsigned kTickBits = 27;
+  [[nodiscard]] static uint32_t ticks(Instant at) noexcept {
+    return static_cast<uint32_t>(at.nanoseconds >> kTickBits);
   }
 };
 static_assert(offsetof(Keypair, replaces) + sizeof(void*) <= kCacheLine);
 static_assert(offsetof(Keypair, receiving_key) == kCacheLine);
-static_assert(offsetof(Keypair, window) == 2 * kCacheLine - sizeof(uint64_t));
+static_assert(offsetof(Keypair, window) == 2 * kCacheLine - sizeof(ReplayWindow));
+static_assert(sizeof(Keypair) == 2 * kCacheLine);
+
+// A chunk of KeypairArena: keypairs side by side, so that few pages have many of them, and behind them their
+// bitmaps in the same order. Chunks are aligned to their size, so that nothing has to be looked up.
+struct KeypairChunk {
+  static constexpr size_t kBytes = kHugePageBytes;
+  static constexpr size_t kKeypairs = kBytes / (sizeof(Keypair) + sizeof(ReplayBitmap));
+  static constexpr size_t kBitmapsAt = kKeypairs * sizeof(Keypair);
+  static_assert(kBitmapsAt % alignof(ReplayBitmap) == 0);
+
+  // Of the keypair at `keypair`, whether there is one or not.
+  [[nodiscard]] static std::byte* bitmap_at(const void* keypair) noexcept {
+    const auto address = reinterpret_cast<uintptr_t>(keypair);
+    const uintptr_t offset = address % kBytes;
+    DCHECK(offset < kBitmapsAt);
+    return reinterpret_cast<std::byte*>(address - offset + kBitmapsAt +
+                                        offset * (sizeof(ReplayBitmap) / sizeof(Keypair)));
+  }
+};
+
+inline ReplayBitmap& Keypair::bitmap() const noexcept {
+  return *std::launder(reinterpret_cast<ReplayBitmap*>(KeypairChunk::bitmap_at(this)));
+}
 
 // `count` nonces from `first`; fewer than were asked for, also none, near the key's end of life.
 struct NonceRange {

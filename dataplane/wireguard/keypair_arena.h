@@ -1,4 +1,5 @@
-// Memory for keypairs: objects of one size from a page source, meant to be crypto::SecretPages.
+// Memory for keypairs and the bitmaps of their windows, from a page source that is meant to be
+// crypto::SecretPages. (KeypairChunk is the layout.)
 //   Threads:   one, the session thread, allocates and releases; the objects themselves are
 //   published by
 //              their owner and released only when their epoch is retired.
@@ -24,18 +25,15 @@ class KeypairArena {
   KeypairArena(const KeypairArena&) = delete;
   KeypairArena& operator=(const KeypairArena&) = delete;
 
-  // A keypair as by its default constructor; nullptr when there is no room.
+  // A keypair as by its default constructor, its bitmap zero; nullptr when there is no room.
   [[nodiscard]] Keypair* allocate() noexcept;
-  // Wipes every byte of it. The caller knows that nobody looks at it any more.
+  // Wipes every byte of it and of its bitmap. The caller knows that nobody looks at it any more.
   void release(Keypair* keypair) noexcept;
 
   [[nodiscard]] size_t in_use() const noexcept { return in_use_; }
-  [[nodiscard]] size_t capacity() const noexcept { return max_chunks_ * kPerChunk; }
+  [[nodiscard]] size_t capacity() const noexcept { return max_chunks_ * KeypairChunk::kKeypairs; }
 
  private:
-  static constexpr size_t kChunkBytes = size_t{2} << 20;
-  static constexpr size_t kPerChunk = kChunkBytes / sizeof(Keypair);
-
   // Lies in the memory of a keypair that is not in use.
   struct Free {
     Free* next;

@@ -19,6 +19,7 @@ void insert(lookup::WriterV4& writer, const std::vector<lookup::Edit>& edits) {
 
 World::World(uint32_t peers, bool software_checksum)
     : peers_count_(peers),
+      keypairs_(pages, peers),
       peers_(pages, std::max(peers, 64u)),
       receivers_(pages, std::bit_ceil(std::max(4 * peers, 1024u))),
       neighbours_(epoch, 1),
@@ -34,8 +35,6 @@ World::World(uint32_t peers, bool software_checksum)
   for (pipeline::PortOffloads& o : shared_->offloads)
     o = {.ipv4_checksum = offload, .udp_checksum = offload};
 }
-
-World::~World() { pages.release(keypairs_, peers_count_ * sizeof(wireguard::Keypair)); }
 
 void World::make_routes() {
   outside_hops_ = {{.kind = publish::NextHopKind::Local},
@@ -71,9 +70,6 @@ void World::make_peers() {
     }
     std::mt19937_64& engine_;
   } source(engine);
-  keypairs_ =
-      static_cast<wireguard::Keypair*>(pages.allocate(peers_count_ * sizeof(wireguard::Keypair)));
-  CHECK(keypairs_ != nullptr);
   const auto router = neighbours_.find(kOutside, IpAddress::v4(kRouter));
   std::vector<lookup::Edit> edits;
   sealing_.reserve(peers_count_);
@@ -88,7 +84,9 @@ void World::make_peers() {
     slot.send.set_endpoint({.remote = {IpAddress::v4(kRemoteNet + i), kRemotePort},
                             .local = IpAddress::v4(kOwnOutside),
                             .first_hop = router});
-    auto* keypair = new (&keypairs_[i]) wireguard::Keypair;
+    wireguard::Keypair* keypair = keypairs_.allocate();
+    CHECK(keypair != nullptr);
+    if (i == 0) first_keypair_ = keypair;
     source.fill(keypair->sending_key);
     source.fill(keypair->receiving_key);
     keypair->set_created_at(now_);
@@ -98,7 +96,10 @@ void World::make_peers() {
     keypair->tunnel = 0;
     keypair->confirmed = true;
     receivers_.install(keypair->local_index, keypair);
-    sealing_.push_back({keypair->receiving_key, keypair->local_index, 0});
+    // Somewhere in the life of the session: what a window costs depends on where its counter stands.
+    const uint64_t counter = 1 + engine() % 10'000;
+    CHECK(keypair->accept(counter - 1));
+    sealing_.push_back({keypair->receiving_key, keypair->local_index, counter});
     slot.send.current.store(keypair);
   }
   std::shuffle(order_.begin(), order_.end(), engine);

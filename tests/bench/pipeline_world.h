@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dataplane/pipeline/pipeline.h"
+#include "dataplane/wireguard/keypair_arena.h"
 
 namespace turnpike::bench {
 
@@ -32,7 +33,6 @@ inline constexpr MacAddress kRouterMac{{2, 0, 0, 0, 0, 3}}, kHostMac{{2, 0, 0, 0
 class World {
  public:
   World(uint32_t peers, bool software_checksum);
-  ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
@@ -50,7 +50,7 @@ class World {
     uint64_t counter;  // std::atomic_ref where several workers seal
   };
   [[nodiscard]] Sealing& sealing(uint32_t peer) { return sealing_[peer]; }
-  [[nodiscard]] const uint8_t* first_key() const { return keypairs_[0].sending_key.data(); }
+  [[nodiscard]] const uint8_t* first_key() const { return first_keypair_->sending_key.data(); }
 
   // Publishes one edit more, as control does: a new version of the trie, retired by epoch. On one thread.
   void publish_an_edit(std::span<publish::Door* const> doors);
@@ -64,13 +64,14 @@ class World {
   void make_routes();
 
   uint32_t peers_count_;
+  wireguard::KeypairArena keypairs_;
   publish::PeerSlots peers_;
   lookup::ReceiverTable receivers_;
   publish::NeighbourTable neighbours_;
   lookup::WriterV4 allowed_, outside_routes_, inside_routes_;
   std::vector<publish::NextHop> outside_hops_, inside_hops_;
   std::unique_ptr<pipeline::Shared> shared_;
-  wireguard::Keypair* keypairs_ = nullptr;
+  const wireguard::Keypair* first_keypair_ = nullptr;
   std::vector<Sealing> sealing_;
   std::vector<uint32_t> order_;  // of peers, shuffled
   std::vector<double> zipf_sums_;

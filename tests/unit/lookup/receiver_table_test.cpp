@@ -3,11 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <bit>
-#include <memory>
 #include <set>
 #include <vector>
 
 #include "dataplane/base/check.h"
+#include "tests/support/keypairs.h"
 #include "tests/support/sim_random.h"
 
 namespace turnpike::lookup {
@@ -29,8 +29,8 @@ class ListedRandom final : public RandomSource {
   size_t at_ = 0;
 };
 
-std::unique_ptr<Keypair> keypair_with(uint32_t local_index) {
-  auto keypair = std::make_unique<Keypair>();
+test::KeypairPtr keypair_with(uint32_t local_index) {
+  auto keypair = test::make_keypair();
   keypair->local_index = local_index;
   return keypair;
 }

@@ -114,7 +114,7 @@ wireguard::Keypair& Gateway::add_keypair(TunnelIndex tunnel, PeerIndex peer, wir
     }
     std::mt19937_64& engine_;
   } source(random);
-  wireguard::Keypair& keypair = *keypairs_.emplace_back(std::make_unique<wireguard::Keypair>());
+  wireguard::Keypair& keypair = *keypairs_.allocate();
   keypair.role = role;
   keypair.set_created_at(now);
   keypair.tunnel = tunnel;

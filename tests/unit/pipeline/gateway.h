@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dataplane/pipeline/pipeline.h"
+#include "dataplane/wireguard/keypair_arena.h"
 #include "tests/unit/pipeline/bytes_of.h"
 
 namespace turnpike::pipeline::test {
@@ -135,7 +136,7 @@ class Gateway {
   std::deque<Routes> port_routes_;
   std::deque<Routes> tunnel_local_;
   std::deque<Table> allowed_;
-  std::deque<std::unique_ptr<wireguard::Keypair>> keypairs_;
+  wireguard::KeypairArena keypairs_{pages, 4096};
   PeerIndex peers_ = 0;
   size_t backend_workers_ = 0;
 };

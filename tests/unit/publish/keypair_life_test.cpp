@@ -12,6 +12,7 @@
 #include "dataplane/publish/epoch.h"
 #include "dataplane/publish/peer_slots.h"
 #include "dataplane/publish/retirement.h"
+#include "tests/support/keypairs.h"
 #include "tests/support/sim_random.h"
 #include "tests/support/sim_seeds.h"
 #include "tests/support/sim_threads.h"
@@ -54,24 +55,24 @@ TEST(KeypairLife, WorkerFindsKeypairsWholeAndNeverAWipedOne) {
 
   const auto session = [&] {
     sim::Random random(1);
-    Retirement<std::unique_ptr<Keypair>> retired(epoch);
-    std::vector<std::unique_ptr<Keypair>> free;
-    std::deque<std::unique_ptr<Keypair>> live;
-    const auto wipe_and_keep = [&](std::unique_ptr<Keypair> old) {
+    Retirement<test::KeypairPtr> retired(epoch);
+    std::vector<test::KeypairPtr> free;
+    std::deque<test::KeypairPtr> live;
+    const auto wipe_and_keep = [&](test::KeypairPtr old) {
       table.release(old->local_index);
       set_keys(*old, old->local_index, 0);
       free.push_back(std::move(old));
     };
     const auto unpublish_oldest = [&] {
-      std::unique_ptr<Keypair> oldest = std::move(live.front());
+      test::KeypairPtr oldest = std::move(live.front());
       live.pop_front();
       table.remove(oldest->local_index);
       retired.add(std::move(oldest));
     };
     for (int i = 0; i < kKeypairs; ++i) {
-      std::unique_ptr<Keypair> keypair;
+      test::KeypairPtr keypair;
       if (free.empty()) {
-        keypair = std::make_unique<Keypair>();
+        keypair = test::make_keypair();
       } else {
         keypair = std::move(free.back());
         free.pop_back();
@@ -127,18 +128,18 @@ TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
   int promotions_seen_by_session = 0;
 
   const auto session = [&] {
-    Retirement<std::unique_ptr<Keypair>> retired(epoch);
-    std::vector<std::unique_ptr<Keypair>> free;
-    const auto give_back = [&free](std::unique_ptr<Keypair> old) {
+    Retirement<test::KeypairPtr> retired(epoch);
+    std::vector<test::KeypairPtr> free;
+    const auto give_back = [&free](test::KeypairPtr old) {
       old->replaces.store(nullptr, std::memory_order_relaxed);
       set_keys(*old, 0, 0);
       free.push_back(std::move(old));
     };
     uint32_t last_index = 0;
     const auto make = [&] {
-      std::unique_ptr<Keypair> keypair;
+      test::KeypairPtr keypair;
       if (free.empty()) {
-        keypair = std::make_unique<Keypair>();
+        keypair = test::make_keypair();
       } else {
         keypair = std::move(free.back());
         free.pop_back();
@@ -147,11 +148,11 @@ TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
       set_keys(*keypair, last_index, byte_of(last_index));
       return keypair;
     };
-    std::unique_ptr<Keypair> current = make();
+    test::KeypairPtr current = make();
     send->current.store(current.get(), std::memory_order_release);
     for (int round = 0; round < kRounds; ++round) {
       // As responder: a `next` that waits for its first packet.
-      std::unique_ptr<Keypair> waiting = make();
+      test::KeypairPtr waiting = make();
       waiting->replaces.store(current.get(), std::memory_order_relaxed);
       next.store(waiting.get(), std::memory_order_release);
       if (round % 3 == 0) std::this_thread::yield();
@@ -162,7 +163,7 @@ TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
         std::this_thread::yield();
       }
       // As initiator: a new current, at once. The exchange tells whether the worker was first.
-      std::unique_ptr<Keypair> mine = make();
+      test::KeypairPtr mine = make();
       Keypair* displaced = send->current.exchange(mine.get(), std::memory_order_acq_rel);
       next.store(nullptr, std::memory_order_release);
       if (displaced == waiting.get()) {
@@ -211,7 +212,7 @@ TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
 }
 
 TEST(Nonces, GroupsOfOneThreadFollowEachOther) {
-  const auto keypair = std::make_unique<Keypair>();
+  const auto keypair = test::make_keypair();
   uint64_t expected = 0;
   for (const uint32_t wanted : {1u, 32u, 64u, 7u}) {
     const NonceRange range = reserve_nonces(*keypair, wanted);
@@ -222,7 +223,7 @@ TEST(Nonces, GroupsOfOneThreadFollowEachOther) {
 }
 
 TEST(Nonces, GroupAcrossTheLimitIsCutAndNothingIsAddedBeyondIt) {
-  const auto keypair = std::make_unique<Keypair>();
+  const auto keypair = test::make_keypair();
   keypair->send_counter = kRejectAfterMessages - 10;
   const NonceRange cut = reserve_nonces(*keypair, 64);
   EXPECT_EQ(cut.first, kRejectAfterMessages - 10);
@@ -233,7 +234,7 @@ TEST(Nonces, GroupAcrossTheLimitIsCutAndNothingIsAddedBeyondIt) {
 }
 
 TEST(Nonces, LastOneIsJustBelowTheLimit) {
-  const auto keypair = std::make_unique<Keypair>();
+  const auto keypair = test::make_keypair();
   keypair->send_counter = kRejectAfterMessages - 1;
   const NonceRange last = reserve_nonces(*keypair, 1);
   EXPECT_EQ(last.first, kRejectAfterMessages - 1);
@@ -244,7 +245,7 @@ TEST(Nonces, LastOneIsJustBelowTheLimit) {
 TEST(Nonces, SeveralWorkersNearTheLimitNeverShareOneAndNeverPassIt) {
   for (const uint64_t seed : sim::seeds(20)) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
-    const auto keypair = std::make_unique<Keypair>();
+    const auto keypair = test::make_keypair();
     constexpr uint64_t kLeft = 5'000;
     keypair->send_counter = kRejectAfterMessages - kLeft;
     std::array<std::vector<NonceRange>, 4> taken;

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "tests/support/keypairs.h"
 #include "tests/unit/wireguard/parties.h"
 
 namespace turnpike::wireguard {
@@ -303,8 +304,10 @@ TEST(AssignKeys, PutsASessionIntoAFreshKeypair) {
   ASSERT_TRUE(created);
   const auto keys = consume_response(world.a, world.b_at_a, created->datagram);
   ASSERT_TRUE(keys);
-  Keypair at_a;
-  Keypair at_b;
+  const turnpike::test::KeypairPtr keypair_at_a = turnpike::test::make_keypair();
+  const turnpike::test::KeypairPtr keypair_at_b = turnpike::test::make_keypair();
+  Keypair& at_a = *keypair_at_a;
+  Keypair& at_b = *keypair_at_b;
   assign_keys(at_a, *keys, {.index = 5, .incarnation = 6}, 7, at(1s).instant);
   assign_keys(at_b, created->keys, {.index = 8, .incarnation = 9}, 10, at(1s).instant);
   EXPECT_EQ(at_a.sending_key, at_b.receiving_key);

@@ -54,17 +54,43 @@ TEST(KeypairArena, LeavesNoKeyInReleasedMemoryAndReusesNothingOfIt) {
   keypair->receiving_key.fill(0xbb);
   keypair->send_counter = 77;
   keypair->confirmed = true;
-  ASSERT_TRUE(keypair->window.accept(5));
+  ASSERT_TRUE(keypair->accept(5));
+  ASSERT_TRUE(keypair->accept(5 + kReplayWindow));
   const auto* bytes = reinterpret_cast<const uint8_t*>(keypair);
+  const ReplayBitmap& bitmap = keypair->bitmap();
+  ASSERT_NE(bitmap.blocks[0], 0u);
   arena.release(keypair);
   // The memory is still the arena's; the first word links the free list.
   EXPECT_TRUE(std::all_of(bytes + sizeof(void*), bytes + sizeof(Keypair),
                           [](uint8_t b) { return b == 0; }));
+  EXPECT_TRUE(std::ranges::all_of(bitmap.blocks, [](uint32_t block) { return block == 0; }));
   Keypair* again = arena.allocate();
   ASSERT_EQ(again, keypair);
   EXPECT_EQ(again->send_counter, 0u);
   EXPECT_FALSE(again->confirmed);
-  EXPECT_TRUE(again->window.accept(5));
+  EXPECT_TRUE(again->accept(5));
+}
+
+TEST(KeypairArena, GivesEachKeypairABitmapOfItsOwn) {
+  SystemPages pages;
+  KeypairArena arena(pages, 2 * KeypairChunk::kKeypairs);
+  std::vector<Keypair*> all;
+  while (Keypair* keypair = arena.allocate()) all.push_back(keypair);
+  ASSERT_EQ(all.size(), arena.capacity());
+  // Every block of it, by windows full of what is this keypair's alone.
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_TRUE(std::ranges::all_of(all[i]->bitmap().blocks, [](uint32_t b) { return b == 0; }));
+    all[i]->bitmap().blocks.fill(static_cast<uint32_t>(i + 1));
+    all[i]->remote_index = static_cast<uint32_t>(i);
+  }
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i]->remote_index, i);
+    EXPECT_TRUE(std::ranges::all_of(all[i]->bitmap().blocks,
+                                    [i](uint32_t block) { return block == i + 1; }));
+  }
+  arena.release(all[1]);  // nothing of its neighbours' goes
+  EXPECT_EQ(all[0]->bitmap().blocks.back(), 1u);
+  EXPECT_EQ(all[2]->bitmap().blocks.front(), 3u);
 }
 
 // Pages that report whether they come back without a byte set.
@@ -91,6 +117,7 @@ TEST(KeypairArena, WipesKeypairsThatAreStillInUseWhenItDies) {
     Keypair* keypair = arena.allocate();
     ASSERT_NE(keypair, nullptr);
     keypair->sending_key.fill(0xaa);
+    keypair->bitmap().blocks.fill(0xcc);
   }
   EXPECT_EQ(pages.released, 1);
   EXPECT_TRUE(pages.clean);

@@ -8,11 +8,14 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/keypairs.h"
+
 namespace turnpike::wireguard {
 namespace {
 
 TEST(ReserveNonces, GivesConsecutiveRangesFromZero) {
-  Keypair keypair;
+  const test::KeypairPtr owned = test::make_keypair();
+  Keypair& keypair = *owned;
   const NonceRange first = reserve_nonces(keypair, 32);
   const NonceRange second = reserve_nonces(keypair, 1);
   EXPECT_EQ(first.first, 0u);
@@ -22,7 +25,8 @@ TEST(ReserveNonces, GivesConsecutiveRangesFromZero) {
 }
 
 TEST(ReserveNonces, CutsTheRangeAtTheLimitAndGivesNothingBeyond) {
-  Keypair keypair;
+  const test::KeypairPtr owned = test::make_keypair();
+  Keypair& keypair = *owned;
   keypair.send_counter = kRejectAfterMessages - 10;
   const NonceRange last = reserve_nonces(keypair, 64);
   EXPECT_EQ(last.first, kRejectAfterMessages - 10);
@@ -33,7 +37,8 @@ TEST(ReserveNonces, CutsTheRangeAtTheLimitAndGivesNothingBeyond) {
 }
 
 TEST(ReserveNonces, GivesTheVeryLastNonceOnce) {
-  Keypair keypair;
+  const test::KeypairPtr owned = test::make_keypair();
+  Keypair& keypair = *owned;
   keypair.send_counter = kRejectAfterMessages - 1;
   const NonceRange last = reserve_nonces(keypair, 1);
   EXPECT_EQ(last.first, kRejectAfterMessages - 1);
@@ -63,7 +68,7 @@ std::vector<NonceRange> reserve_in_threads(Keypair& keypair, int threads, int gr
 }
 
 TEST(ReserveNonces, NeverGivesANonceTwiceToSeveralThreads) {
-  auto keypair = std::make_unique<Keypair>();
+  auto keypair = test::make_keypair();
   uint64_t expected = 0;
   for (const NonceRange& range : reserve_in_threads(*keypair, 4, 20'000)) {
     ASSERT_EQ(range.first, expected);
@@ -73,7 +78,7 @@ TEST(ReserveNonces, NeverGivesANonceTwiceToSeveralThreads) {
 }
 
 TEST(ReserveNonces, EndsExactlyAtTheLimitWithSeveralThreads) {
-  auto keypair = std::make_unique<Keypair>();
+  auto keypair = test::make_keypair();
   constexpr uint64_t kStart = kRejectAfterMessages - 100'000;
   keypair->send_counter = kStart;
   uint64_t expected = kStart;
@@ -83,6 +88,24 @@ TEST(ReserveNonces, EndsExactlyAtTheLimitWithSeveralThreads) {
   }
   EXPECT_EQ(expected, kRejectAfterMessages);
   EXPECT_LT(keypair->send_counter, kRejectAfterMessages + 4 * kBurstMax);
+}
+
+TEST(Keypair, IsOfTheSameAgeForWhoSendsAndWhoReceives) {
+  const test::KeypairPtr keypair = test::make_keypair();
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 100'000; ++i) {
+    const Instant created{random() >> 2};
+    keypair->set_created_at(created);
+    // Around the limit, by less than ticks are apart, and anywhere; a worker's clock may also be a little behind.
+    for (const Duration age : {kRejectAfterTime, Duration(kRekeyAfterTimeReceiving)}) {
+      for (const Duration since :
+           {age - 1ns, age, age + 1ns, age - Duration(static_cast<int64_t>(random() >> 36)),
+            Duration(static_cast<int64_t>(random() >> 24)), Duration(-5)}) {
+        ASSERT_EQ(keypair->receiving_reached(age, created + since), since >= age)
+            << created.nanoseconds << " + " << since.count();
+      }
+    }
+  }
 }
 
 TEST(SpinLock, ExcludesTheOthers) {
@@ -103,7 +126,7 @@ TEST(SpinLock, ExcludesTheOthers) {
 }
 
 TEST(ReplayWindow, RefusesWhatIsSeenTooOldOrBeyondTheLimit) {
-  ReplayWindow window;
+  test::WholeReplayWindow window;
   EXPECT_TRUE(window.accept(0));
   EXPECT_FALSE(window.accept(0));
   EXPECT_TRUE(window.accept(kReplayWindow + 1));

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/keypairs.h"
+
 namespace turnpike::wireguard {
 namespace {
 
@@ -16,7 +18,7 @@ class Window : public testing::Test {
     takes(counter);
     refuses(counter);
   }
-  ReplayWindow window;
+  test::WholeReplayWindow window;
 };
 
 TEST_F(Window, TheFirstCounterIsZeroOrAnyOther) {
@@ -99,6 +101,20 @@ TEST_F(Window, AJumpForgetsAllButTheWindow) {
       EXPECT_EQ(window.accept(counter), counter >= kReplayWindowBits) << counter << " of " << jump;
     }
   }
+}
+
+// A hint, but one that the speed of many peers rests on.
+TEST(ReplayWindow, MessagesInOrderNeedTheBitmapOnceInThirtyTwo) {
+  test::WholeReplayWindow window;
+  constexpr uint64_t kCounters = 3 * kReplayWindowBits;
+  uint64_t needed = 0;
+  for (uint64_t counter = 0; counter < kCounters; ++counter) {
+    needed += window.needs_bitmap(counter) ? 1 : 0;
+    EXPECT_TRUE(window.accept(counter));
+  }
+  EXPECT_EQ(needed, kCounters / 32 - 1);
+  EXPECT_FALSE(window.needs_bitmap(kCounters - 1));
+  EXPECT_TRUE(window.needs_bitmap(kCounters - 33)) << "seen long ago";
 }
 
 }  // namespace
