@@ -1,17 +1,10 @@
 #include "control/state/peer.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "dataplane/base/text.h"
 
 namespace turnpike::state {
-
-bool is_valid_peer_name(std::string_view name) {
-  if (name.empty() || name.size() > kMaxPeerNameBytes) return false;
-  if (!std::ranges::all_of(name, [](char c) { return c > 0x20 && c < 0x7f; })) return false;
-  return !base::key_from_base64(name).has_value();
-}
 
 PeerSelector parse_peer_selector(std::string_view text) {
   if (const auto key = base::key_from_base64(text)) return PublicKey{.bytes = *key};

@@ -19,18 +19,12 @@ inline constexpr PeerId kNoPeerId{0};  // ids start at 1
 
 // Prefixes over all tunnels; the next one is refused with a limit conflict.
 inline constexpr uint32_t kMaxPrefixes = 1u << 22;
-inline constexpr size_t kMaxPeerNameBytes = 63;
-inline constexpr size_t kMaxDescriptionBytes = 255;
 
 // Who asked for a peer or a claim: the configuration file, or a transaction at run time.
 enum class Origin : uint8_t { File, Api };
 
 // What happens when wg(8) claims a prefix that another peer of the tunnel owns.
 enum class ConflictPolicy : uint8_t { Refuse, Move };
-
-// One to kMaxPeerNameBytes printable ASCII characters without space, not shaped like a key (44 base64
-// characters), so that a name and a key cannot be mixed up.
-[[nodiscard]] bool is_valid_peer_name(std::string_view name);
 
 // How an edit names a peer.
 using PeerSelector = std::variant<std::string, PublicKey, PeerId>;
