@@ -18,6 +18,7 @@
 #include "control/daemon/history.h"
 #include "control/daemon/host.h"
 #include "control/daemon/observer.h"
+#include "control/daemon/port_watch.h"
 #include "control/daemon/reloader.h"
 #include "control/daemon/service.h"
 #include "control/daemon/thread_session_link.h"
@@ -121,6 +122,7 @@ class Daemon final : public api::Backend {
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
   bool told_of_hugepages_ = false;  // that they ran out
   Observer observer_;
+  PortWatch port_watch_;
   Service service_;
   Failures failures_;  // of commits
   std::string start_refusal_;  // why nothing of the file was applied at start

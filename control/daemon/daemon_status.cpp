@@ -19,6 +19,7 @@ void Daemon::sample_load() {
         "dataplane.hugepages: reserved hugepages ran out; tables of allowed IPs go on without. "
         "Reserve more (vm.nr_hugepages): one of 2 MiB for 80,000 prefixes, and two");
   }
+  port_watch_.look();
   load_timer_.expires_after(kSampleEvery);
   load_timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) sample_load();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,8 @@ class Host {
   void stop_workers();
 
   [[nodiscard]] std::vector<MacAddress> macs() const;
+  // Main thread; workers see serving() and what a serving port has.
+  [[nodiscard]] std::span<io::Port> ports_to_watch() noexcept { return ports_; }
   [[nodiscard]] const std::vector<io::Port>& ports() const noexcept { return ports_; }
   // As measured at start: the one in use first.
   [[nodiscard]] const std::vector<crypto::AeadSpeed>& aead_speeds() const noexcept {

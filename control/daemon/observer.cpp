@@ -94,6 +94,13 @@ void Observer::rolled_back(Generation generation, std::string_view why, WallTime
   publish(line);
 }
 
+void Observer::port_changed(const std::string& port, bool up, WallTime at) {
+  if (!hub_.heard()) return;
+  api::EventLine line(up ? "port_up" : "port_down", at);
+  line.text("port", port);
+  publish(line);
+}
+
 void Observer::drain(session::EventQueue& queue, const std::function<std::string(PeerRef)>& label,
                      const std::function<std::string(TunnelIndex)>& tunnel) {
   totals_.events_lost = queue.lost();

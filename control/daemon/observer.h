@@ -25,6 +25,8 @@ class Observer {
   // A commit that takes another one back, beside committed().
   void rolled_back(Generation generation, std::string_view why, WallTime at);
 
+  void port_changed(const std::string& port, bool up, WallTime at);
+
   // What the session thread said since. `label`: how the peer in a slot is called; empty: it has gone.
   void drain(session::EventQueue& queue, const std::function<std::string(PeerRef)>& label,
              const std::function<std::string(TunnelIndex)>& tunnel);

@@ -1,16 +1,22 @@
 #include "dataplane/io/port.h"
 
+#include <net/if.h>
 #include <rte_bus_pci.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
+#include "dataplane/base/check.h"
 #include "dataplane/io/log.h"
 
 namespace turnpike::io {
@@ -18,6 +24,7 @@ namespace {
 
 // Sized for some 200 us of sleep of an idle worker at line rate of a virtual port.
 constexpr uint16_t kQueueDescriptors = 1'024;
+constexpr uint16_t kNoId = 0xffff;
 
 // DPDK's own lines say more than the number that it returns, and sometimes another thing: the number only
 // where there is no line.
@@ -28,6 +35,33 @@ std::string port_error(const PortOptions& options, const std::string& what, int 
          (reason.empty() ? "" : ": " + reason);
 }
 
+// The interface of the kernel that a port is the driver's end of; empty: it is something else. Not a tap, whose
+// interface is the driver's own and may have been moved to another namespace.
+std::string kernel_interface(const std::string& device) {
+  if (!device.starts_with("net_af_packet") && !device.starts_with("net_af_xdp")) return {};
+  constexpr std::string_view kKey = ",iface=";
+  const size_t at = device.find(kKey);
+  if (at == std::string::npos) return {};
+  const size_t begin = at + kKey.size();
+  return device.substr(begin, device.find(',', begin) - begin);
+}
+
+// 0: there is none.
+uint32_t interface_index(const std::string& name) {
+  return name.empty() ? 0 : if_nametoindex(name.c_str());
+}
+
+bool interface_runs(const std::string& name) {
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  ifreq request{};
+  name.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
+  const bool known = ioctl(fd, SIOCGIFFLAGS, &request) == 0;
+  ::close(fd);
+  constexpr short kRuns = IFF_UP | IFF_RUNNING;
+  return known && (request.ifr_flags & kRuns) == kRuns;
+}
+
 uint16_t find_port(const std::string& device) {
   rte_dev_iterator iterator;
   uint16_t id;
@@ -35,7 +69,7 @@ uint16_t find_port(const std::string& device) {
     rte_eth_iterator_cleanup(&iterator);
     return id;
   }
-  return RTE_MAX_ETHPORTS;
+  return kNoId;
 }
 
 rte_eth_conf configuration_for(const rte_eth_dev_info& info, pipeline::PortOffloads& offloads,
@@ -71,108 +105,160 @@ rte_mempool* make_buffers(const char* name, uint32_t count, uint16_t frame_bytes
 }
 
 Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* buffers) {
-  (void)take_last_errors();
-  if (!is_pci_address(options.device)) {
-    if (const int error = rte_dev_probe(options.device.c_str()); error != 0) {
-      return fail(
-          port_error(options,
-                     "cannot be opened (a PCI address, or DRIVERn,key=value of a DPDK driver, "
-                     "is right)",
-                     error));
-    }
-  }
-  const uint16_t id = find_port(options.device.substr(0, options.device.find(',')));
-  if (id == RTE_MAX_ETHPORTS) {
-    return fail(port_error(options,
-                           "DPDK found no such device (dpdk-devbind.py --status lists those that "
-                           "are bound to vfio-pci)",
-                           0));
-  }
   Port port;
-  port.dpdk_id_ = id;
-  port.name_ = options.name;
-  port.device_ = options.device;
-
-  rte_eth_dev_info info;
-  if (const int error = rte_eth_dev_info_get(id, &info); error != 0) {
-    return fail(port_error(options, "gives no information", error));
-  }
-  const uint16_t queues_max = std::min(info.max_rx_queues, info.max_tx_queues);
-  if (options.spread == Spread::Never && options.workers > queues_max) {
-    return fail("port " + options.name + " (" + options.device + "): has " +
-                std::to_string(queues_max) + (queues_max == 1 ? " queue" : " queues") +
-                ", but there are " + std::to_string(options.workers) +
-                " workers, each of which needs one where spread is never; use spread: auto, fewer "
-                "dataplane.workers, or give the device more "
-                "queues (qpairs=N of net_af_packet, queues=N of net_vhost and net_virtio_user)");
-  }
-  const uint16_t queues = std::min(options.workers, queues_max);
-  port.queues_ = queues;
-  port.spread_in_software_ =
-      options.workers > 1 && (options.spread == Spread::Always || queues < options.workers);
-  const rte_eth_conf conf = configuration_for(info, port.offloads_, port.rss_, queues);
-  if (const int error = rte_eth_dev_configure(id, queues, queues, &conf); error != 0) {
-    return fail(port_error(options, "cannot be configured", error));
-  }
-  uint16_t rx_descriptors = kQueueDescriptors, tx_descriptors = kQueueDescriptors;
-  if (const int error = rte_eth_dev_adjust_nb_rx_tx_desc(id, &rx_descriptors, &tx_descriptors);
-      error != 0) {
-    return fail(port_error(options, "takes no queue of the usual size", error));
-  }
-  // Some virtual ports have no MTU of their own to set; those that do and refuse are an error.
-  if (const int error = rte_eth_dev_set_mtu(id, options.mtu_bytes);
-      error != 0 && error != -ENOTSUP) {
-    return fail(port_error(options,
-                           "cannot have an MTU of " + std::to_string(options.mtu_bytes) +
-                               " (an interface of the kernel needs CAP_NET_ADMIN)",
-                           error));
-  }
-  const auto numa_node = static_cast<unsigned>(rte_eth_dev_socket_id(id));
-  for (uint16_t queue = 0; queue < queues; ++queue) {
-    int error = rte_eth_rx_queue_setup(id, queue, rx_descriptors, numa_node, nullptr, buffers);
-    if (error == 0) error = rte_eth_tx_queue_setup(id, queue, tx_descriptors, numa_node, nullptr);
-    if (error != 0) {
-      return fail(
-          port_error(options, "queue " + std::to_string(queue) + " cannot be set up", error));
-    }
-  }
-  if (const int error = rte_eth_dev_start(id); error != 0) {
-    return fail(port_error(options, "cannot be started", error));
-  }
-  // Where it exists: neighbour discovery needs the solicited-node groups.
-  (void)rte_eth_allmulticast_enable(id);
+  port.options_ = options;
+  port.buffers_ = buffers;
+  if (std::string error = port.start(); !error.empty()) return fail(std::move(error));
   rte_ether_addr mac;
-  if (const int error = rte_eth_macaddr_get(id, &mac); error != 0) {
+  if (const int error = rte_eth_macaddr_get(port.dpdk_id_, &mac); error != 0) {
     return fail(port_error(options, "has no MAC address", error));
   }
   std::memcpy(port.mac_.bytes.data(), mac.addr_bytes, sizeof(mac.addr_bytes));
+  port.serving_.store(true, std::memory_order_release);
   return port;
 }
 
+std::string Port::probe() {
+  const std::string& device = options_.device;
+  if (!is_pci_address(device)) {
+    if (const int error = rte_dev_probe(device.c_str()); error != 0) {
+      return port_error(options_,
+                        "cannot be opened (a PCI address, or DRIVERn,key=value of a DPDK driver, "
+                        "is right)",
+                        error);
+    }
+  }
+  dpdk_id_ = find_port(device.substr(0, device.find(',')));
+  if (dpdk_id_ != kNone) return {};
+  return port_error(options_,
+                    "DPDK found no such device (dpdk-devbind.py --status lists those that "
+                    "are bound to vfio-pci)",
+                    0);
+}
+
+std::string Port::start() {
+  (void)take_last_errors();
+  if (std::string error = probe(); !error.empty()) return error;
+  interface_index_ = interface_index(kernel_interface(options_.device));
+  rte_eth_dev_info info;
+  if (const int error = rte_eth_dev_info_get(dpdk_id_, &info); error != 0) {
+    return port_error(options_, "gives no information", error);
+  }
+  const uint16_t queues_max = std::min(info.max_rx_queues, info.max_tx_queues);
+  if (options_.spread == Spread::Never && options_.workers > queues_max) {
+    return "port " + options_.name + " (" + options_.device + "): has " +
+           std::to_string(queues_max) + (queues_max == 1 ? " queue" : " queues") +
+           ", but there are " + std::to_string(options_.workers) +
+           " workers, each of which needs one where spread is never; use spread: auto, fewer "
+           "dataplane.workers, or give the device more "
+           "queues (qpairs=N of net_af_packet, queues=N of net_vhost and net_virtio_user)";
+  }
+  queues_ = std::min(options_.workers, queues_max);
+  spread_in_software_ =
+      options_.workers > 1 && (options_.spread == Spread::Always || queues_ < options_.workers);
+  const rte_eth_conf conf = configuration_for(info, offloads_, rss_, queues_);
+  if (const int error = rte_eth_dev_configure(dpdk_id_, queues_, queues_, &conf); error != 0) {
+    return port_error(options_, "cannot be configured", error);
+  }
+  if (std::string error = set_up_queues(); !error.empty()) return error;
+  if (const int error = rte_eth_dev_start(dpdk_id_); error != 0) {
+    return port_error(options_, "cannot be started", error);
+  }
+  // Where it exists: neighbour discovery needs the solicited-node groups.
+  (void)rte_eth_allmulticast_enable(dpdk_id_);
+  return {};
+}
+
+std::string Port::set_up_queues() {
+  uint16_t rx_descriptors = kQueueDescriptors, tx_descriptors = kQueueDescriptors;
+  if (const int error =
+          rte_eth_dev_adjust_nb_rx_tx_desc(dpdk_id_, &rx_descriptors, &tx_descriptors);
+      error != 0) {
+    return port_error(options_, "takes no queue of the usual size", error);
+  }
+  // Some virtual ports have no MTU of their own to set; those that do and refuse are an error.
+  if (const int error = rte_eth_dev_set_mtu(dpdk_id_, options_.mtu_bytes);
+      error != 0 && error != -ENOTSUP) {
+    return port_error(options_,
+                      "cannot have an MTU of " + std::to_string(options_.mtu_bytes) +
+                          " (an interface of the kernel needs CAP_NET_ADMIN)",
+                      error);
+  }
+  const auto numa_node = static_cast<unsigned>(rte_eth_dev_socket_id(dpdk_id_));
+  for (uint16_t queue = 0; queue < queues_; ++queue) {
+    int error =
+        rte_eth_rx_queue_setup(dpdk_id_, queue, rx_descriptors, numa_node, nullptr, buffers_);
+    if (error == 0) {
+      error = rte_eth_tx_queue_setup(dpdk_id_, queue, tx_descriptors, numa_node, nullptr);
+    }
+    if (error != 0) {
+      return port_error(options_, "queue " + std::to_string(queue) + " cannot be set up", error);
+    }
+  }
+  return {};
+}
+
 Port::Port(Port&& other) noexcept
-    : dpdk_id_(std::exchange(other.dpdk_id_, kNone)),
-      name_(std::move(other.name_)),
-      device_(std::move(other.device_)),
+    : options_(std::move(other.options_)),
+      buffers_(other.buffers_),
+      serving_(other.serving()),
+      dpdk_id_(std::exchange(other.dpdk_id_, kNone)),
+      interface_index_(other.interface_index_),
+      before_(other.before_),
       mac_(other.mac_),
       offloads_(other.offloads_),
       queues_(other.queues_),
       rss_(other.rss_),
       spread_in_software_(other.spread_in_software_) {}
 
-Port::~Port() {
+Port::~Port() { close(); }
+
+void Port::close() noexcept {
   if (dpdk_id_ == kNone) return;
+  before_ = stats();
   rte_eth_dev_info info;
   const bool known = rte_eth_dev_info_get(dpdk_id_, &info) == 0;
   rte_eth_dev_stop(dpdk_id_);
   rte_eth_dev_close(dpdk_id_);
   // What open() probed is taken away again, so that its name and its resources are free.
-  if (known && !is_pci_address(device_)) rte_dev_remove(info.device);
+  if (known && !is_pci_address(options_.device)) rte_dev_remove(info.device);
+  dpdk_id_ = kNone;
 }
 
-PortStats Port::stats() const noexcept {
+Result<void, std::string> Port::reopen() {
+  CHECK(!serving() && dpdk_id_ == kNone);
+  const std::string interface = kernel_interface(options_.device);
+  if (!interface.empty() && interface_index(interface) == 0) {
+    return fail(port_error(options_, "the interface " + interface + " is gone", 0));
+  }
+  if (std::string error = start(); !error.empty()) {
+    close();
+    return fail(std::move(error));
+  }
+  // Neighbours know it by the address that it had. Where that cannot be set, the interface is promiscuous.
+  rte_ether_addr mac;
+  std::memcpy(mac.addr_bytes, mac_.bytes.data(), sizeof(mac.addr_bytes));
+  (void)rte_eth_dev_default_mac_addr_set(dpdk_id_, &mac);
+  serving_.store(true, std::memory_order_release);
+  return {};
+}
+
+bool Port::must_be_reopened(bool up) const noexcept {
+  const std::string& device = options_.device;
+  if (const std::string interface = kernel_interface(device); !interface.empty()) {
+    return interface_index(interface) != interface_index_;
+  }
+  if (up) return false;
+  const auto says = [&](const char* part) { return device.find(part) != std::string::npos; };
+  if (device.starts_with("net_memif")) return !says("role=server") && !says("role=master");
+  return device.starts_with("net_virtio_user") && !says("server=1");
+}
+
+PortStats Port::running_stats() const noexcept {
   rte_eth_stats stats{};
   rte_eth_link link{};
   PortStats out;
+  if (dpdk_id_ == kNone) return out;
   if (rte_eth_stats_get(dpdk_id_, &stats) == 0) {
     out.rx_packets = stats.ipackets;
     out.tx_packets = stats.opackets;
@@ -180,6 +266,17 @@ PortStats Port::stats() const noexcept {
     out.no_mbuf = stats.rx_nombuf;
   }
   out.up = rte_eth_link_get_nowait(dpdk_id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+  // The drivers of the kernel's interfaces say "up" whatever these are.
+  if (interface_index_ != 0) out.up &= interface_runs(kernel_interface(options_.device));
+  return out;
+}
+
+PortStats Port::stats() const noexcept {
+  PortStats out = running_stats();
+  out.rx_packets += before_.rx_packets;
+  out.tx_packets += before_.tx_packets;
+  out.missed += before_.missed;
+  out.no_mbuf += before_.no_mbuf;
   return out;
 }
 

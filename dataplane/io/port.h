@@ -1,7 +1,10 @@
 // One DPDK port: a PCI address or a vdev string, with one RX and one TX queue for each worker, or as many as it has.
-//   Threads:   open(), close(), stats() on the main thread; the queues belong to the workers.
+// A port whose other end or interface has been away may have to be opened anew: withdraw() it, wait until every worker
+// has begun another turn (an epoch of its own), close() and reopen() it.
+//   Threads:   all but the queues and serving() on the main thread; the queues belong to the workers.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -55,8 +58,18 @@ class Port {
   Port& operator=(Port&&) = delete;
   ~Port();  // stops and closes
 
+  // Of a port that serves.
   [[nodiscard]] uint16_t dpdk_id() const noexcept { return dpdk_id_; }
-  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  // Acquire pairs with the release in reopen().
+  [[nodiscard]] bool serving() const noexcept { return serving_.load(std::memory_order_acquire); }
+  // Whether it can serve again only when it is opened anew: a client of memif or virtio_user whose server went away,
+  // an interface of the kernel that was deleted.
+  [[nodiscard]] bool must_be_reopened(bool up) const noexcept;
+  void withdraw() noexcept { serving_.store(false, std::memory_order_relaxed); }
+  void close() noexcept;
+  // As open(), with the address that it had. On an error it stays closed.
+  [[nodiscard]] Result<void, std::string> reopen();
+  [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
   [[nodiscard]] MacAddress mac() const noexcept { return mac_; }
   [[nodiscard]] pipeline::PortOffloads offloads() const noexcept { return offloads_; }
   // Queue i belongs to worker i.
@@ -68,9 +81,17 @@ class Port {
 
  private:
   Port() = default;
+  [[nodiscard]] std::string start();
+  [[nodiscard]] std::string probe();
+  [[nodiscard]] std::string set_up_queues();
+  [[nodiscard]] PortStats running_stats() const noexcept;
+
+  PortOptions options_;
+  rte_mempool* buffers_ = nullptr;
+  std::atomic<bool> serving_{false};  // main: writes · workers: read
   uint16_t dpdk_id_ = kNone;
-  std::string name_;
-  std::string device_;
+  uint32_t interface_index_ = 0;  // of the kernel's interface, when it was opened; 0: it has none
+  PortStats before_;  // of its earlier lives
   MacAddress mac_;
   pipeline::PortOffloads offloads_;
   uint16_t queues_ = 0;

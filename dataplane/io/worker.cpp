@@ -196,7 +196,7 @@ class Loop {
   }
 
   [[nodiscard]] bool has_queue(PortIndex port) const noexcept {
-    return options_.index < options_.ports[port].queues();
+    return options_.index < options_.ports[port].queues() && options_.ports[port].serving();
   }
 
   size_t inject(const publish::Snapshot& snapshot, Instant now) noexcept {
@@ -255,6 +255,8 @@ class Loop {
       for (uint16_t i = sent; i < count; ++i) bytes -= mbufs[i]->pkt_len;
       counters.tx_packets.add(sent);
       counters.tx_bytes.add(bytes);
+    } else if (!options_.ports[port].serving()) {
+      sent = 0;  // as a port whose other end is away
     } else {
       sent = options_.spreader->send(port, options_.index, mbufs, count);
     }

@@ -66,7 +66,11 @@ class Testbed:
         self.gateway_space = lab.namespace("gateway")
         self.plug(self.gateway_space, "wan0", "gateway")
         self.host = lab.namespace("host")
-        lab.link(self.host, "eth0", self.gateway_space, "lan0")
+        self.plug_host()
+
+    def plug_host(self) -> None:
+        """The cable between the gateway and the host inside, with what the host's end needs."""
+        self.lab.link(self.host, "eth0", self.gateway_space, "lan0")
         self.host.address("eth0", *HOST)
         self.host.route("10.8.0.0/24", "via", bare(GATEWAY_INSIDE[0]))
         self.host.route("fd00:8::/64", "via", bare(GATEWAY_INSIDE[1]))
