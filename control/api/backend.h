@@ -100,6 +100,7 @@ struct Totals {
   std::vector<TunnelTraffic> tunnels;
   std::vector<QueueFill> queues;
   std::vector<TableMemory> tables;
+  uint64_t buffers = 0, buffers_in_use = 0;  // of packets, for all ports
 };
 
 // What a caller may do; by the socket's credentials.

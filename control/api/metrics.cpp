@@ -90,6 +90,10 @@ void totals(const Backend& backend, std::string& out) {
     tables.sample({{"numa_node", copy.numa_node ? std::to_string(*copy.numa_node) : "any"}},
                   copy.bytes);
   }
+  single(out, "turnpike_buffers", "gauge", "Buffers for packets, of all ports.", t.buffers);
+  single(out, "turnpike_buffers_in_use", "gauge",
+         "Of these, those in queues of ports and on their way; workers keep some more at hand.",
+         t.buffers_in_use);
   single(out, "turnpike_commits_total", "counter", "Transactions that changed something.",
          t.commits);
   single(out, "turnpike_refusals_total", "counter", "Transactions refused for conflicts.",

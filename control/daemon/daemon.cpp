@@ -125,14 +125,19 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
       host_(std::move(host)),
       loads_(config.dataplane.workers.size()),
       observer_(wall_now()),
-      port_watch_(host_->ports_to_watch(), host_->epoch, [this](const io::Port& port, bool up) {
-        if (up) {
-          spdlog::info("port {}: up", port.name());
-        } else {
-          spdlog::warn("port {}: down", port.name());
-        }
-        observer_.port_changed(port.name(), up, wall_now());
-      }) {
+      port_watch_(
+          host_->ports_to_watch(), host_->epoch,
+          [this](const io::Port& port, bool up) {
+            if (up) {
+              spdlog::info("port {}: up", port.name());
+            } else {
+              spdlog::warn("port {}: down", port.name());
+            }
+            observer_.port_changed(port.name(), up, wall_now());
+          },
+          [](const std::string& why) {
+            spdlog::warn("{}; it is tried again until it can be opened", why);
+          }) {
   for (const auto& door : host_->doors) doors_.push_back(door.get());
   session_ = std::make_unique<session::SessionThread>(
       session::SessionParts{.peers = host_->peers,

@@ -122,7 +122,7 @@ class Daemon final : public api::Backend {
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
   bool told_of_hugepages_ = false;  // that they ran out
   Observer observer_;
-  PortWatch port_watch_;
+  PortWatch<io::Port> port_watch_;
   Service service_;
   Failures failures_;  // of commits
   std::string start_refusal_;  // why nothing of the file was applied at start

@@ -101,6 +101,9 @@ api::Totals Daemon::totals() const {
   if (const io::CryptoDevice* device = host_->crypto_device()) {
     totals.crypto_sessions = device->sessions_in_use();
   }
+  const io::BufferUse buffers = host_->buffers();
+  totals.buffers = buffers.buffers;
+  totals.buffers_in_use = buffers.in_use;
   totals.events_lost = session_events_.lost();
   totals.readers_cut_off = observer_.readers_cut_off();
   for (const state::Tunnel& tunnel : state_.tunnels()) {

@@ -42,6 +42,7 @@ class Host {
   // Main thread; workers see serving() and what a serving port has.
   [[nodiscard]] std::span<io::Port> ports_to_watch() noexcept { return ports_; }
   [[nodiscard]] const std::vector<io::Port>& ports() const noexcept { return ports_; }
+  [[nodiscard]] io::BufferUse buffers() const noexcept { return io::use_of(*buffers_); }
   // As measured at start: the one in use first.
   [[nodiscard]] const std::vector<crypto::AeadSpeed>& aead_speeds() const noexcept {
     return aead_speeds_;

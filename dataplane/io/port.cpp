@@ -1,6 +1,7 @@
 #include "dataplane/io/port.h"
 
 #include <net/if.h>
+#include <rte_alarm.h>
 #include <rte_bus_pci.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
@@ -13,7 +14,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <semaphore>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "dataplane/base/check.h"
@@ -62,6 +66,22 @@ bool interface_runs(const std::string& name) {
   return known && (request.ifr_flags & kRuns) == kRuns;
 }
 
+bool is_af_xdp(const std::string& device) { return device.starts_with("net_af_xdp"); }
+
+bool is_virtio_user(const std::string& device) { return device.starts_with("net_virtio_user"); }
+
+// Runs `work` on the EAL's interrupt thread, after what is waiting there, and waits until it is done.
+void on_interrupt_thread(std::function<void()> work) {
+  static std::binary_semaphore done{0};  // of the main thread, which alone comes here
+  constexpr uint64_t kAfterOthersMicroseconds = 10;  // virtio-user's are set with one
+  const auto run = [](void* given) {
+    (*static_cast<std::function<void()>*>(given))();
+    done.release();
+  };
+  CHECK(rte_eal_alarm_set(kAfterOthersMicroseconds, run, &work) == 0);
+  done.acquire();
+}
+
 uint16_t find_port(const std::string& device) {
   rte_dev_iterator iterator;
   uint16_t id;
@@ -104,6 +124,10 @@ rte_mempool* make_buffers(const char* name, uint32_t count, uint16_t frame_bytes
   return rte_pktmbuf_pool_create(name, count, cache, 0, room, SOCKET_ID_ANY);
 }
 
+BufferUse use_of(const rte_mempool& buffers) noexcept {
+  return {.buffers = buffers.size, .in_use = rte_mempool_in_use_count(&buffers)};
+}
+
 Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* buffers) {
   Port port;
   port.options_ = options;
@@ -114,6 +138,7 @@ Result<Port, std::string> Port::open(const PortOptions& options, rte_mempool* bu
     return fail(port_error(options, "has no MAC address", error));
   }
   std::memcpy(port.mac_.bytes.data(), mac.addr_bytes, sizeof(mac.addr_bytes));
+  port.buffers_served_ = true;
   port.serving_.store(true, std::memory_order_release);
   return port;
 }
@@ -156,7 +181,11 @@ std::string Port::start() {
   queues_ = std::min(options_.workers, queues_max);
   spread_in_software_ =
       options_.workers > 1 && (options_.spread == Spread::Always || queues_ < options_.workers);
-  const rte_eth_conf conf = configuration_for(info, offloads_, rss_, queues_);
+  rte_eth_conf conf = configuration_for(info, offloads_, rss_, queues_);
+  // Without link interrupts virtio-user (DPDK 22.11) does on the thread that asks for the link what belongs to the
+  // interrupt thread; and its handler, which a lost connection makes it register all the same, outlives the port.
+  conf.intr_conf.lsc =
+      is_virtio_user(options_.device) && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
   if (const int error = rte_eth_dev_configure(dpdk_id_, queues_, queues_, &conf); error != 0) {
     return port_error(options_, "cannot be configured", error);
   }
@@ -201,6 +230,7 @@ std::string Port::set_up_queues() {
 Port::Port(Port&& other) noexcept
     : options_(std::move(other.options_)),
       buffers_(other.buffers_),
+      buffers_served_(other.buffers_served_),
       serving_(other.serving()),
       dpdk_id_(std::exchange(other.dpdk_id_, kNone)),
       interface_index_(other.interface_index_),
@@ -218,11 +248,39 @@ void Port::close() noexcept {
   before_ = stats();
   rte_eth_dev_info info;
   const bool known = rte_eth_dev_info_get(dpdk_id_, &info) == 0;
-  rte_eth_dev_stop(dpdk_id_);
+  if (is_virtio_user(options_.device)) {
+    // Its handler cannot be unregistered while it runs, which stopping does not tell (DPDK 22.11); and a lost
+    // connection is cleared up by an alarm that closing does not cancel. On this thread no handler runs, and when
+    // it comes round again nothing is left.
+    on_interrupt_thread([this] { rte_eth_dev_stop(dpdk_id_); });
+    on_interrupt_thread([] {});
+  } else {
+    rte_eth_dev_stop(dpdk_id_);
+  }
   rte_eth_dev_close(dpdk_id_);
   // What open() probed is taken away again, so that its name and its resources are free.
   if (known && !is_pci_address(options_.device)) rte_dev_remove(info.device);
   dpdk_id_ = kNone;
+}
+
+std::string Port::replace_buffers() {
+  if (!is_af_xdp(options_.device) || !buffers_served_) return {};
+  // Both rings of each queue, twice: some buffers are with the kernel; and what workers hold.
+  const uint32_t count = queues_ * 2 * 2 * 2 * kQueueDescriptors + options_.workers * 1'024 - 1;
+  static unsigned made = 0;  // main thread
+  const std::string name = "packets-" + std::to_string(++made);
+  rte_mempool* buffers =
+      rte_pktmbuf_pool_create(name.c_str(), count, buffers_->cache_size, 0,
+                              rte_pktmbuf_data_room_size(buffers_), SOCKET_ID_ANY);
+  if (buffers == nullptr) {
+    return port_error(options_,
+                      "memory for its buffers is short, of which this driver keeps those of each "
+                      "interface that was deleted; raise dataplane.memory and restart the daemon",
+                      0);
+  }
+  buffers_ = buffers;
+  buffers_served_ = false;
+  return {};
 }
 
 Result<void, std::string> Port::reopen() {
@@ -231,14 +289,26 @@ Result<void, std::string> Port::reopen() {
   if (!interface.empty() && interface_index(interface) == 0) {
     return fail(port_error(options_, "the interface " + interface + " is gone", 0));
   }
-  if (std::string error = start(); !error.empty()) {
+  const auto shape = [this] {
+    return std::tuple(queues_, offloads_.ipv4_checksum, offloads_.udp_checksum, rss_);
+  };
+  const auto before = shape();
+  std::string error = replace_buffers();
+  if (error.empty()) error = start();
+  if (error.empty() && shape() != before) {
+    // Workers share out its flows, and leave checksums to it, as they were told at the start.
+    error = port_error(options_, "has other queues or offloads than before; restart the daemon", 0);
+  }
+  if (!error.empty()) {
     close();
+    std::tie(queues_, offloads_.ipv4_checksum, offloads_.udp_checksum, rss_) = before;
     return fail(std::move(error));
   }
   // Neighbours know it by the address that it had. Where that cannot be set, the interface is promiscuous.
   rte_ether_addr mac;
   std::memcpy(mac.addr_bytes, mac_.bytes.data(), sizeof(mac.addr_bytes));
   (void)rte_eth_dev_default_mac_addr_set(dpdk_id_, &mac);
+  buffers_served_ = true;
   serving_.store(true, std::memory_order_release);
   return {};
 }
@@ -251,7 +321,7 @@ bool Port::must_be_reopened(bool up) const noexcept {
   if (up) return false;
   const auto says = [&](const char* part) { return device.find(part) != std::string::npos; };
   if (device.starts_with("net_memif")) return !says("role=server") && !says("role=master");
-  return device.starts_with("net_virtio_user") && !says("server=1");
+  return is_virtio_user(device) && !says("server=1");
 }
 
 PortStats Port::running_stats() const noexcept {

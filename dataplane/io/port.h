@@ -46,6 +46,12 @@ inline constexpr uint16_t kTailroomBytes = 32;
 [[nodiscard]] rte_mempool* make_buffers(const char* name, uint32_t count, uint16_t frame_bytes,
                                         unsigned cache);
 
+// Main thread. In use: in queues of ports and on their way, not in the caches of workers.
+struct BufferUse {
+  uint32_t buffers = 0, in_use = 0;
+};
+[[nodiscard]] BufferUse use_of(const rte_mempool& buffers) noexcept;
+
 // Whether the configuration's device string is a PCI address, which the EAL probes at its start.
 [[nodiscard]] bool is_pci_address(const std::string& device);
 
@@ -83,11 +89,14 @@ class Port {
   Port() = default;
   [[nodiscard]] std::string start();
   [[nodiscard]] std::string probe();
+  // net_af_xdp (DPDK 22.11) never gives back what lies in its rings, so each life after the first has buffers of its own.
+  [[nodiscard]] std::string replace_buffers();
   [[nodiscard]] std::string set_up_queues();
   [[nodiscard]] PortStats running_stats() const noexcept;
 
   PortOptions options_;
   rte_mempool* buffers_ = nullptr;
+  bool buffers_served_ = false;
   std::atomic<bool> serving_{false};  // main: writes · workers: read
   uint16_t dpdk_id_ = kNone;
   uint32_t interface_index_ = 0;  // of the kernel's interface, when it was opened; 0: it has none

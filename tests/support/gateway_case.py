@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import unittest
 from collections.abc import Sequence
+from typing import Any
 
 import requirements
-from lab import Failed, Lab, Namespace
+from lab import Failed, Lab, Namespace, Process, wait_until
 from testbed import Testbed
-from turnpiked import Config, Gateway
+from turnpiked import Config, Gateway, program
 from wireguard import ping
 
 
@@ -56,6 +58,38 @@ class GatewayCase(unittest.TestCase):
 
     def assert_silent(self, space: Namespace, address: str, source: str | None = None) -> None:
         self.assertEqual(ping(space, address, 3, wait=2, source=source)[1], 0, f"{space.name} pings {address}")
+
+    def watch(self) -> Process:
+        """`turnpike watch`, which listens from when it sees the first event of ours: of claims for the first peer."""
+        gateway = self.gateway
+        assert gateway is not None
+        tunnel = gateway.config["tunnels"][0]
+        process = gateway.space.start("watch", program("turnpike"), "--socket", str(gateway.socket), "watch", "--json")
+        count = 0
+
+        def seen() -> bool:
+            nonlocal count
+            count += 1
+            gateway.cli("ips", "claim" if count % 2 else "release", tunnel["name"], tunnel["peers"][0]["name"], "10.99.0.0/24")
+            return bool(self.events(process))
+
+        wait_until("turnpike watch sees an event", seen, 20, every=0.3)
+        return process
+
+    def events(self, process: Process) -> list[dict[str, Any]]:
+        text = process.log.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def await_event(self, process: Process, name: str, seconds: float = 20, **fields: object) -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            found[:] = [e for e in self.events(process)
+                        if e["event"] == name and all(e.get(k) == v for k, v in fields.items())]
+            return bool(found)
+
+        wait_until(f"the event {name} {fields}", there, seconds)
+        return found[0]
 
     def drops(self) -> int:
         """All packets that the gateway dropped, whatever the reason."""

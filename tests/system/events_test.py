@@ -16,7 +16,6 @@ import sys
 import termios
 import unittest
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from gateway_case import GatewayCase
@@ -40,37 +39,10 @@ class EventsAndMetrics(GatewayCase):
         self.gateway.start()
 
     def watch(self) -> Process:
-        assert self.gateway is not None
         before = self.metric("turnpike_commits_total")
-        process = self.gateway.space.start("watch", program("turnpike"), "--socket", str(self.gateway.socket),
-                                           "watch", "--json")
-        # It listens from when it sees the first event of ours.
-        count = 0
-
-        def seen() -> bool:
-            nonlocal count
-            count += 1
-            self.gateway.cli("ips", "claim" if count % 2 else "release", "wg0", "client-a", "10.99.0.0/24")
-            return bool(self.events(process))
-
-        wait_until("turnpike watch sees an event", seen, 20, every=0.3)
+        process = super().watch()
         self.assertGreater(self.metric("turnpike_commits_total"), before)
         return process
-
-    def events(self, process: Process) -> list[dict[str, Any]]:
-        text = process.log.read_text()
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-
-    def await_event(self, process: Process, name: str, seconds: float = 20, **fields: object) -> dict[str, Any]:
-        found: list[dict[str, Any]] = []
-
-        def there() -> bool:
-            found[:] = [e for e in self.events(process)
-                        if e["event"] == name and all(e.get(k) == v for k, v in fields.items())]
-            return bool(found)
-
-        wait_until(f"the event {name} {fields}", there, seconds)
-        return found[0]
 
     def metric(self, sample: str) -> float:
         assert self.gateway is not None

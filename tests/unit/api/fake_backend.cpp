@@ -123,6 +123,8 @@ Totals FakeBackend::totals() const {
   totals.crypto_sessions = 6;
   totals.session_threads = {{.name = "session-1", .cpu = 3, .used = 1'500ms}};
   totals.queues = {{.lcore = 1, .punt = 3, .inject = 4}};
+  totals.buffers = 512;
+  totals.buffers_in_use = 17;
   totals.tables = {{.numa_node = 1, .bytes = 4'096}, {.numa_node = {}, .bytes = 8'192}};
   return totals;
 }

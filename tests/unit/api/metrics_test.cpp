@@ -89,6 +89,8 @@ TEST(Metrics, AreOfTheFormatAndSayWhatTheBackendCounts) {
   EXPECT_EQ(value("turnpike_table_bytes{numa_node=\"1\"}"), 4'096);
   EXPECT_EQ(value("turnpike_table_bytes{numa_node=\"any\"}"), 8'192);
   EXPECT_EQ(value("turnpike_crypto_sessions"), 6);
+  EXPECT_EQ(value("turnpike_buffers"), 512);
+  EXPECT_EQ(value("turnpike_buffers_in_use"), 17);
   EXPECT_EQ(value("turnpike_commits_total"), 7);
   EXPECT_EQ(value("turnpike_dropped_packets_total{reason=\"no_allowed_ip\"}"), 3);
   EXPECT_EQ(value("turnpike_tunnel_packets_total{tunnel=\"wg0\",direction=\"outbound\"}"), 11);
