@@ -254,10 +254,18 @@ void Port::close() noexcept {
     // it comes round again nothing is left.
     on_interrupt_thread([this] { rte_eth_dev_stop(dpdk_id_); });
     on_interrupt_thread([] {});
+    rte_eth_dev_close(dpdk_id_);
+  } else if (options_.device.starts_with("net_memif")) {
+    // Closing ends the connection, whose handlers use it on the interrupt thread.
+    on_interrupt_thread([this] {
+      rte_eth_dev_stop(dpdk_id_);
+      rte_eth_dev_close(dpdk_id_);
+    });
+    on_interrupt_thread([] {});
   } else {
     rte_eth_dev_stop(dpdk_id_);
+    rte_eth_dev_close(dpdk_id_);
   }
-  rte_eth_dev_close(dpdk_id_);
   // What open() probed is taken away again, so that its name and its resources are free.
   if (known && !is_pci_address(options_.device)) rte_dev_remove(info.device);
   dpdk_id_ = kNone;
