@@ -286,7 +286,6 @@ void Daemon::make_journal(store::Store store) {
             start_polling();
           },
       .coming = [this]() -> const std::set<Generation>& { return committer_->to_be_confirmed(); },
-      .when_ready = when_ready,
       .wall = wall_now,
       .told =
           [this](Committer::Outcome outcome, const store::HistoryEntry& entry, bool dry_run) {

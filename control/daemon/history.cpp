@@ -15,9 +15,6 @@ namespace {
 
 using gateway::Committer;
 
-// Other commits may come between reading the history and the rollback's turn; then it is read anew.
-constexpr int kAttemptsMax = 8;
-
 // Whether one of `later`, which await their confirmation, touches what `way_back` does. Undone after it, they would bring
 // back what it has undone.
 bool touched_by_any(store::Store& store, const std::vector<Generation>& later,
@@ -28,34 +25,45 @@ bool touched_by_any(store::Store& store, const std::vector<Generation>& later,
   });
 }
 
-// The way back over several commits, read when the newest on the disk was `from`. The state's own number does not tell:
-// where a commit cannot be written, another one gets its number.
+// Is refused, whatever it says.
+state::Transaction refused_by(const state::State& state) {
+  return {.if_generation = state.generation() + 1, .comment = {}, .edits = {}};
+}
+
+// The way back over several commits. It is read while the committer waits for it: however many commit meanwhile, none
+// comes in between.
 struct WayBack {
   Result<std::vector<state::Transaction>, std::string> ways;
-  Generation from = 0;
+  Generation from = 0;  // the newest on the disk
+  bool is_known = true;  // the history has where it leads
+  std::vector<Generation> settles;
   std::vector<std::string> warnings;
   std::optional<state::Refusal> refusal;  // the ways do not belong to this state
 
   // On the journal's thread, with the ways; those from `first` on are undone.
   void begin_at(const Result<std::vector<store::HistoryEntry>, std::string>& history,
-                Generation first) {
-    if (history && !history->empty()) from = history->front().generation;
+                Generation generation, Generation first) {
+    if (!history) {
+      if (ways) ways = fail(std::string(history.error()));
+      return;
+    }
+    if (!history->empty()) from = history->front().generation;
+    is_known =
+        std::ranges::find(*history, generation, &store::HistoryEntry::generation) != history->end();
     warnings = what_stays(history, first, from);
   }
-  // One transaction of them; is refused as stale where another commit came in between.
+  // One transaction of them; is refused where that cannot be.
   [[nodiscard]] state::Transaction lead(const state::State& state,
                                         std::optional<Generation> if_generation) {
-    state::Transaction transaction;
-    transaction.if_generation = if_generation.value_or(from);
-    if (state.generation() != from) {
-      transaction.if_generation = from;
-    } else if (auto made = state::rollback(state, *ways)) {
-      transaction.edits = std::move(made->edits);
-    } else {
+    if (!ways) return refused_by(state);
+    auto made = state::rollback(state, *ways);
+    if (!made) {
       refusal = std::move(made.error());
-      transaction.if_generation = state.generation() + 1;  // is refused
+      return refused_by(state);
     }
-    return transaction;
+    return {.if_generation = if_generation.value_or(from),
+            .comment = {},
+            .edits = std::move(made->edits)};
   }
 };
 
@@ -81,65 +89,53 @@ void History::list(std::function<void(api::HistoryAnswer)> answer) {
 
 void History::roll_back(Generation generation, api::ChangeRequest request,
                         std::function<void(api::RollbackAnswer)> answer) {
-  try_roll_back(generation, std::move(request), kAttemptsMax, std::move(answer));
-}
-
-void History::try_roll_back(Generation generation, api::ChangeRequest request, int attempts,
-                            std::function<void(api::RollbackAnswer)> answer) {
   const auto back = std::make_shared<WayBack>();
-  parts_.journal.run(
-      [back, generation](store::Store& store) {
-        back->ways = store.ways_back_to(generation);
-        back->begin_at(store.history(), generation + 1);
-      },
-      [=, this, answer = std::move(answer)]() mutable {
-        if (!back->ways) return answer(api::NotFound{.what = std::move(back->ways.error())});
-        store::HistoryEntry entry{.at = parts_.wall(),
+  const store::HistoryEntry entry{.at = parts_.wall(),
                                   .uid = request.commit.caller.uid,
                                   .pid = static_cast<uint32_t>(request.commit.caller.pid),
                                   .cause = store::Cause::Rollback,
                                   .comment = {}};
-        const bool asked = request.if_generation.has_value();
-        auto make = [back, request, generation](const state::State& state) {
-          state::Transaction transaction = back->lead(state, request.if_generation);
-          transaction.comment = request.comment.empty()
-                                    ? "rollback to generation " + std::to_string(generation)
-                                    : request.comment;
-          return transaction;
-        };
-        // What it undoes needs no confirmation any more, unless it may be undone itself.
-        const auto settles =
-            request.commit.confirm ? std::vector<Generation>{} : awaited_after(generation);
-        Committer::Request commit{
-            .make = std::move(make),
-            .large = back->ways->size() > 1,
-            .dry_run = request.commit.dry_run,
-            .entry = entry,
-            .confirm = request.commit.confirm,
-            .settles = settles,
-            .answer = [=, this, answer = std::move(answer)](Committer::Outcome outcome) mutable {
-              if (auto* refused = std::get_if<state::Refusal>(&outcome)) {
-                if (back->refusal) {
-                  *refused = std::move(*back->refusal);
-                } else if (refused->is_stale() && !asked && attempts > 1) {
-                  return try_roll_back(generation, std::move(request), attempts - 1,
-                                       std::move(answer));
-                }
-              }
-              auto* done = std::get_if<Committer::Done>(&outcome);
-              if (done != nullptr)
-                std::ranges::move(back->warnings, std::back_inserter(done->warnings));
-              if (done != nullptr && done->changed && !request.commit.dry_run) {
-                if (request.commit.confirm) {
-                  await(done->generation, *request.commit.confirm);
-                } else {
-                  forget(settles);
-                }
-              }
-              answer(parts_.told(std::move(outcome), entry, request.commit.dry_run));
-            }};
-        parts_.submit(std::move(commit));
-      });
+  auto make = [back, request, generation](const state::State& state) {
+    state::Transaction transaction = back->lead(state, request.if_generation);
+    transaction.comment = request.comment.empty()
+                              ? "rollback to generation " + std::to_string(generation)
+                              : request.comment;
+    return transaction;
+  };
+  auto look_up = [=, this](Committer::Request& commit, const std::function<void()>& go) {
+    parts_.journal.run(
+        [back, generation](store::Store& store) {
+          back->ways = store.ways_back_to(generation);
+          back->begin_at(store.history(), generation, generation + 1);
+        },
+        [=, this, &commit] {
+          // What it undoes needs no confirmation any more, unless it may be undone itself.
+          if (!commit.confirm) back->settles = commit.settles = awaited_after(generation);
+          go();
+        });
+  };
+  auto answered = [=, this, answer = std::move(answer)](Committer::Outcome outcome) mutable {
+    if (auto* refused = std::get_if<state::Refusal>(&outcome)) {
+      if (!back->ways) return answer(api::NotFound{.what = std::move(back->ways.error())});
+      if (back->refusal) *refused = std::move(*back->refusal);
+    }
+    auto* done = std::get_if<Committer::Done>(&outcome);
+    if (done != nullptr) std::ranges::move(back->warnings, std::back_inserter(done->warnings));
+    if (done != nullptr && done->changed && !request.commit.dry_run) {
+      if (request.commit.confirm) {
+        await(done->generation, *request.commit.confirm);
+      } else {
+        forget(back->settles);
+      }
+    }
+    answer(parts_.told(std::move(outcome), entry, request.commit.dry_run));
+  };
+  parts_.submit({.make = std::move(make),
+                 .look_up = std::move(look_up),
+                 .dry_run = request.commit.dry_run,
+                 .entry = entry,
+                 .confirm = request.commit.confirm,
+                 .answer = std::move(answered)});
 }
 
 void History::await(Generation generation, Duration within) {
@@ -161,97 +157,94 @@ void History::await_until(Generation generation, Deadline until) {
 void History::undo(Generation generation) {
   spdlog::warn("generation {} was not confirmed; undoing it", generation);
   undoing_.insert(generation);
-  undo_alone(generation, kAttemptsMax);
+  undo_alone(generation);
 }
 
-void History::undo_alone(Generation generation, int attempts) {
-  if (!undoing_.contains(generation)) return;  // a rollback has undone it meanwhile
+void History::undo_alone(Generation generation) {
   struct Way {
     Result<state::Transaction, std::string> back;
-    std::vector<Generation> awaited;  // that were looked at
-    bool alone = true;
-    bool again = false;  // another came meanwhile
+    bool alone = false;
     std::vector<std::string> warnings;
   };
   const auto way = std::make_shared<Way>();
-  way->awaited = awaited_after(generation);
-  parts_.journal.run(
-      [way, generation](store::Store& store) {
-        way->back = store.way_back_from(generation);
-        way->alone = way->back && !touched_by_any(store, way->awaited, *way->back);
-        way->warnings = what_stays(store.history(), generation, generation);
-      },
-      [=, this] {
-        if (!undoing_.contains(generation)) return;  // a rollback has undone it meanwhile
-        if (!way->back) return give_up(generation, way->back.error());
-        if (!way->alone) return undo_with_later(generation, kAttemptsMax);
-        way->back->comment = "generation " + std::to_string(generation) + " was not confirmed";
-        const store::HistoryEntry entry = entry_of_undo();
-        parts_.submit({.make =
-                           [=, this](const state::State& state) {
-                             state::Transaction transaction = *way->back;
-                             const auto awaited = awaited_after(generation);
-                             way->again = !std::ranges::includes(way->awaited, awaited);
-                             if (way->again || !state::is_as_left(state, transaction)) {
-                               transaction.if_generation = state.generation() + 1;  // is refused
-                             }
-                             return transaction;
-                           },
-                       .entry = entry,
-                       .settles = {generation},
-                       .answer =
-                           [=, this](Committer::Outcome outcome) {
-                             if (std::holds_alternative<state::Refusal>(outcome)) {
-                               if (way->again && attempts > 1) {
-                                 return undo_alone(generation, attempts - 1);
-                               }
-                               return undo_with_later(generation, kAttemptsMax);
-                             }
-                             undone(generation, {generation}, way->warnings, std::move(outcome),
-                                    entry);
-                           }});
-      });
+  auto make = [way](const state::State& state) {
+    if (!way->alone || !state::is_as_left(state, *way->back)) return refused_by(state);
+    return *way->back;
+  };
+  auto look_up = [=, this](Committer::Request&, const std::function<void()>& go) {
+    parts_.journal.run(
+        [way, generation, later = awaited_after(generation)](store::Store& store) {
+          way->back = store.way_back_from(generation);
+          if (!way->back) return;
+          way->back->comment = "generation " + std::to_string(generation) + " was not confirmed";
+          way->alone = !touched_by_any(store, later, *way->back);
+          way->warnings = what_stays(store.history(), generation, generation);
+        },
+        [=, this] {
+          if (!undoing_.contains(generation)) way->alone = false;  // a rollback has undone it
+          go();
+        });
+  };
+  const store::HistoryEntry entry = entry_of_undo();
+  parts_.submit({.make = std::move(make),
+                 .look_up = std::move(look_up),
+                 .entry = entry,
+                 .settles = {generation},
+                 .answer = [=, this](Committer::Outcome outcome) {
+                   if (std::holds_alternative<state::Refusal>(outcome)) {
+                     return undo_with_later(generation);
+                   }
+                   undone(generation, {generation}, way->warnings, std::move(outcome), entry);
+                 }});
 }
 
 // Later commits changed the same: back to the state before it, without them.
-void History::undo_with_later(Generation generation, int attempts) {
-  if (!undoing_.contains(generation)) return;  // a rollback has undone it meanwhile
+void History::undo_with_later(Generation generation) {
   const auto back = std::make_shared<WayBack>();
-  parts_.journal.run(
-      [back, generation](store::Store& store) {
-        back->ways = store.ways_back_before(generation);
-        back->begin_at(store.history(), generation);
-      },
-      [=, this] {
-        if (!back->ways) return give_up(generation, back->ways.error());
-        const size_t later = back->ways->size() - 1;
-        const store::HistoryEntry entry = entry_of_undo();
-        auto settles = awaited_after(generation);
-        settles.push_back(generation);
-        parts_.submit({.make =
-                           [=](const state::State& state) {
-                             state::Transaction transaction = back->lead(state, {});
-                             transaction.comment =
-                                 "generation " + std::to_string(generation) +
-                                 " was not confirmed; undone with what was committed after it (" +
-                                 std::to_string(later) + ")";
-                             return transaction;
-                           },
-                       .large = true,
-                       .entry = entry,
-                       .settles = settles,
-                       .answer =
-                           [=, this](Committer::Outcome outcome) {
-                             const auto* refused = std::get_if<state::Refusal>(&outcome);
-                             if (refused != nullptr && !back->refusal && refused->is_stale() &&
-                                 attempts > 1) {
-                               return undo_with_later(generation, attempts - 1);
-                             }
-                             if (refused != nullptr && back->refusal)
-                               outcome = std::move(*back->refusal);
-                             undone(generation, settles, back->warnings, std::move(outcome), entry);
-                           }});
-      });
+  auto make = [=](const state::State& state) {
+    state::Transaction transaction = back->lead(state, {});
+    if (back->ways) {
+      transaction.comment = "generation " + std::to_string(generation) +
+                            " was not confirmed; undone with what was committed after it (" +
+                            std::to_string(back->ways->size() - 1) + ")";
+    }
+    return transaction;
+  };
+  auto look_up = [=, this](Committer::Request& commit, const std::function<void()>& go) {
+    parts_.journal.run(
+        [back, generation](store::Store& store) {
+          back->ways = store.ways_back_before(generation);
+          back->begin_at(store.history(), generation, generation);
+        },
+        [=, this, &commit] {
+          back->settles = awaited_after(generation);
+          back->settles.push_back(generation);
+          commit.settles = back->settles;
+          if (!undoing_.contains(generation)) back->ways = fail(std::string("it is undone"));
+          go();
+        });
+  };
+  const store::HistoryEntry entry = entry_of_undo();
+  parts_.submit({.make = std::move(make),
+                 .look_up = std::move(look_up),
+                 .entry = entry,
+                 .answer = [=, this](Committer::Outcome outcome) {
+                   const bool is_done = std::holds_alternative<Committer::Done>(outcome);
+                   if (!is_done && !undoing_.contains(generation))
+                     return;  // a rollback has undone it
+                   if (const auto* refused = std::get_if<state::Refusal>(&outcome)) {
+                     if (!back->ways) {
+                       if (!back->is_known) return give_up(generation, back->ways.error());
+                       outcome = Committer::Failure{.what = back->ways.error()};
+                     } else if (back->refusal) {
+                       outcome = std::move(*back->refusal);
+                     } else if (refused->is_stale()) {
+                       outcome =
+                           Committer::Failure{.what = "the history does not belong to this state"};
+                     }
+                   }
+                   undone(generation, back->settles, back->warnings, std::move(outcome), entry);
+                 }});
 }
 
 store::HistoryEntry History::entry_of_undo() const {
@@ -277,8 +270,7 @@ void History::undone(Generation generation, const std::vector<Generation>& settl
       }
     }
   } else if (const auto* refused = std::get_if<state::Refusal>(&outcome)) {
-    give_up(generation, refused->is_stale() ? "other commits come in between again and again"
-                                            : state::describe(refused->conflicts.front()));
+    give_up(generation, state::describe(refused->conflicts.front()));
   } else {
     // It stays recorded as unconfirmed: the next start tries again, too.
     undoing_.erase(generation);

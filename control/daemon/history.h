@@ -28,13 +28,13 @@ class History {
     std::function<void(gateway::Committer::Request)> submit;
     // Commits that will await their confirmation, but are not answered yet (Committer::to_be_confirmed()).
     std::function<const std::set<Generation>&()> coming;
-    std::function<void(std::function<void()>)> when_ready;
     std::function<WallTime()> wall;
     // The API's words for an outcome; logs a commit.
     std::function<api::CommitAnswer(gateway::Committer::Outcome, const store::HistoryEntry&,
                                     bool dry_run)>
         told;
-    Duration undo_again_after = std::chrono::seconds(10);  // where the undo could not be written
+    // Where the undo could not be read or written.
+    Duration undo_again_after = std::chrono::seconds(10);
   };
   explicit History(Parts parts) : parts_(std::move(parts)) {}
 
@@ -58,11 +58,9 @@ class History {
     Deadline until;
   };
   void await_until(Generation generation, Deadline until);
-  void try_roll_back(Generation generation, api::ChangeRequest request, int attempts,
-                     std::function<void(api::RollbackAnswer)> answer);
   void undo(Generation generation);
-  void undo_alone(Generation generation, int attempts);
-  void undo_with_later(Generation generation, int attempts);
+  void undo_alone(Generation generation);
+  void undo_with_later(Generation generation);
   // Also what is on its way: undone after this one, it would bring back what it was judged on.
   [[nodiscard]] std::vector<Generation> awaited_after(Generation generation) const;
   [[nodiscard]] store::HistoryEntry entry_of_undo() const;

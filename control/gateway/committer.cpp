@@ -53,6 +53,7 @@ size_t items_of(const state::State& state, const state::Transaction& transaction
 }
 
 void Committer::submit(Request request) {
+  if (request.look_up) request.large = true;
   queue_.push_back(std::move(request));
   run_queue();
 }
@@ -235,6 +236,13 @@ void Committer::run_large(const JobPointer& job) {
         Failure{.what = "a commit before this one could not be made; nothing was changed"};
     return finish_large(job);
   }
+  if (!job->request.look_up) return judge_large(job);
+  // The request may be let go before this returns.
+  const auto look_up = std::move(job->request.look_up);
+  look_up(job->request, [this, job] { judge_large(job); });
+}
+
+void Committer::judge_large(const JobPointer& job) {
   offload_(
       [this, job] {
         if (job->request.large) job->transaction = job->request.make(state_);

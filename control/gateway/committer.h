@@ -2,7 +2,8 @@
 // asked for: judged, made durable, then prepared and published. What is refused at any step leaves all three as they were.
 //   Threads: control. What would hold it up, more than kAtOnce items, is worked out on a helper thread: first
 //            judged, while control goes on reading the state; then made true, while nobody may look (ready() is
-//            false). What is smaller is judged at once.
+//            false). What is smaller is judged at once. Where something has to be looked up before, the queue stands
+//            for that long, too.
 //   Groups:  small transactions do not wait for the disk one by one: each is judged against the state with those
 //            before it, and what is waiting shares one sync. Hence state() runs ahead of what is durable by the
 //            time of a sync. If one cannot be written, it and those judged on it are taken back and refused.
@@ -55,6 +56,10 @@ class Committer {
     // Gives the transaction, for the state that it will be judged against. May run on the helper.
     std::function<state::Transaction(const state::State&)> make;
     bool large = false;  // known to be: not even made on the control thread
+    // What has to be read beforehand, of the very state that it will be judged against: asked in its turn, when all
+    // before it is durable. Nothing else has its turn until `go`; `settles` may be filled in until then. What has this
+    // is large.
+    std::function<void(Request& request, std::function<void()> go)> look_up;
     bool dry_run = false;  // warns of nested prefixes, and changes nothing
     // Where more belongs to it than peers and prefixes: what it changes beside them, once it is judged, and
     // what the gateway has to know of it, after prepare(). An error of the latter undoes all. Either may be
@@ -121,6 +126,7 @@ class Committer {
   void take_back(const std::string& why);
   void withdraw(const std::string& why);
   void write_withdrawal(const Job& job, state::Change inverse, state::Transaction redo);
+  void judge_large(const JobPointer& job);
   void large_judged(const JobPointer& job);
   void make_large_true(const JobPointer& job);
   void finish_large(const JobPointer& job);

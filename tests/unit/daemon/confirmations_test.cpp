@@ -39,15 +39,18 @@ class Confirmations : public store::StoreTest {
     history_ = std::make_unique<History>(History::Parts{
         .io = io_,
         .journal = *journal_,
-        .state = state_,
+        .generation = [this] { return committer_->generation(); },
         .submit = [this](Committer::Request request) { committer_->submit(std::move(request)); },
         .coming = [this]() -> const std::set<Generation>& { return committer_->to_be_confirmed(); },
-        .when_ready = [](const std::function<void()>& run) { run(); },
         .wall = [] { return WallTime{1'000}; },
-        .told = [](const Committer::Outcome&, const store::HistoryEntry&,
-                   bool) -> api::CommitAnswer { return api::Committed{}; }});
+        .told = [](const Committer::Outcome& outcome, const store::HistoryEntry&,
+                   bool) -> api::CommitAnswer {
+          if (std::holds_alternative<Committer::Done>(outcome)) return api::Committed{};
+          return api::CommitFailure{};
+        }});
   }
   ~Confirmations() override {
+    if (gate_is_closed_) open_gate();  // the journal waits for it
     history_.reset();
     journal_.reset();
   }
@@ -70,6 +73,16 @@ class Confirmations : public store::StoreTest {
     const size_t before = answered_;
     submit(std::move(edits), confirm);
     run_until([&] { return answered_ > before; });
+  }
+  // Nothing awaits a confirmation of it.
+  void edit_unconfirmed(std::vector<state::Edit> edits) {
+    committer_->submit(
+        {.make = [edits = std::move(edits)](
+                     const state::State&) { return state::Transaction{.edits = edits}; },
+         .answer =
+             [this](const Committer::Outcome& outcome) {
+               refused_ += std::holds_alternative<state::Refusal>(outcome);
+             }});
   }
   static std::vector<state::Edit> keepalive(const char* peer, uint16_t seconds) {
     return {state::set(peer, {.persistent_keepalive = seconds})};
@@ -97,9 +110,13 @@ class Confirmations : public store::StoreTest {
   }
   // The journal's thread waits until the gate opens; what is posted meanwhile is not on the disk.
   void close_gate() {
+    gate_is_closed_ = true;
     journal_->run([gate = gate_.get_future().share()](store::Store&) { gate.wait(); }, [] {});
   }
-  void open_gate() { gate_.set_value(); }
+  void open_gate() {
+    gate_is_closed_ = false;
+    gate_.set_value();
+  }
 
   // Neither here nor on the disk.
   void expect_nothing_awaits() {
@@ -124,7 +141,9 @@ class Confirmations : public store::StoreTest {
   std::unique_ptr<Committer> committer_;
   std::unique_ptr<History> history_;
   std::promise<void> gate_;
+  bool gate_is_closed_ = false;
   size_t answered_ = 0;
+  size_t refused_ = 0;
 };
 
 TEST_F(Confirmations, OneThatNoWorkerHasYetDoesNotBringBackTheEarlierOneOfTheSameAttribute) {
@@ -163,14 +182,13 @@ TEST_F(Confirmations, OneThatIsNotOnTheDiskWhenTheEarlierOneRunsOutDoesNotBringI
   expect_nothing_awaits();
 }
 
-TEST_F(Confirmations, OneThatComesWhileTheHistoryIsReadDoesNotBringBackTheEarlierOne) {
+TEST_F(Confirmations, OneThatComesWhileTheHistoryIsReadIsJudgedAfterTheEarlierOneWentBack) {
   commit({state::add("dave", 4)}, 50ms);
   close_gate();
   run_for(100ms);  // its time is over, and the question waits at the gate
-  submit(keepalive("dave", 30), 250ms);
+  edit_unconfirmed(keepalive("dave", 30));
   open_gate();
-  run_until([&] { return !has("dave"); });
-  run_for(400ms);
+  run_until([&] { return refused_ == 1; });
   EXPECT_FALSE(has("dave"));
   expect_nothing_awaits();
 }
@@ -180,11 +198,79 @@ TEST_F(Confirmations, OneThatComesWhileTheHistoryIsReadAndTouchesSomethingElseSt
   commit({state::add("dave", 4)}, 50ms);
   close_gate();
   run_for(100ms);
-  submit(keepalive("bob", 30), 250ms);
+  submit(keepalive("bob", 30), 1s);
   open_gate();
-  run_until([&] { return !has("dave"); });
+  run_until([&] { return answered_ == 2; });
+  EXPECT_FALSE(has("dave"));
   EXPECT_EQ(keepalive(), 30);
   run_until([&] { return keepalive() == 0; });
+  expect_nothing_awaits();
+}
+
+// Four clients, each of which commits again as soon as it is answered.
+class ConfirmationsUnderTraffic : public Confirmations {
+ protected:
+  static constexpr uint16_t kClients = 4;
+  void begin_traffic() {
+    for (uint16_t client = 0; client < kClients; ++client) go_on(client);
+  }
+  void end_traffic() {
+    ending_ = true;
+    run_until([&] { return ended_ == kClients; });
+  }
+  static bool was_committed(const api::RollbackAnswer& answer) {
+    const auto* commit = std::get_if<api::CommitAnswer>(&answer);
+    return commit != nullptr && std::holds_alternative<api::Committed>(*commit);
+  }
+  size_t commits_ = 0;
+
+ private:
+  void go_on(uint16_t client) {
+    if (ending_) {
+      ++ended_;
+      return;
+    }
+    const auto seconds = static_cast<uint16_t>(1 + ++commits_ % 1'000);
+    committer_->submit({.make =
+                            [seconds](const state::State&) {
+                              return state::Transaction{.edits = keepalive("bob", seconds)};
+                            },
+                        .answer = [this, client](const Committer::Outcome&) { go_on(client); }});
+  }
+  bool ending_ = false;
+  uint16_t ended_ = 0;
+};
+
+TEST_F(ConfirmationsUnderTraffic, OneThatRunsOutGoesBackThoughOthersCommitAllTheWhile) {
+  commit({state::add("dave", 4)}, 50ms);
+  begin_traffic();
+  run_until([&] { return !has("dave"); });
+  end_traffic();
+  expect_nothing_awaits();
+}
+
+TEST_F(ConfirmationsUnderTraffic, OneThatWasEditedFurtherGoesBackThoughOthersCommitAllTheWhile) {
+  commit({state::add("dave", 4)}, 50ms);
+  edit_unconfirmed(keepalive("dave", 30));
+  begin_traffic();
+  run_until([&] { return !has("dave"); });
+  const size_t before = commits_;
+  run_until([&] { return commits_ > before + kClients; });
+  end_traffic();
+  expect_nothing_awaits();
+}
+
+TEST_F(ConfirmationsUnderTraffic, ARollbackFindsItsTurnThoughOthersCommitAllTheWhile) {
+  const Generation before = committer_->generation();
+  commit({state::add("dave", 4)}, 1h);
+  begin_traffic();
+  std::optional<api::RollbackAnswer> answer;
+  history_->roll_back(before, {.commit = {}, .if_generation = {}, .comment = {}},
+                      [&](api::RollbackAnswer a) { answer = std::move(a); });
+  run_until([&] { return answer.has_value(); });
+  EXPECT_TRUE(was_committed(*answer));
+  EXPECT_FALSE(has("dave"));
+  end_traffic();
   expect_nothing_awaits();
 }
 

@@ -202,6 +202,38 @@ TEST_F(DurableCommits, WhatIsBeforeAFailureStands) {
   EXPECT_EQ(owner_in_state("10.9.1.0/24"), "");
 }
 
+TEST_F(DurableCommits, WhileOneLooksUpWhatIsDurableNothingComesInBetween) {
+  submit({claim("alice", "10.9.0.0/24")}, "before");
+  std::function<void()> go;
+  Generation judged_on = 0;
+  committer.submit({.make =
+                        [&](const state::State& s) {
+                          judged_on = s.generation();
+                          return state::Transaction{.edits = {claim("bob", "10.9.1.0/24")}};
+                        },
+                    .look_up =
+                        [&](Committer::Request& request, std::function<void()> call) {
+                          EXPECT_EQ(state.generation(), at_start + 1);
+                          request.settles = {7};
+                          go = std::move(call);
+                        },
+                    .answer = [&](const Committer::Outcome&) { answers.emplace_back("it"); }});
+  submit({claim("bob", "10.9.2.0/24")}, "after");
+  EXPECT_FALSE(go) << "the one before is not durable";
+  log.answer();
+  ASSERT_TRUE(go);
+  EXPECT_EQ(log.posted.size(), 1u);
+  EXPECT_EQ(state.generation(), at_start + 1);
+  go();
+  EXPECT_EQ(judged_on, at_start + 1);
+  log.answer_all();
+  log.answer_all();
+  see();
+  EXPECT_EQ(answers, (std::vector<std::string>{"before", "it", "after"}));
+  EXPECT_EQ(log.posted[1].record.settled, std::vector<Generation>{7});
+  EXPECT_EQ(log.posted[2].record.entry.generation, at_start + 3);
+}
+
 TEST_F(DurableCommits, ALargeOneIsDurableBeforeItIsTrue) {
   std::vector<state::Edit> edits;
   for (int i = 0; i < 100; ++i) {
