@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <string_view>
 
@@ -109,7 +110,7 @@ void keep_secret(rte_mempool*, void*, rte_mempool_memhdr* memory, unsigned) {
 Result<std::unique_ptr<CryptoDevice>, std::string> CryptoDevice::open(
     const CryptoDeviceOptions& options) {
   (void)take_last_errors();
-  std::unique_ptr<CryptoDevice> device(new CryptoDevice(options.sessions));
+  std::unique_ptr<CryptoDevice> device(new CryptoDevice(options));
   std::string error = device->find_device(options);
   if (error.empty()) error = device->check(options);
   if (error.empty()) error = device->configure(options);
@@ -218,12 +219,14 @@ CryptoDevice::~CryptoDevice() {
 }
 
 std::unique_ptr<crypto::Aead> CryptoDevice::aead(uint16_t queue_pair) {
-  return CryptoQueue::make(static_cast<uint8_t>(id_), queue_pair, sealing_, opening_);
+  return CryptoQueue::make(static_cast<uint8_t>(id_), queue_pair, sealing_, opening_,
+                           look_up_addresses_);
 }
 
 double CryptoDevice::measure(Instant (*clock)()) {
-  // What a card can reach is DPDK's memory only.
-  void* const room = rte_malloc("crypto-measurement", crypto::kMeasuringRoomBytes, 0);
+  // What a card can reach is DPDK's memory only, and no buffer may lie on two pages, which need not be neighbours to it.
+  constexpr auto kWithinAPage = static_cast<unsigned>(std::bit_ceil(crypto::kMeasuringRoomBytes));
+  void* const room = rte_malloc("crypto-measurement", crypto::kMeasuringRoomBytes, kWithinAPage);
   const auto queue = aead(0);
   double bits_per_second = 0;
   if (room != nullptr && queue != nullptr) {

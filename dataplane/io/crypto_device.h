@@ -24,6 +24,8 @@ struct CryptoDeviceOptions {
   uint16_t queue_pairs = 1;  // one for each worker
   uint32_t sessions = 16'384;
   uint32_t descriptors = 512;  // of a queue pair
+  // For tests: do so where devices take virtual addresses, too.
+  bool look_up_addresses = false;
 };
 
 class CryptoDevice final : public crypto::AeadKeys {
@@ -52,8 +54,11 @@ class CryptoDevice final : public crypto::AeadKeys {
   [[nodiscard]] bool session_memory_has(std::span<const uint8_t> bytes) const;
 
  private:
-  explicit CryptoDevice(uint32_t sessions)
-      : sessions_max_(sessions), sealing_(sessions), opening_(sessions) {}
+  explicit CryptoDevice(const CryptoDeviceOptions& options)
+      : look_up_addresses_(options.look_up_addresses),
+        sessions_max_(options.sessions),
+        sealing_(options.sessions),
+        opening_(options.sessions) {}
   [[nodiscard]] std::string find_device(const CryptoDeviceOptions& options);
   [[nodiscard]] std::string check(const CryptoDeviceOptions& options) const;
   [[nodiscard]] std::string configure(const CryptoDeviceOptions& options);
@@ -66,6 +71,7 @@ class CryptoDevice final : public crypto::AeadKeys {
   int id_ = kNone;  // DPDK's
   bool probed_ = false;  // by us, so that we take it away again
   bool started_ = false;
+  bool look_up_addresses_;
   std::string driver_;
   size_t sessions_max_;
   rte_mempool* session_pool_ = nullptr;

@@ -27,9 +27,14 @@ Private& private_of(rte_crypto_op* op) noexcept {
   return *rte_crypto_op_ctod_offset(op, Private*, kPrivateOffset);
 }
 
-rte_iova_t iova_of(const void* address) noexcept {
-  if (rte_eal_iova_mode() == RTE_IOVA_VA) return reinterpret_cast<rte_iova_t>(address);
-  return rte_mem_virt2iova(address);
+constexpr uint64_t kNoAddress = RTE_BAD_IOVA;
+
+uint64_t address_in_segment(const uint8_t* byte) noexcept {
+  const rte_memseg* const segment = rte_mem_virt2memseg(byte, nullptr);
+  if (segment == nullptr || segment->addr == nullptr || segment->iova == RTE_BAD_IOVA) {
+    return kNoAddress;
+  }
+  return segment->iova + static_cast<uint64_t>(byte - static_cast<const uint8_t*>(segment->addr));
 }
 
 // How long nothing has moved.
@@ -53,12 +58,26 @@ class Patience {
 
 }  // namespace
 
+// Not by rte_mem_virt2iova(), which asks the kernel for a physical address: four system calls for each packet.
+std::optional<uint64_t> device_address(std::span<const uint8_t> memory) noexcept {
+  const uint64_t first = address_in_segment(memory.data());
+  const uint64_t last = address_in_segment(memory.data() + memory.size() - 1);
+  // Segments side by side need not be so to the device.
+  if (first == kNoAddress || last == kNoAddress || last - first != memory.size() - 1) {
+    return std::nullopt;
+  }
+  return first;
+}
+
 uint16_t CryptoQueue::nonce_offset() noexcept { return kPrivateOffset + offsetof(Private, nonce); }
 
 std::unique_ptr<CryptoQueue> CryptoQueue::make(uint8_t device, uint16_t queue_pair,
                                                const SessionTable& sealing,
-                                               const SessionTable& opening) {
-  std::unique_ptr<CryptoQueue> queue(new CryptoQueue(device, queue_pair, sealing, opening));
+                                               const SessionTable& opening,
+                                               bool look_up_addresses) {
+  std::unique_ptr<CryptoQueue> queue(
+      new CryptoQueue(device, queue_pair, sealing, opening,
+                      look_up_addresses || rte_eal_iova_mode() != RTE_IOVA_VA));
   const std::string name = "crypto-" + std::to_string(device) + "-" + std::to_string(queue_pair);
   const int numa_node = rte_cryptodev_socket_id(device);
   queue->op_pool_ = rte_crypto_op_pool_create((name + "-ops").c_str(), RTE_CRYPTO_OP_TYPE_SYMMETRIC,
@@ -87,11 +106,18 @@ CryptoQueue::~CryptoQueue() {
   rte_mempool_free(mbuf_pool_);
 }
 
-void CryptoQueue::prepare(size_t place, const crypto::AeadJob& job, void* session) noexcept {
+bool CryptoQueue::prepare(size_t place, const crypto::AeadJob& job, void* session) noexcept {
   rte_mbuf& mbuf = *mbufs_[place];
   const auto bytes = static_cast<uint16_t>(job.length_bytes + crypto::kAuthTagBytes);
+  auto address = reinterpret_cast<uint64_t>(job.data);
+  if (look_up_addresses_) {
+    const auto found = device_address({job.data, bytes});
+    if (!found) [[unlikely]]
+      return false;
+    address = *found;
+  }
   mbuf.buf_addr = job.data;
-  rte_mbuf_iova_set(&mbuf, iova_of(job.data));
+  rte_mbuf_iova_set(&mbuf, address);
   mbuf.buf_len = bytes;
   mbuf.data_off = 0;
   mbuf.data_len = bytes;
@@ -114,6 +140,7 @@ void CryptoQueue::prepare(size_t place, const crypto::AeadJob& job, void* sessio
   sym.aead.aad.data = own.no_associated_data;
   sym.aead.aad.phys_addr =
       rte_crypto_op_ctophys_offset(&op, kPrivateOffset + offsetof(Private, no_associated_data));
+  return true;
 }
 
 void CryptoQueue::exchange(rte_crypto_op** batch, size_t count, std::span<uint8_t> done) noexcept {
@@ -158,9 +185,8 @@ size_t CryptoQueue::run(const SessionTable& sessions, std::span<const crypto::Ae
   for (size_t i = 0; i < jobs.size(); ++i) {
     done[i] = 0;
     void* const session = sessions.find(jobs[i].key);
-    if (session == nullptr) [[unlikely]]
+    if (session == nullptr || !prepare(i, jobs[i], session)) [[unlikely]]
       continue;
-    prepare(i, jobs[i], session);
     batch[count++] = ops_[i];
   }
   exchange(batch, count, done);

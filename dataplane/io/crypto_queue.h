@@ -2,12 +2,14 @@
 //   Threads:   its worker.
 //   Ownership: of the operations and of the mbufs that stand for the caller's buffers, for life: nothing is
 //              allocated for a burst.
+//   Memory:    where devices do not take virtual addresses, buffers must be DPDK's; a job with another one fails.
 //   Bounds:    as Aead; a queue may be shorter than a burst. A device that holds what it took for a second stops
 //              the process: the buffers are still its own, and nobody else may be given them.
 #pragma once
 
 #include <array>
 #include <memory>
+#include <optional>
 
 #include "dataplane/crypto/aead.h"
 #include "dataplane/io/session_table.h"
@@ -18,12 +20,17 @@ struct rte_mempool;
 
 namespace turnpike::io {
 
+// Where a device finds this memory, which is not empty; nullopt: nowhere in one piece, or it is not DPDK's. Any
+// thread; no system call.
+[[nodiscard]] std::optional<uint64_t> device_address(std::span<const uint8_t> memory) noexcept;
+
 class CryptoQueue final : public crypto::Aead {
  public:
-  // nullptr when memory is short. The tables outlive it.
+  // nullptr when memory is short. The tables outlive it. `look_up_addresses`: also where virtual ones would do.
   [[nodiscard]] static std::unique_ptr<CryptoQueue> make(uint8_t device, uint16_t queue_pair,
                                                          const SessionTable& sealing,
-                                                         const SessionTable& opening);
+                                                         const SessionTable& opening,
+                                                         bool look_up_addresses);
   ~CryptoQueue() override;
   CryptoQueue(const CryptoQueue&) = delete;
   CryptoQueue& operator=(const CryptoQueue&) = delete;
@@ -40,16 +47,22 @@ class CryptoQueue final : public crypto::Aead {
 
  private:
   CryptoQueue(uint8_t device, uint16_t queue_pair, const SessionTable& sealing,
-              const SessionTable& opening) noexcept
-      : device_(device), queue_pair_(queue_pair), sealing_(sealing), opening_(opening) {}
+              const SessionTable& opening, bool look_up_addresses) noexcept
+      : device_(device),
+        queue_pair_(queue_pair),
+        look_up_addresses_(look_up_addresses),
+        sealing_(sealing),
+        opening_(opening) {}
   // done[i]: whether the device did job i. Returns how many it did.
   size_t run(const SessionTable& sessions, std::span<const crypto::AeadJob> jobs,
              std::span<uint8_t> done) noexcept;
-  void prepare(size_t place, const crypto::AeadJob& job, void* session) noexcept;
+  // Whether the device can reach the job's buffer.
+  [[nodiscard]] bool prepare(size_t place, const crypto::AeadJob& job, void* session) noexcept;
   void exchange(rte_crypto_op** batch, size_t count, std::span<uint8_t> done) noexcept;
 
   uint8_t device_;
   uint16_t queue_pair_;
+  bool look_up_addresses_;
   const SessionTable& sealing_;
   const SessionTable& opening_;
   rte_mempool* op_pool_ = nullptr;

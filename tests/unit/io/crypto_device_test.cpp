@@ -2,10 +2,13 @@
 #include "dataplane/io/crypto_device.h"
 
 #include <gtest/gtest.h>
+#include <rte_malloc.h>
+#include <rte_memory.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "dataplane/base/text.h"
+#include "dataplane/io/crypto_queue.h"
 #include "dataplane/io/eal.h"
 #include "dataplane/io/log.h"
 #include "tests/unit/crypto/aead_cases.h"
@@ -241,6 +244,65 @@ TEST_P(EveryDriver, LeavesNoKeyBehindInTheMemoryOfItsSessions) {
   device_->forget(key.data(), AeadDirection::Open);
   EXPECT_FALSE(device_->session_memory_has(key));
   EXPECT_EQ(device_->sessions_in_use(), 0u);
+}
+
+// DPDK's, in one piece to a device.
+class DpdkMemory {
+ public:
+  static constexpr size_t kBytes = 4'096;
+  ~DpdkMemory() { rte_free(memory_); }
+  [[nodiscard]] std::span<uint8_t> bytes() const {
+    return {static_cast<uint8_t*>(memory_), memory_ == nullptr ? 0 : kBytes};
+  }
+
+ private:
+  void* memory_ = rte_zmalloc("test", kBytes, kBytes);
+};
+
+TEST(DeviceAddresses, AreThoseOfDpdksMemoryAndOfNoOther) {
+  const DpdkMemory memory;
+  const auto bytes = memory.bytes();
+  ASSERT_FALSE(bytes.empty());
+  for (const auto& part : {bytes, bytes.first(1), bytes.last(1), bytes.subspan(100, 1'436)}) {
+    EXPECT_EQ(device_address(part), rte_mem_virt2iova(part.data()));
+  }
+  const Blob heap(1'436);
+  EXPECT_EQ(device_address(heap), std::nullopt);
+  const uint8_t stack[64] = {};
+  EXPECT_EQ(device_address(stack), std::nullopt);
+  EXPECT_EQ(device_address({static_cast<const uint8_t*>(nullptr), 1}), std::nullopt);
+}
+
+TEST_P(EveryDriver, FailsJobsInMemoryThatItCannotReachWhereVirtualAddressesAreNotEnough) {
+  make({.sessions = 64, .look_up_addresses = true});
+  const Key key = crypto::test::known_key();
+  const Admitted admitted(*device_, key);
+  const DpdkMemory memory;
+  const std::span<uint8_t> reached = memory.bytes().first(100 + kAuthTagBytes);
+  ASSERT_EQ(reached.size(), 100 + kAuthTagBytes);
+  std::ranges::fill(reached, 1);
+  Blob heap(reached.size(), 1);
+  const AeadJob jobs[] = {{key.data(), 1, heap.data(), 100}, {key.data(), 2, reached.data(), 100}};
+  std::array<uint8_t, 2> sealed{7, 7};
+  EXPECT_FALSE(aead_->try_seal(jobs, sealed));
+  EXPECT_EQ(sealed, (std::array<uint8_t, 2>{0, 1}));
+  heap.resize(100);
+  EXPECT_EQ(heap, Blob(100, 0)) << "the text that was not sealed must not be there";
+  Blob expected(reached.size());
+  crypto::chacha20poly1305_seal(key, crypto::nonce_of(2), Blob(100, 1), {}, expected);
+  EXPECT_EQ(Blob(reached.begin(), reached.end()), expected);
+  EXPECT_FALSE(open_one(key, 2, expected)) << "this, too, is not DPDK's memory";
+  uint8_t authentic = 2;
+  aead_->open({&jobs[1], 1}, {&authentic, 1});
+  EXPECT_EQ(authentic, 1);
+  EXPECT_EQ(Blob(reached.begin(), reached.begin() + 100), Blob(100, 1));
+}
+
+TEST_P(EveryDriver, CanBeMeasuredWhereVirtualAddressesAreNotEnough) {
+  make({.sessions = 64, .look_up_addresses = true});
+  aead_.reset();
+  static uint64_t now = 0;
+  EXPECT_GT(device_->measure([] { return Instant{now += 1'000}; }), 0);
 }
 
 TEST_P(EveryDriver, CanBeMeasured) {
