@@ -95,8 +95,9 @@ Port read_port(Node& node, const Path& path, Report& report) {
 // long name for the whole, and short ones side by side.
 bool only_prints(std::string_view argument, std::string_view before) {
   constexpr std::string_view kHelp = "--help", kLogLevel = "--log-level";
+  // Others begin with --l, none with --lo.
   const auto is_log_level = [&](std::string_view name) {
-    return name.size() >= std::string_view("--log").size() && kLogLevel.starts_with(name);
+    return name.size() >= std::string_view("--lo").size() && kLogLevel.starts_with(name);
   };
   if (!argument.starts_with("--")) {
     if (argument == "help") return is_log_level(before);

@@ -156,13 +156,17 @@ TEST(ArgumentsOfDpdk, ThatMakeItEndAreNamed) {
     return mistakes_of("dataplane: {eal: [" + list + "]}\n" + small_config());
   };
   const std::vector<std::string> none;
-  for (const std::string word : {"-h", "-vh", "--help", "--he", "--log-level=help", "--log=help"}) {
+  for (const std::string word :
+       {"-h", "-vh", "--help", "--he", "--log-level=help", "--log=help", "--lo=help"}) {
     EXPECT_EQ(mistakes("'-v', '" + word + "'"),
               std::vector<std::string>{"gw.yaml:1:25: dataplane.eal[1]: '" + word +
                                        "' makes DPDK print something and end; leave it out"});
   }
   EXPECT_EQ(mistakes("--log-level, help"),
             std::vector<std::string>{"gw.yaml:1:32: dataplane.eal[1]: 'help' makes DPDK print "
+                                     "something and end; leave it out"});
+  EXPECT_EQ(mistakes("--lo, help"),
+            std::vector<std::string>{"gw.yaml:1:25: dataplane.eal[1]: 'help' makes DPDK print "
                                      "something and end; leave it out"});
   for (const char* good : {"'-v'", "--log-level, 'lib.eal:debug'", "'--log-level=debug'",
                            "'--huge-dir=/help'", "'--vdev=net_h'", "'-n', '4'", "help"}) {
