@@ -79,7 +79,8 @@ int find_id(const std::string& name) {
   return -1;
 }
 
-rte_crypto_sym_xform xform_of(const uint8_t* key, crypto::AeadDirection direction) {
+rte_crypto_sym_xform xform_of(const uint8_t* key, crypto::AeadDirection direction,
+                              uint16_t tag_bytes) {
   rte_crypto_sym_xform xform{};
   xform.type = RTE_CRYPTO_SYM_XFORM_AEAD;
   xform.aead.op = direction == crypto::AeadDirection::Seal ? RTE_CRYPTO_AEAD_OP_ENCRYPT
@@ -89,7 +90,7 @@ rte_crypto_sym_xform xform_of(const uint8_t* key, crypto::AeadDirection directio
   xform.aead.key.length = kKeyBytes;
   xform.aead.iv.offset = CryptoQueue::nonce_offset();
   xform.aead.iv.length = CryptoQueue::kNonceBytes;
-  xform.aead.digest_length = crypto::kAuthTagBytes;
+  xform.aead.digest_length = tag_bytes;
   xform.aead.aad_length = 0;
   return xform;
 }
@@ -183,6 +184,8 @@ std::string CryptoDevice::configure(const CryptoDeviceOptions& options) {
                         -rte_errno);
   }
   rte_mempool_mem_iter(session_pool_, keep_secret, nullptr);
+  free_sessions_.resize(options.sessions);
+  CHECK(rte_mempool_get_bulk(session_pool_, free_sessions_.data(), options.sessions) == 0);
   rte_cryptodev_config config{};
   config.socket_id = numa_node;
   config.nb_queue_pairs = options.queue_pairs;
@@ -239,10 +242,15 @@ double CryptoDevice::measure(Instant (*clock)()) {
 
 bool CryptoDevice::admit(const uint8_t* key, crypto::AeadDirection direction) noexcept {
   if (sessions_in_use() == sessions_max_) return false;
-  rte_crypto_sym_xform xform = xform_of(key, direction);
+  rte_crypto_sym_xform xform = xform_of(key, direction, tag_bytes_);
+  rte_mempool_put(session_pool_, free_sessions_.back());
+  free_sessions_.pop_back();
   void* const session =
       rte_cryptodev_sym_session_create(static_cast<uint8_t>(id_), &xform, session_pool_);
-  if (session == nullptr) return false;
+  if (session == nullptr) {
+    take_back_wiped();  // the driver may have copied the key before it said no
+    return false;
+  }
   if (table(direction).add(key, session)) return true;
   drop_session(session);
   return false;
@@ -254,9 +262,16 @@ void CryptoDevice::forget(const uint8_t* key, crypto::AeadDirection direction) n
 
 void CryptoDevice::drop_session(void* session) noexcept {
   CHECK(rte_cryptodev_sym_session_free(static_cast<uint8_t>(id_), session) == 0);
-  // DPDK does not say that a driver has to wipe its part, and we may not before it is freed. Nobody else takes it out of the pool
-  // meanwhile: sessions come and go on one thread.
+  // DPDK does not say that a driver has to wipe its part, and we may not before it is freed.
+  take_back_wiped();
+}
+
+// The only one that is in the pool.
+void CryptoDevice::take_back_wiped() noexcept {
+  void* session = nullptr;
+  CHECK(rte_mempool_get(session_pool_, &session) == 0);
   wipe(session, session_pool_->elt_size);
+  free_sessions_.push_back(session);
 }
 
 bool CryptoDevice::session_memory_has(std::span<const uint8_t> bytes) const {

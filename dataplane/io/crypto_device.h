@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dataplane/base/result.h"
 #include "dataplane/base/time.h"
@@ -26,6 +27,8 @@ struct CryptoDeviceOptions {
   uint32_t descriptors = 512;  // of a queue pair
   // For tests: do so where devices take virtual addresses, too.
   bool look_up_addresses = false;
+  // For tests: drivers refuse a session with another length, some when they have copied the key.
+  uint16_t tag_bytes = crypto::kAuthTagBytes;
 };
 
 class CryptoDevice final : public crypto::AeadKeys {
@@ -56,6 +59,7 @@ class CryptoDevice final : public crypto::AeadKeys {
  private:
   explicit CryptoDevice(const CryptoDeviceOptions& options)
       : look_up_addresses_(options.look_up_addresses),
+        tag_bytes_(options.tag_bytes),
         sessions_max_(options.sessions),
         sealing_(options.sessions),
         opening_(options.sessions) {}
@@ -63,6 +67,7 @@ class CryptoDevice final : public crypto::AeadKeys {
   [[nodiscard]] std::string check(const CryptoDeviceOptions& options) const;
   [[nodiscard]] std::string configure(const CryptoDeviceOptions& options);
   void drop_session(void* session) noexcept;
+  void take_back_wiped() noexcept;
   [[nodiscard]] SessionTable& table(crypto::AeadDirection direction) noexcept {
     return direction == crypto::AeadDirection::Seal ? sealing_ : opening_;
   }
@@ -72,9 +77,12 @@ class CryptoDevice final : public crypto::AeadKeys {
   bool probed_ = false;  // by us, so that we take it away again
   bool started_ = false;
   bool look_up_addresses_;
+  uint16_t tag_bytes_;
   std::string driver_;
   size_t sessions_max_;
   rte_mempool* session_pool_ = nullptr;
+  // What is free of the pool: in the pool itself is only what DPDK is to take, so that it is known what that was.
+  std::vector<void*> free_sessions_;
   SessionTable sealing_, opening_;
 };
 

@@ -246,6 +246,19 @@ TEST_P(EveryDriver, LeavesNoKeyBehindInTheMemoryOfItsSessions) {
   EXPECT_EQ(device_->sessions_in_use(), 0u);
 }
 
+TEST_P(EveryDriver, LeavesNoKeyBehindOfASessionThatTheDriverRefused) {
+  make({.sessions = 8, .tag_bytes = 12});
+  Key key;
+  std::mt19937_64 random(12);
+  std::ranges::generate(key, [&] { return static_cast<uint8_t>(random()); });
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_FALSE(device_->admit(key.data(), AeadDirection::Seal));
+    ASSERT_FALSE(device_->admit(key.data(), AeadDirection::Open));
+  }
+  EXPECT_FALSE(device_->session_memory_has(key));
+  EXPECT_EQ(device_->sessions_in_use(), 0u);
+}
+
 // DPDK's, in one piece to a device.
 class DpdkMemory {
  public:
