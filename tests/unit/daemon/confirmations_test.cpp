@@ -40,7 +40,11 @@ class Confirmations : public store::StoreTest {
         .io = io_,
         .journal = *journal_,
         .generation = [this] { return committer_->generation(); },
-        .submit = [this](Committer::Request request) { committer_->submit(std::move(request)); },
+        .submit =
+            [this](Committer::Request request) {
+              if (before_submit_) before_submit_();
+              committer_->submit(std::move(request));
+            },
         .coming = [this]() -> const std::set<Generation>& { return committer_->to_be_confirmed(); },
         .wall = [] { return WallTime{1'000}; },
         .told = [](const Committer::Outcome& outcome, const store::HistoryEntry&,
@@ -87,8 +91,8 @@ class Confirmations : public store::StoreTest {
   static std::vector<state::Edit> keepalive(const char* peer, uint16_t seconds) {
     return {state::set(peer, {.persistent_keepalive = seconds})};
   }
-  [[nodiscard]] uint16_t keepalive() const {
-    return state_.peer(state_.find_peer(0, std::string_view("bob"))).persistent_keepalive;
+  [[nodiscard]] uint16_t keepalive(const char* peer = "bob") const {
+    return state_.peer(state_.find_peer(0, std::string_view(peer))).persistent_keepalive;
   }
   [[nodiscard]] bool has(const char* peer) const {
     return state_.find_peer(0, std::string_view(peer)) != state::kNoSlot;
@@ -140,6 +144,7 @@ class Confirmations : public store::StoreTest {
   std::unique_ptr<store::Journal> journal_;
   std::unique_ptr<Committer> committer_;
   std::unique_ptr<History> history_;
+  std::function<void()> before_submit_;
   std::promise<void> gate_;
   bool gate_is_closed_ = false;
   size_t answered_ = 0;
@@ -207,12 +212,15 @@ TEST_F(Confirmations, OneThatComesWhileTheHistoryIsReadAndTouchesSomethingElseSt
   expect_nothing_awaits();
 }
 
-// Four clients, each of which commits again as soon as it is answered.
+// Four clients, each of which commits again as soon as it is answered, and one who is quicker than the history each time.
 class ConfirmationsUnderTraffic : public Confirmations {
  protected:
   static constexpr uint16_t kClients = 4;
   void begin_traffic() {
     for (uint16_t client = 0; client < kClients; ++client) go_on(client);
+    before_submit_ = [this] {
+      edit_unconfirmed(keepalive("bob", static_cast<uint16_t>(1'001 + ++commits_ % 1'000)));
+    };
   }
   void end_traffic() {
     ending_ = true;
@@ -250,10 +258,12 @@ TEST_F(ConfirmationsUnderTraffic, OneThatRunsOutGoesBackThoughOthersCommitAllThe
 }
 
 TEST_F(ConfirmationsUnderTraffic, OneThatWasEditedFurtherGoesBackThoughOthersCommitAllTheWhile) {
-  commit({state::add("dave", 4)}, 50ms);
+  edit_unconfirmed({state::add("dave", 4)});
+  commit(keepalive("dave", 25), 50ms);
   edit_unconfirmed(keepalive("dave", 30));
   begin_traffic();
-  run_until([&] { return !has("dave"); });
+  run_until([&] { return keepalive("dave") == 0; });
+  EXPECT_TRUE(has("dave"));
   const size_t before = commits_;
   run_until([&] { return commits_ > before + kClients; });
   end_traffic();
