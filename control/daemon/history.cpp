@@ -139,6 +139,7 @@ void History::roll_back(Generation generation, api::ChangeRequest request,
 }
 
 void History::await(Generation generation, Duration within) {
+  if (undone_early_.erase(generation) > 0) return;
   await_until(generation, Clock::now() + std::chrono::duration_cast<Clock::duration>(within));
 }
 
@@ -265,7 +266,7 @@ void History::undone(Generation generation, const std::vector<Generation>& settl
       forget(settled);
     } else {
       for (const Generation g : settled) {
-        waiting_.erase(g);
+        forget(g);
         give_up(g, "it was undone already");
       }
     }
@@ -293,10 +294,13 @@ std::vector<Generation> History::awaited_after(Generation generation) const {
 }
 
 void History::forget(const std::vector<Generation>& undone) {
-  for (const Generation generation : undone) {
-    waiting_.erase(generation);
-    undoing_.erase(generation);
-  }
+  for (const Generation generation : undone) forget(generation);
+}
+
+void History::forget(Generation undone) {
+  waiting_.erase(undone);
+  undoing_.erase(undone);
+  if (parts_.coming().contains(undone)) undone_early_.insert(undone);
 }
 
 // It stays, and is not tried again at the next start.

@@ -68,11 +68,15 @@ class History {
               const std::vector<std::string>& warnings, gateway::Committer::Outcome outcome,
               const store::HistoryEntry& entry);
   void forget(const std::vector<Generation>& undone);
+  void forget(Generation undone);
   void give_up(Generation generation, const std::string& why);
 
   Parts parts_;
   std::map<Generation, Waiting> waiting_;
   std::set<Generation> undoing_;  // their time is over; a rollback takes them out
+  // Undone before they were answered: what comes then has nothing to await. All are durable, so that no other commit
+  // gets their number.
+  std::set<Generation> undone_early_;
 };
 
 }  // namespace turnpike::daemon

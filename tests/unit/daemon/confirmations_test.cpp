@@ -175,6 +175,18 @@ TEST_F(Confirmations, OneThatNoWorkerHasYetDoesNotBringBackThePeerThatItEdits) {
   expect_nothing_awaits();
 }
 
+TEST_F(Confirmations, OneThatNoWorkerHasYetAndThatUndoesTheEarlierOneDoesNotBringItBack) {
+  commit(keepalive("bob", 25), 50ms);
+  worker_stands_ = true;
+  submit(keepalive("bob", 0), 250ms);
+  run_for(150ms);
+  worker_stands_ = false;
+  run_until([&] { return answered_ == 2; });
+  run_for(400ms);
+  EXPECT_EQ(keepalive(), 0) << "25 was never confirmed";
+  expect_nothing_awaits();
+}
+
 TEST_F(Confirmations, OneThatIsNotOnTheDiskWhenTheEarlierOneRunsOutDoesNotBringItBack) {
   commit({state::add("dave", 4)}, 50ms);
   close_gate();
