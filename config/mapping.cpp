@@ -92,18 +92,11 @@ std::string known_keys(Section section) {
 
 bool is_text(const Node& node, const Key& key, const Path& path, Report& report) {
   if (!is_scalar(node, "a text", path, report)) return false;
-  if (node.text.size() > key.maximum) {
-    // Not quoted: it may be a key.
-    report.mistake(node.at, path,
-                   cat({"is ", std::to_string(node.text.size()), " bytes long; at most ",
-                        std::to_string(key.maximum), " are allowed"}));
-    return false;
-  }
-  if (has_control_character(node.text, key.name == "description")) {
-    report.mistake(node.at, path, "has a control character in it; printable text is expected");
-    return false;
-  }
-  return true;
+  std::string fault =
+      key.fault != nullptr ? key.fault(node.text) : text_fault(node.text, key.maximum, false);
+  if (fault.empty()) return true;
+  report.mistake(node.at, path, std::move(fault));
+  return false;
 }
 
 }  // namespace

@@ -42,6 +42,17 @@ bool has_control_character(std::string_view text, bool lines) {
   return false;
 }
 
+std::string text_fault(std::string_view text, size_t limit, bool lines) {
+  if (text.size() > limit) {
+    return "is " + std::to_string(text.size()) + " bytes long; at most " + std::to_string(limit) +
+           " are allowed";
+  }
+  if (has_control_character(text, lines)) {
+    return "has a control character in it; printable text is expected";
+  }
+  return plain_text(text, lines) == text ? "" : "is no UTF-8; printable text is expected";
+}
+
 std::string plain_text(std::string_view text, bool lines) {
   std::string out;
   out.reserve(text.size());

@@ -13,6 +13,9 @@ namespace turnpike::config {
 // Control characters make messages and tables lie; with `lines`, a line break and a tab are none.
 [[nodiscard]] bool has_control_character(std::string_view text, bool lines);
 
+// Why that is no text of at most `limit` bytes; empty: it is. Does not quote it: it may be a key.
+[[nodiscard]] std::string text_fault(std::string_view text, size_t limit, bool lines);
+
 // The text with U+FFFD for each byte that is no UTF-8, and a blank for each control character.
 [[nodiscard]] std::string plain_text(std::string_view text, bool lines);
 

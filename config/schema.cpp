@@ -38,6 +38,11 @@ constexpr Key boolean(std::string_view name) { return {.name = name, .kind = Key
 constexpr Key text(std::string_view name, uint64_t maximum = kMaxTextBytes) {
   return {.name = name, .kind = KeyKind::Text, .maximum = maximum};
 }
+constexpr Key description() {
+  Key key = text("description", kMaxDescriptionBytes);
+  key.fault = description_fault;
+  return key;
+}
 constexpr Key texts(std::string_view name, uint64_t maximum = kMaxTextBytes) {
   return {.name = name, .kind = KeyKind::Texts, .maximum = maximum};
 }
@@ -101,7 +106,7 @@ constexpr auto kTunnel = std::to_array<Key>({
 });
 constexpr auto kPeer = std::to_array<Key>({
     text("name", kMaxPeerNameBytes),
-    text("description", kMaxDescriptionBytes),
+    description(),
     boolean("enabled"),
     required(text("public_key", kKeyCharacters)),
     text("preshared_key", kKeyCharacters),

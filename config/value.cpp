@@ -51,15 +51,6 @@ class File {
   int fd_;
 };
 
-std::string text_fault(std::string_view text, size_t limit, bool lines) {
-  if (text.size() > limit) {
-    return cat({"is ", std::to_string(text.size()), " bytes long; at most ", std::to_string(limit),
-                " are allowed"});
-  }
-  if (plain_text(text, lines) == text) return {};
-  return "has a control character in it, or is no UTF-8; printable text is expected";
-}
-
 }  // namespace
 
 std::optional<IpAddress> read_address(const Node& node, const Path& path, Report& report) {

@@ -148,17 +148,21 @@ class Maker {
     made.public_key = peer.public_key;
     made.enabled = peer.enabled;
     made.persistent_keepalive = peer.persistent_keepalive;
-    const auto says = [&](const char* what) {
+    const auto says = [&](const std::string& what) {
       note("peer " + state::label(peer) + " of tunnel " + tunnel.name + ": " + what);
     };
-    if (!peer.name.empty() && config::peer_name_fault(peer.name.view()).empty()) {
-      made.name = peer.name.view();
-    } else if (!peer.name.empty()) {
-      says("its name is left out; a file takes none that begins with - or looks like a key");
+    if (!peer.name.empty()) {
+      const std::string fault = config::peer_name_fault(peer.name.view());
+      if (fault.empty()) made.name = peer.name.view();
+      if (!fault.empty()) says("its name is left out: " + fault);
     }
     made.description = config::plain_text(peer.description.view(), true);
     if (made.description != peer.description.view()) {
       says("control characters of its description are left out");
+    }
+    if (const std::string fault = config::description_fault(made.description); !fault.empty()) {
+      made.description.clear();
+      says("its description is left out: it " + fault);
     }
     if (const IpAddress& ip = peer.endpoint.address;
         !peer.endpoint.is_none() &&

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <ostream>
+#include <utility>
 
+#include "config/value.h"
 #include "fixtures.h"
 
 namespace turnpike::config {
@@ -150,6 +152,28 @@ INSTANTIATE_TEST_SUITE_P(
         tunnel_line("unknown_choice", "conflicts: steal",
                     {"13:16: tunnels[0].conflicts: 'steal' is unknown; refuse or move is "
                      "expected"})));
+
+TEST(Descriptions, AreJudgedInAFileAsTheyAreAtRunTime) {
+  std::string umlauts;
+  for (int i = 0; i < 4'096; ++i) umlauts += "\xc3\xa4";
+  for (const auto& [written, meant] :
+       {std::pair(std::string("two\\nlines,\\ta tab"), std::string("two\nlines,\ta tab")),
+        std::pair(std::string("a\\x07z"), std::string("a\az")),
+        std::pair(std::string("a\\x9bz"), std::string("a\xc2\x9bz")),
+        std::pair(std::string("a\\rz"), std::string("a\rz")),
+        std::pair(std::string(kMaxDescriptionBytes, 'x'), std::string(kMaxDescriptionBytes, 'x')),
+        std::pair(std::string(kMaxDescriptionBytes + 1, 'x'),
+                  std::string(kMaxDescriptionBytes + 1, 'x')),
+        // 4,096 characters, 8,192 bytes: bytes count.
+        std::pair(umlauts, umlauts)}) {
+    const std::string fault = description_fault(meant);
+    std::vector<std::string> expected;
+    if (!fault.empty()) expected = {"gw.yaml:15:22: tunnels[0].peers[0].description: " + fault};
+    EXPECT_EQ(mistakes_of(replaced(small_config(), "name: alice",
+                                   "name: alice\n        description: \"" + written + "\"")),
+              expected);
+  }
+}
 
 TEST(ArgumentsOfDpdk, ThatMakeItEndAreNamed) {
   const auto mistakes = [](const std::string& list) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "config/load.h"
+#include "config/value.h"
 #include "fixtures.h"
 
 namespace turnpike::config {
@@ -42,6 +43,15 @@ void expect_range(const json& schema, const Key& key) {
 void expect_text(const json& schema, const Key& key) {
   EXPECT_EQ(schema.at("type"), "string");
   EXPECT_EQ(schema.at("maxLength"), key.maximum);
+}
+
+// What the API asks of a description is what the loader asks, and the limit that editors are told is in it.
+TEST(Descriptions, HaveOneRule) {
+  const Key& key = *find_key(Section::Peer, "description");
+  EXPECT_EQ(key.fault, &description_fault);
+  EXPECT_EQ(key.maximum, kMaxDescriptionBytes);
+  EXPECT_EQ(description_fault(std::string(key.maximum, 'x')), "");
+  EXPECT_NE(description_fault(std::string(key.maximum + 1, 'x')), "");
 }
 
 void expect_same(const json& schema, const Key& key) {

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "config/value.h"
 #include "control/gateway/file_diff.h"
 #include "control/gateway/file_overrides.h"
 #include "control/gateway/file_transaction.h"
@@ -103,6 +104,22 @@ TEST_F(RunningConfigTest, SaysWhatAConfigurationCannot) {
     EXPECT_NE(all.find(piece), std::string::npos) << piece << "\n" << all;
   }
   EXPECT_EQ(running.notes.size(), 6u);
+}
+
+TEST_F(RunningConfigTest, SaysOfEachNameThatAFileDoesNotTakeWhatIsWrongWithIt) {
+  const std::string key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+  for (const auto& [name, why] :
+       {std::pair(std::string("-x"), "begins with -"), std::pair(std::string("x "), "with a blank"),
+        std::pair(std::string("a\x01z"), "control character"),
+        std::pair(std::string(config::kMaxPeerNameBytes + 1, 'x'), "129 bytes long"),
+        std::pair(key, "shaped like a key")}) {
+    set_peer(1, {.name = name});
+    const RunningConfig running = this->running();
+    EXPECT_EQ(running.config.tunnels[0].peers[0].name, "");
+    ASSERT_EQ(running.notes.size(), 1u) << name;
+    EXPECT_NE(running.notes[0].find("its name is left out: "), std::string::npos);
+    EXPECT_NE(running.notes[0].find(why), std::string::npos) << running.notes[0];
+  }
 }
 
 TEST_F(RunningConfigTest, LeavesOutATunnelWithoutPorts) {
