@@ -35,22 +35,21 @@ size_t utf8_length(std::string_view text, size_t at) {
   return length;
 }
 
-bool has_control_character(std::string_view text, bool lines) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (is_control(text, i, lines)) return true;
-  }
-  return false;
-}
-
 std::string text_fault(std::string_view text, size_t limit, bool lines) {
   if (text.size() > limit) {
     return "is " + std::to_string(text.size()) + " bytes long; at most " + std::to_string(limit) +
            " are allowed";
   }
-  if (has_control_character(text, lines)) {
-    return "has a control character in it; printable text is expected";
+  // Without a copy: a file may have millions of texts.
+  for (size_t i = 0; i < text.size();) {
+    if (is_control(text, i, lines)) {
+      return "has a control character in it; printable text is expected";
+    }
+    const size_t length = utf8_length(text, i);
+    if (length == 0) return "is no UTF-8; printable text is expected";
+    i += length;
   }
-  return plain_text(text, lines) == text ? "" : "is no UTF-8; printable text is expected";
+  return {};
 }
 
 std::string plain_text(std::string_view text, bool lines) {

@@ -10,10 +10,8 @@ namespace turnpike::config {
 // Length of the UTF-8 sequence at `text[at]`, 0 when there is none (RFC 3629).
 [[nodiscard]] size_t utf8_length(std::string_view text, size_t at);
 
-// Control characters make messages and tables lie; with `lines`, a line break and a tab are none.
-[[nodiscard]] bool has_control_character(std::string_view text, bool lines);
-
-// Why that is no text of at most `limit` bytes; empty: it is. Does not quote it: it may be a key.
+// Why that is no text of at most `limit` bytes; empty: it is. Does not quote it: it may be a key. Control characters
+// make messages and tables lie; with `lines`, a line break and a tab are none.
 [[nodiscard]] std::string text_fault(std::string_view text, size_t limit, bool lines);
 
 // The text with U+FFFD for each byte that is no UTF-8, and a blank for each control character.
