@@ -40,7 +40,9 @@ struct FileDiff {
     std::string why;
   };
 
-  Generation generation = 0;  // of the state that it was planned on
+  // Of the state that it was planned on; durable, since the Committer judges a dry run when nothing is on its way to
+  // the disk.
+  Generation generation = 0;
   bool changed = false;  // beside what is taken over
   // Peers and prefixes as the file has them, but made at run time so far: nothing about them changes, only that
   // they are the file's from then on.

@@ -192,6 +192,36 @@ TEST_F(DurableCommits, NumbersThatWereShownAreNeverThoseOfAnotherStateAfterARest
   EXPECT_TRUE(std::get<state::Refusal>(outcomes.back()).is_stale());
 }
 
+// The generation that a diff shows is that of the state it is judged on.
+TEST_F(DurableCommits, ADryRunIsJudgedWhenNothingIsOnItsWayToTheDisk) {
+  for (const bool large : {false, true}) {
+    for (const bool written : {false, true}) {  // so that the claim is news each time
+      SCOPED_TRACE(testing::Message() << "large " << large << ", written " << written);
+      const Generation before = committer.generation();
+      std::vector<Generation> seen;
+      bool answered = false;
+      submit({claim("alice", large ? "10.9.0.0/24" : "10.9.1.0/24")}, "on its way");
+      committer.submit(
+          {.make = [](const state::State&) { return state::Transaction{}; },
+           .large = large,
+           .dry_run = true,
+           .amend = [&](state::Change&) { seen = {state.generation(), committer.generation()}; },
+           .answer = [&](const Committer::Outcome&) { answered = true; }});
+      EXPECT_EQ(state.generation(), before + 1);
+      EXPECT_EQ(committer.generation(), before);
+      EXPECT_TRUE(seen.empty() && !answered);
+      log.answer(written ? "" : "the disk is full");
+      see();
+      EXPECT_TRUE(answered);
+      const Generation after = before + (written ? 1 : 0);
+      // A small one may have been made of what was taken back, and is refused.
+      if (written || large) {
+        EXPECT_EQ(seen, (std::vector<Generation>{after, after}));
+      }
+    }
+  }
+}
+
 TEST_F(DurableCommits, WhatIsBeforeAFailureStands) {
   submit({claim("alice", "10.9.0.0/24")}, "stands");
   submit({claim("alice", "10.9.1.0/24")}, "fails");
