@@ -13,9 +13,14 @@
 namespace turnpike::daemon {
 namespace {
 
-Result<void, std::string> prepare_directory(const std::filesystem::path& directory,
-                                            const char* key) {
+Result<void, std::string> prepare_directory(const std::string& name, const char* key) {
   std::error_code error;
+  const std::filesystem::path directory = std::filesystem::absolute(name, error);
+  if (error) {
+    return fail(std::string(key) + ": " + name +
+                " is relative to the working directory, which cannot be told (" + error.message() +
+                "); start turnpiked where a directory is, or name an absolute path");
+  }
   std::filesystem::create_directories(directory, error);
   if (error) {
     return fail(std::string(key) + ": the directory " + directory.string() +
@@ -32,7 +37,8 @@ Result<void, std::string> prepare_directory(const std::filesystem::path& directo
 
 Result<void, std::string> prepare_directories(const config::Control& control) {
   const auto parent = [](const std::string& file) {
-    return std::filesystem::absolute(file).parent_path();
+    const std::string directory = std::filesystem::path(file).parent_path().string();
+    return directory.empty() ? "." : directory;
   };
   if (auto made = prepare_directory(parent(control.socket), "control.socket"); !made) return made;
   if (auto made = prepare_directory(parent(control.state), "control.state"); !made) return made;

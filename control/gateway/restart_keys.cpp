@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "dataplane/base/check.h"
@@ -24,8 +25,10 @@ class Differences {
   void compare_path(const std::string& section, const char* key, const config::Places& places,
                     const std::string& before, const std::string& after) {
     const auto absolute = [](const std::string& path) {
-      return path.empty() ? std::filesystem::path()
-                          : std::filesystem::absolute(path).lexically_normal();
+      if (path.empty()) return std::filesystem::path();
+      std::error_code gone;  // the working directory; then paths are compared as they are given
+      const std::filesystem::path from_root = std::filesystem::absolute(path, gone);
+      return (gone ? std::filesystem::path(path) : from_root).lexically_normal();
     };
     if (absolute(before) != absolute(after)) add(section + "." + key, places.of(key));
   }

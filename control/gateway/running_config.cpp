@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <system_error>
+#include <utility>
 
 #include "config/plain_text.h"
 #include "config/value.h"
@@ -10,11 +12,6 @@
 
 namespace turnpike::gateway {
 namespace {
-
-std::string absolute(const std::string& path) {
-  if (path.empty()) return path;
-  return std::filesystem::absolute(path).lexically_normal().string();
-}
 
 std::vector<config::OwnAddress> own(const std::vector<InterfaceAddress>& addresses) {
   std::vector<config::OwnAddress> out;
@@ -35,7 +32,7 @@ class Maker {
     config.control = started_.control;
     for (std::string* path :
          {&config.control.socket, &config.control.wg_socket_dir, &config.control.state}) {
-      *path = absolute(*path);
+      *path = absolute(std::move(*path));
     }
     add_ports();
     add_tunnels();
@@ -45,6 +42,12 @@ class Maker {
       add_peer(slot);
     }
     config::sort_secret_files(config);
+    if (!left_relative_.empty()) {
+      note("the path " + left_relative_ +
+           " and other relative ones are left so: the directory that turnpiked was started in "
+           "cannot be told (" +
+           why_relative_ + ")");
+    }
     if (more_notes_ != 0) {
       out_.notes.push_back("and " + std::to_string(more_notes_) + " more such peers");
     }
@@ -52,6 +55,16 @@ class Maker {
   }
 
  private:
+  std::string absolute(std::string path) {
+    if (path.empty()) return path;
+    std::error_code error;
+    const std::filesystem::path from_root = std::filesystem::absolute(path, error);
+    if (!error) return from_root.lexically_normal().string();
+    if (left_relative_.empty()) left_relative_ = path;
+    why_relative_ = error.message();
+    return path;
+  }
+
   // Of a tunnel: in what is made, and in the file applied last.
   struct Place {
     std::optional<size_t> tunnel;
@@ -200,6 +213,7 @@ class Maker {
   const config::Config& started_;
   const config::Config& applied_;
   std::vector<Place> places_;  // by TunnelIndex
+  std::string left_relative_, why_relative_;  // the first such path
   size_t more_notes_ = 0;
   RunningConfig out_;
 };

@@ -15,7 +15,7 @@ struct RunningConfig {
   static constexpr size_t kNamedMax = 20;
 
   Generation generation = 0;
-  // Prefixes are in order; the paths in it are absolute. `secret_files` has those keys that are what the file
+  // Prefixes are in order; the paths in it are absolute (where the working directory is gone, a note says so). `secret_files` has those keys that are what the file
   // applied last named a file for.
   config::Config config;
   // What a configuration cannot say, or only otherwise: a sentence each, at most kNamedMax and one that counts

@@ -130,7 +130,9 @@ std::string about_log(const std::string& path, const std::string& what) {
 }
 
 Result<void, std::string> sync_directory_of(const std::string& path) {
-  const std::string directory = std::filesystem::absolute(path).parent_path().string();
+  // Not made absolute: that throws where the working directory is gone.
+  std::string directory = std::filesystem::path(path).parent_path().string();
+  if (directory.empty()) directory = ".";
   const File file(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (file.descriptor() < 0 || fsync(file.descriptor()) != 0) {
     return Failure(because("cannot be made"));

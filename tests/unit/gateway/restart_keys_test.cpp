@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/gateway/files.h"
+#include "tests/unit/gone_directory.h"
 
 namespace turnpike::gateway {
 namespace {
@@ -24,6 +25,16 @@ TEST(RestartKeys, PeersTunnelsRoutesAndAddressesNeedNone) {
   after.ports[0].addresses.clear();
   after.ports[1].routes.push_back({});
   EXPECT_EQ(paths(test::three_peers(), after), "");
+}
+
+TEST(RestartKeys, PathsAreComparedWithoutAWorkingDirectory) {
+  const turnpike::test::GoneDirectory gone;
+  config::Config before = test::three_peers(), after = test::three_peers();
+  before.control.state = "run/state";
+  after.control.state = "./run//state";
+  EXPECT_EQ(paths(before, after), "");
+  after.control.state = "run/other";
+  EXPECT_EQ(paths(before, after), "control.state ");
 }
 
 TEST(RestartKeys, EachKeyThatIsReadAtStartIsNamed) {

@@ -9,6 +9,7 @@
 #include "control/gateway/file_overrides.h"
 #include "control/gateway/file_transaction.h"
 #include "tests/unit/gateway/files.h"
+#include "tests/unit/gone_directory.h"
 
 namespace turnpike::gateway {
 namespace {
@@ -55,6 +56,15 @@ TEST_F(RunningConfigTest, IsTheFileWhereNothingWasEdited) {
   EXPECT_EQ(running.generation, state_.generation());
   EXPECT_TRUE(running.notes.empty());
   EXPECT_EQ(running.config.control.socket, std::filesystem::absolute("run/c.sock").string());
+}
+
+TEST_F(RunningConfigTest, LeavesPathsRelativeWhereTheWorkingDirectoryIsGoneAndSaysSo) {
+  const turnpike::test::GoneDirectory gone;
+  const RunningConfig running = this->running();
+  EXPECT_EQ(running.config.control.socket, "run/c.sock");
+  ASSERT_EQ(running.notes.size(), 1u);
+  EXPECT_EQ(running.notes[0].find("the path run/c.sock and other relative ones are left so: "), 0u)
+      << running.notes[0];
 }
 
 TEST_F(RunningConfigTest, NamesTheFilesOfKeysThatAreStillTheirs) {

@@ -1,5 +1,6 @@
 #include <sys/stat.h>
 
+#include "tests/unit/gone_directory.h"
 #include "tests/unit/store/store_fixture.h"
 
 namespace turnpike::store {
@@ -24,6 +25,14 @@ TEST_F(StoreTest, ANewStoreHoldsNothing) {
   struct stat status{};
   ASSERT_EQ(stat(path_.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600u);
+}
+
+TEST_F(StoreTest, CanBeMadeWithoutAWorkingDirectory) {
+  const turnpike::test::GoneDirectory gone;
+  const std::string made = path_ + "-other";
+  auto opened = Store::open(made);
+  ASSERT_TRUE(opened) << opened.error();
+  EXPECT_FALSE(Store::open("relative.db")) << "there is nowhere to make it";
 }
 
 TEST_F(StoreTest, AFileThatOthersCanReadIsClosedToThem) {
