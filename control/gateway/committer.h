@@ -102,7 +102,8 @@ class Committer {
   // For all who ask: the newest that is durable, to be had by the workers now or in a moment. No other state has or will
   // have this number, over restarts too. What state() holds may be ahead of it by what is on its way to the disk.
   [[nodiscard]] Generation generation() const noexcept { return committed_; }
-  // The newest that the workers were seen to have; at the beginning the state's, which is to be published already.
+  // The newest that the workers were seen to have, but for one that did not come round within kVisibleWithin and will
+  // find it when it does; at the beginning the state's, which is to be published already. Never goes back.
   // May be asked at any time, ready() or not: the state's own number is the helper's meanwhile, and runs ahead.
   [[nodiscard]] Generation in_force() const noexcept { return in_force_; }
   // Instead of the gateway's own.

@@ -307,13 +307,14 @@ std::vector<WorkerIndex> Gateway::workers_before(uint64_t tag) const {
 }
 
 // One step after the other, as far as the other threads have come. True when the commit is over.
-bool Gateway::advance(Commit& commit, Instant now) {
+bool Gateway::advance(Commit& commit, Instant now, bool may_acknowledge) {
   if (commit.stage == Stage::AwaitingSession) {
     if (commit.ticket != 0 && !parts_.session.done(commit.ticket)) return false;
     publish(commit, now);
     commit.stage = Stage::AwaitingWorkers;
   }
   if (commit.stage == Stage::AwaitingWorkers) {
+    if (!may_acknowledge) return false;
     Acknowledgement answer{.visible = true, .late_workers = workers_before(commit.tag)};
     answer.visible = answer.late_workers.empty();
     if (!answer.visible && now - commit.published_at < kVisibleWithin) return false;
@@ -341,12 +342,15 @@ bool Gateway::poll(Instant now) {
   // The loop below comes to whatever an acknowledgement has begun.
   if (polling_) return true;
   polling_ = true;
+  // Acknowledged in order, too: a worker may come round between two of these questions.
+  bool may_acknowledge = true;
   for (size_t i = 0; i < commits_.size();) {
     // Published strictly in order: a commit waits for the one before it to be published.
     if (i > 0 && commits_[i - 1].stage == Stage::AwaitingSession) break;
-    if (advance(commits_[i], now)) {
+    if (advance(commits_[i], now, may_acknowledge)) {
       commits_.erase(commits_.begin() + static_cast<std::ptrdiff_t>(i));
     } else {
+      may_acknowledge = may_acknowledge && commits_[i].stage > Stage::AwaitingWorkers;
       ++i;
     }
   }

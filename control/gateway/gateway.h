@@ -61,7 +61,8 @@ class Gateway {
   [[nodiscard]] Result<void, std::string> prepare(const state::Change& change);
   // From here on it stands, as `generation`.
   void seal(Generation generation);
-  // Publishes it, as soon as the session thread knows new peers. `acknowledge` is called from poll(), once.
+  // Publishes it, as soon as the session thread knows new peers. `acknowledge` is called from poll(), once, and never
+  // before that of an earlier commit.
   void commit(Instant now, Acknowledge acknowledge);
   void abort();
 
@@ -104,7 +105,7 @@ class Gateway {
   [[nodiscard]] bool prepare_peers(const state::Change& change);
   [[nodiscard]] bool prepare_prefixes(const state::Change& change);
   void publish(Commit& commit, Instant now);
-  bool advance(Commit& commit, Instant now);
+  bool advance(Commit& commit, Instant now, bool may_acknowledge);
   [[nodiscard]] std::vector<WorkerIndex> workers_before(uint64_t tag) const;
 
   Parts parts_;

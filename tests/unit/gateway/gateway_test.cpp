@@ -1,3 +1,6 @@
+#include <atomic>
+#include <thread>
+
 #include "tests/unit/gateway/gateway_fixture.h"
 
 namespace turnpike::gateway {
@@ -156,6 +159,38 @@ TEST_F(GatewayTest, AWorkerThatDoesNotComeRoundIsNamedAfterASecondAndTheCommitSt
   (void)doors[1]->begin_burst();
   settle();
   EXPECT_FALSE(gateway->poll(now));
+}
+
+// Two commits wait for a worker that comes round while it is asked about them.
+TEST_F(GatewayTest, CommitsAreAcknowledgedInTheirOrder) {
+  constexpr int kRounds = 300;
+  std::atomic<int> begun{0}, reported{0};
+  publish::Door& door = *doors[0];
+  door.wake();
+  (void)door.begin_burst();
+  std::thread worker([&] {
+    for (int round = 1; round <= kRounds; ++round) {
+      while (begun.load() < round) std::this_thread::yield();
+      (void)door.begin_burst();
+      reported.store(round);
+    }
+  });
+  int in_disorder = 0;
+  for (int round = 1; round <= kRounds; ++round) {
+    std::vector<int> order;
+    for (const int number : {1, 2}) {
+      state::Change none{.base = state.generation(), .next_peer_id = state.next_peer_id()};
+      EXPECT_TRUE(gateway->prepare(none));
+      gateway->seal(state.apply(none));
+      gateway->commit(now, [&order, number](const Acknowledgement&) { order.push_back(number); });
+    }
+    begun.store(round);
+    while (order.size() < 2) gateway->poll(now);
+    in_disorder += order.front() != 1;
+    while (reported.load() < round) std::this_thread::yield();
+  }
+  worker.join();
+  EXPECT_EQ(in_disorder, 0);
 }
 
 TEST_F(GatewayTest, ADisabledPeerIsNoneForTheDataPlane) {
