@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <string>
 
 #include "control/store/database.h"
@@ -35,6 +36,7 @@ struct Store::Parts {
   void attempt(Step&& step);
   void finish();
   // Reads which commits there are.
+  [[nodiscard]] bool is_too_long();  // the history
   void load_history();
   [[nodiscard]] std::string describe(const SqlError& error) const;
 
@@ -54,6 +56,8 @@ struct Store::Parts {
   struct Pending {  // between begin() and sync()
     size_t commits = 0;
     size_t old = 0;  // of `kept`, from the oldest on, that go with it
+    std::optional<Generation>
+        awaited;  // the oldest that awaits its confirmation, or the last number
     uint64_t next_peer_id = 0;
     std::string failure;
   } pending;
@@ -85,6 +89,8 @@ struct Store::Parts {
                         "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"};
   Statement erase_history{database, "DELETE FROM history WHERE generation = ?"};
   Statement put_unconfirmed{database, "INSERT OR REPLACE INTO unconfirmed VALUES (?, ?, ?)"};
+  Statement find_awaited{database,
+                         "SELECT generation FROM unconfirmed ORDER BY generation LIMIT 1"};
   Statement erase_unconfirmed{database, "DELETE FROM unconfirmed WHERE generation = ?"};
   // A stamp of a peer that went meanwhile is not kept.
   Statement put_handshake{database,

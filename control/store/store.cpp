@@ -1,6 +1,7 @@
 #include "control/store/store.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "control/store/files.h"
 #include "control/store/parts.h"
@@ -50,6 +51,8 @@ Result<void, std::string> make_new(const std::string& path) {
   }
   return finish_new_file(*file, path);
 }
+
+constexpr int kErasedMax = 64;  // of the history, with a commit
 
 uint32_t count(size_t number) {
   return static_cast<uint32_t>(std::min<size_t>(number, UINT32_MAX));
@@ -290,11 +293,26 @@ void Store::Parts::write_history(const Record& record) {
   kept.push_back({entry.generation, undo.size()});
   kept_bytes += undo.size();
   ++pending.commits;
-  while (kept.size() - pending.old > kHistoryMax ||
-         (kept_bytes > kHistoryBytesMax && kept.size() - pending.old > 1)) {
+  // What was kept for a confirmation goes little by little, so that no commit waits for it.
+  for (int erased = 0; erased < kErasedMax && is_too_long(); ++erased) {
     erase_history.run(kept[pending.old].generation);
     kept_bytes -= kept[pending.old++].bytes;
   }
+}
+
+bool Store::Parts::is_too_long() {
+  const size_t count = kept.size() - pending.old;
+  if (kept_bytes > kHistoryBytesMax && count > 1) return true;
+  if (count <= kHistoryMax || count > kHistoryAwaitedMax) return count > kHistoryMax;
+  if (!pending
+           .awaited) {  // once for a sync: what comes meanwhile is newer, what is settled goes later
+    pending.awaited = std::numeric_limits<Generation>::max();
+    find_awaited.begin();
+    while (find_awaited.step()) {
+      pending.awaited = static_cast<Generation>(find_awaited.integer(0));
+    }
+  }
+  return kept[pending.old].generation < *pending.awaited;
 }
 
 void Store::Parts::load_history() {
@@ -311,7 +329,8 @@ Result<std::vector<HistoryEntry>, std::string> Store::history() {
   try {
     Statement rows(parts_->database,
                    "SELECT generation, at, uid, pid, cause, peers, prefixes, comment FROM history "
-                   "ORDER BY generation DESC");
+                   "ORDER BY generation DESC LIMIT " +
+                       std::to_string(kHistoryMax));
     std::vector<HistoryEntry> entries;
     rows.begin();
     while (rows.step()) {

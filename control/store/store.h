@@ -1,7 +1,8 @@
 // The durable state (design, 7): what is committed, the file applied last, the last commits with their way back,
 // and what handshakes must not forget. One SQLite file with a write-ahead log, synced at every write().
 //   Threads: one at a time; journal.h has the thread.
-//   Bounds:  kHistoryMax commits and kHistoryBytesMax of their ways back, the oldest go.
+//   Bounds:  kHistoryMax commits and kHistoryBytesMax of their ways back, the oldest go. While a commit awaits its
+//            confirmation it stays, and so do those after it, as they lead back to it: up to kHistoryAwaitedMax.
 //   Errors:  a failed write() leaves everything as it was.
 #pragma once
 
@@ -24,6 +25,7 @@
 namespace turnpike::store {
 
 inline constexpr size_t kHistoryMax = 1'000;
+inline constexpr size_t kHistoryAwaitedMax = 100'000;
 inline constexpr uint64_t kHistoryBytesMax = uint64_t{256} << 20;
 
 // What made a commit. The text forms are part of the interface.

@@ -185,6 +185,39 @@ TEST_F(StoreTest, TheOldestCommitsLeaveTheHistory) {
   EXPECT_EQ(store_->ways_back_to(7)->size(), kHistoryMax - 1);
 }
 
+// Else a busy client would confirm it by the number of its commits.
+TEST_F(StoreTest, WhatAwaitsConfirmationStaysInTheHistoryAndWhatLeadsBackToIt) {
+  commit({add_tunnel("wg0"), add("a", 1)});
+  commit({claim("a", {"10.1.0.0/24"})});
+  const auto some = [this](size_t count) {
+    std::vector<Entry> entries;
+    for (size_t i = 0; i < count; ++i) {
+      entries.emplace_back(
+          plan({i % 2 == 0 ? claim("a", {"10.0.0.0/24"}) : release("a", {"10.0.0.0/24"})}));
+    }
+    ASSERT_TRUE(store_->write(entries).has_value());
+  };
+  Record record = plan({claim("a", {"10.2.0.0/24"})});
+  record.unconfirmed = {.generation = 3, .until = {5'000}, .within = 60s};
+  Entry entry = std::move(record);
+  ASSERT_TRUE(store_->write({&entry, 1}).has_value());
+  some(kHistoryMax + 200);
+  EXPECT_TRUE(store_->way_back_from(3).has_value());
+  EXPECT_EQ(store_->ways_back_before(3)->size(), kHistoryMax + 201);
+  EXPECT_FALSE(store_->ways_back_before(2).has_value());
+  EXPECT_EQ(store_->history()->size(), kHistoryMax);
+  reopen();
+  some(2);
+  EXPECT_EQ(store_->ways_back_before(3)->size(), kHistoryMax + 203);
+
+  entry = Confirmed{.generation = 3};
+  ASSERT_TRUE(store_->write({&entry, 1}).has_value());
+  some(10);
+  EXPECT_FALSE(store_->way_back_from(3).has_value());
+  EXPECT_EQ(store_->history()->size(), kHistoryMax);
+  EXPECT_FALSE(store_->ways_back_to(store_->history()->back().generation - 1).has_value());
+}
+
 TEST_F(StoreTest, WhatAwaitsConfirmationIsRemembered) {
   commit({add_tunnel("wg0")});
   Record record = plan({add("a", 1)});
