@@ -56,8 +56,8 @@ struct Store::Parts {
   struct Pending {  // between begin() and sync()
     size_t commits = 0;
     size_t old = 0;  // of `kept`, from the oldest on, that go with it
-    std::optional<Generation>
-        awaited;  // the oldest that awaits its confirmation, or the last number
+    // The oldest that awaits its confirmation, or the last number there is; once it was looked up.
+    std::optional<Generation> awaited;
     uint64_t next_peer_id = 0;
     std::string failure;
   } pending;

@@ -304,8 +304,8 @@ bool Store::Parts::is_too_long() {
   const size_t count = kept.size() - pending.old;
   if (kept_bytes > kHistoryBytesMax && count > 1) return true;
   if (count <= kHistoryMax || count > kHistoryAwaitedMax) return count > kHistoryMax;
-  if (!pending
-           .awaited) {  // once for a sync: what comes meanwhile is newer, what is settled goes later
+  // Once for a sync: what comes meanwhile is newer, what is settled goes later.
+  if (!pending.awaited) {
     pending.awaited = std::numeric_limits<Generation>::max();
     find_awaited.begin();
     while (find_awaited.step()) {
