@@ -5,13 +5,12 @@
 #include <rte_malloc.h>
 #include <rte_memory.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "dataplane/base/text.h"
 #include "dataplane/io/crypto_queue.h"
-#include "dataplane/io/eal.h"
 #include "dataplane/io/log.h"
 #include "tests/unit/crypto/aead_cases.h"
+#include "tests/unit/io/eal_environment.h"
 
 namespace turnpike::io {
 namespace {
@@ -22,23 +21,8 @@ using crypto::kAuthTagBytes;
 using crypto::test::Blob;
 using crypto::test::Key;
 
-class Environment final : public testing::Environment {
- public:
-  void SetUp() override {
-    install_log_sink({});
-    const auto started =
-        start_eal({.main_core = 0,
-                   .worker_cores = {0},
-                   .memory_mib = 128,
-                   .file_prefix = "turnpike-crypto-test-" + std::to_string(getpid()),
-                   .pci_devices = {},
-                   .extra = {"--no-telemetry"}});
-    ASSERT_TRUE(started) << started.error();
-  }
-  void TearDown() override { stop_eal(); }
-};
-
-const auto* const environment = testing::AddGlobalTestEnvironment(new Environment);
+const auto* const environment =
+    testing::AddGlobalTestEnvironment(new test::EalEnvironment("crypto-test"));
 
 std::unique_ptr<CryptoDevice> open_device(const CryptoDeviceOptions& options) {
   auto device = CryptoDevice::open(options);

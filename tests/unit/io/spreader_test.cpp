@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/io/eal.h"
 #include "dataplane/io/log.h"
 #include "dataplane/pipeline/flow_hash.h"
+#include "tests/unit/io/eal_environment.h"
 #include "tests/unit/pipeline/bytes_of.h"
 
 namespace turnpike::io {
@@ -24,22 +24,15 @@ using pipeline::test::ip;
 constexpr uint32_t kSeed = 77;
 constexpr MacAddress kNobody{{2, 0, 0, 0, 0, 9}};
 
-class Environment final : public testing::Environment {
+class Environment final : public test::EalEnvironment {
  public:
+  Environment() : EalEnvironment("spreader-test") {}
   void SetUp() override {
-    install_log_sink({});
-    const auto started =
-        start_eal({.main_core = 0,
-                   .worker_cores = {0},
-                   .memory_mib = 128,
-                   .file_prefix = "turnpike-spreader-test-" + std::to_string(getpid()),
-                   .pci_devices = {},
-                   .extra = {"--no-telemetry"}});
-    ASSERT_TRUE(started) << started.error();
+    EalEnvironment::SetUp();
+    if (testing::Test::HasFatalFailure()) return;
     buffers = make_buffers("spreader-test", 8'191, 2'048, 0);
     ASSERT_NE(buffers, nullptr) << take_last_errors();
   }
-  void TearDown() override { stop_eal(); }
   static inline rte_mempool* buffers = nullptr;
 };
 

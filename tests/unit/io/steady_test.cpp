@@ -15,9 +15,9 @@
 #include <thread>
 
 #include "dataplane/io/crypto_device.h"
-#include "dataplane/io/eal.h"
 #include "dataplane/io/log.h"
 #include "dataplane/io/worker.h"
+#include "tests/unit/io/eal_environment.h"
 #include "tests/unit/pipeline/gateway.h"
 
 extern "C" {
@@ -182,18 +182,12 @@ TEST(Worker, HeapCallsAreCounted) {
   EXPECT_EQ(heap_calls.exchange(0), 2u);
 }
 
-class Environment final : public testing::Environment {
+class Environment final : public test::EalEnvironment {
  public:
+  Environment() : EalEnvironment("steady-test") {}
   void SetUp() override {
-    install_log_sink({});
-    const auto started =
-        start_eal({.main_core = 0,
-                   .worker_cores = {0},
-                   .memory_mib = 128,
-                   .file_prefix = "turnpike-steady-test-" + std::to_string(getpid()),
-                   .pci_devices = {},
-                   .extra = {"--no-telemetry"}});
-    ASSERT_TRUE(started) << started.error();
+    EalEnvironment::SetUp();
+    if (testing::Test::HasFatalFailure()) return;
     struct sigaction action{};
     action.sa_sigaction = on_syscall;
     action.sa_flags = SA_SIGINFO;
@@ -201,7 +195,6 @@ class Environment final : public testing::Environment {
     buffers = make_buffers("steady-test", 8'191, 2'048, 64);
     ASSERT_NE(buffers, nullptr) << take_last_errors();
   }
-  void TearDown() override { stop_eal(); }
   static inline rte_mempool* buffers = nullptr;
 };
 
