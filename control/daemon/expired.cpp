@@ -78,7 +78,7 @@ Expired undo_expired(Boot& boot, store::Store& store, const state::State& state,
     }
     if (undone) {
       told.undone.push_back(about + " in time and is undone");
-      std::ranges::move(what_stays(store.history(), generation, last),
+      std::ranges::move(what_stays(store.from_file(generation, last)),
                         std::back_inserter(told.undone));
     } else {
       told.errors.push_back(about + ", but is not undone: " + why(undone.error()));

@@ -41,16 +41,12 @@ struct WayBack {
   std::optional<state::Refusal> refusal;  // the ways do not belong to this state
 
   // On the journal's thread, with the ways; those from `first` on are undone.
-  void begin_at(const Result<std::vector<store::HistoryEntry>, std::string>& history,
-                Generation generation, Generation first) {
-    if (!history) {
-      if (ways) ways = fail(std::string(history.error()));
-      return;
-    }
-    if (!history->empty()) from = history->front().generation;
-    is_known =
-        std::ranges::find(*history, generation, &store::HistoryEntry::generation) != history->end();
-    warnings = what_stays(history, first, from);
+  void begin_at(store::Store& store, Generation generation, Generation first) {
+    from = store.newest();
+    is_known = store.knows(generation);
+    const auto from_file = store.from_file(first, from);
+    if (!from_file && ways) ways = fail(std::string(from_file.error()));
+    warnings = what_stays(from_file);
   }
   // One transaction of them; is refused where that cannot be.
   [[nodiscard]] state::Transaction lead(const state::State& state,
@@ -106,7 +102,7 @@ void History::roll_back(Generation generation, api::ChangeRequest request,
     parts_.journal.run(
         [back, generation](store::Store& store) {
           back->ways = store.ways_back_to(generation);
-          back->begin_at(store.history(), generation, generation + 1);
+          back->begin_at(store, generation, generation + 1);
         },
         [=, this, &commit] {
           // What it undoes needs no confirmation any more, unless it may be undone itself.
@@ -179,7 +175,7 @@ void History::undo_alone(Generation generation) {
           if (!way->back) return;
           way->back->comment = "generation " + std::to_string(generation) + " was not confirmed";
           way->alone = !touched_by_any(store, later, *way->back);
-          way->warnings = what_stays(store.history(), generation, generation);
+          way->warnings = what_stays(store.from_file(generation, generation));
         },
         [=, this] {
           if (!undoing_.contains(generation)) way->alone = false;  // a rollback has undone it
@@ -215,7 +211,7 @@ void History::undo_with_later(Generation generation) {
     parts_.journal.run(
         [back, generation](store::Store& store) {
           back->ways = store.ways_back_before(generation);
-          back->begin_at(store.history(), generation, generation);
+          back->begin_at(store, generation, generation);
         },
         [=, this, &commit] {
           back->settles = awaited_after(generation);

@@ -9,9 +9,8 @@
 
 namespace turnpike::daemon {
 
-// A line for each commit from `first` to `last` that came from the file. None where the history could not be read.
+// A line for each of these commits, which Store::from_file() gave. None where the history could not be read.
 [[nodiscard]] std::vector<std::string> what_stays(
-    const Result<std::vector<store::HistoryEntry>, std::string>& history, Generation first,
-    Generation last);
+    const Result<std::vector<Generation>, std::string>& from_file);
 
 }  // namespace turnpike::daemon

@@ -358,11 +358,33 @@ Result<std::vector<state::Transaction>, std::string> Store::ways_back_before(
   return ways_back(generation, generation);
 }
 
+bool Store::knows(Generation generation) const noexcept {
+  return std::ranges::binary_search(parts_->kept, generation, {}, &Parts::Kept::generation);
+}
+
+Generation Store::newest() const noexcept {
+  return parts_->kept.empty() ? 0 : parts_->kept.back().generation;
+}
+
+Result<std::vector<Generation>, std::string> Store::from_file(Generation first, Generation last) {
+  try {
+    Statement rows(parts_->database,
+                   "SELECT generation FROM history WHERE generation BETWEEN ? AND ? AND cause = ? "
+                   "ORDER BY generation DESC");
+    std::vector<Generation> generations;
+    rows.begin(first, last, static_cast<uint8_t>(Cause::File));
+    while (rows.step()) generations.push_back(static_cast<Generation>(rows.integer(0)));
+    return generations;
+  } catch (const SqlError& error) {
+    return fail("the history cannot be read (" + parts_->path + ": " + error.what() + ")");
+  }
+}
+
 // From the newest down to `oldest`, where the history knows of `generation`.
 Result<std::vector<state::Transaction>, std::string> Store::ways_back(Generation generation,
                                                                       Generation oldest) {
   const auto& kept = parts_->kept;
-  if (std::ranges::find(kept, generation, &Parts::Kept::generation) == kept.end()) {
+  if (!knows(generation)) {
     return fail("the history has no generation " + std::to_string(generation) +
                 (kept.empty() ? std::string("; it is empty")
                               : "; it reaches from " + std::to_string(kept.front().generation) +

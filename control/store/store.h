@@ -116,8 +116,15 @@ class Store {
   void add(const Entry& entry);
   [[nodiscard]] Result<void, std::string> sync();
 
-  // The newest first.
+  // The newest kHistoryMax, the newest first.
   [[nodiscard]] Result<std::vector<HistoryEntry>, std::string> history();
+  // Whether all of the history, what is kept for a confirmation too, has this commit.
+  [[nodiscard]] bool knows(Generation generation) const noexcept;
+  // 0: it is empty.
+  [[nodiscard]] Generation newest() const noexcept;
+  // Those of its commits from `first` to `last` that came from the file, the newest first.
+  [[nodiscard]] Result<std::vector<Generation>, std::string> from_file(Generation first,
+                                                                       Generation last);
   // The ways back from the commits after `generation`, the newest first. An error where the history does not
   // reach back so far.
   [[nodiscard]] Result<std::vector<state::Transaction>, std::string> ways_back_to(

@@ -203,6 +203,9 @@ TEST_F(StoreTest, WhatAwaitsConfirmationStaysInTheHistoryAndWhatLeadsBackToIt) {
   ASSERT_TRUE(store_->write({&entry, 1}).has_value());
   some(kHistoryMax + 200);
   EXPECT_TRUE(store_->way_back_from(3).has_value());
+  EXPECT_TRUE(store_->knows(3));
+  EXPECT_FALSE(store_->knows(1));
+  EXPECT_EQ(store_->newest(), 3 + kHistoryMax + 200);
   EXPECT_EQ(store_->ways_back_before(3)->size(), kHistoryMax + 201);
   EXPECT_FALSE(store_->ways_back_before(2).has_value());
   EXPECT_EQ(store_->history()->size(), kHistoryMax);
