@@ -72,8 +72,6 @@ void log_reload(const api::FileAnswer& answer) {
 
 WallTime wall_now() { return session::SessionThread::read_clocks().wall; }
 
-Instant monotonic_now() { return session::SessionThread::read_clocks().instant; }
-
 store::HistoryEntry entry_of(const api::Caller& caller, store::Cause cause) {
   return {.at = wall_now(),
           .uid = caller.uid,

@@ -17,8 +17,6 @@ constexpr unsigned kEthernetBytes =
     14 + 4;  // with room for a VLAN tag, so that such a frame is seen
 constexpr unsigned kBufferCache = 256;
 
-Instant clock_now() { return session::SessionThread::read_clocks().instant; }
-
 crypto::AeadBackend backend_of(config::AeadChoice choice) {
   switch (choice) {
     case config::AeadChoice::Auto:
@@ -75,6 +73,8 @@ bool uses_crypto_device(const config::Config& config) {
 }
 
 }  // namespace
+
+Instant monotonic_now() { return session::SessionThread::read_clocks().instant; }
 
 Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& config) {
   // Design, 4: workers x burst stay far below the distance between the limit and the end of the counter.
@@ -143,7 +143,7 @@ Result<void, std::string> Host::open_ports(const config::Config& config) {
 }
 
 Result<void, std::string> Host::choose_aead(const config::Config& config) {
-  aead_speeds_ = crypto::measure_aeads(backend_of(config.dataplane.aead), clock_now);
+  aead_speeds_ = crypto::measure_aeads(backend_of(config.dataplane.aead), monotonic_now);
   if (uses_crypto_device(config)) {
     auto opened = io::CryptoDevice::open(
         {.device = config.dataplane.crypto_device,
@@ -151,7 +151,7 @@ Result<void, std::string> Host::choose_aead(const config::Config& config) {
          .sessions = config.dataplane.crypto_sessions});
     if (!opened) return fail(std::move(opened.error()));
     crypto_device_ = std::move(*opened);
-    const double speed = crypto_device_->measure(clock_now);
+    const double speed = crypto_device_->measure(monotonic_now);
     if (speed == 0) {
       return fail("dataplane.crypto_device (" + config.dataplane.crypto_device +
                   "): does not seal what it is given: " + io::take_last_errors());

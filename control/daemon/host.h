@@ -25,6 +25,9 @@
 
 namespace turnpike::daemon {
 
+// The session threads' clock.
+[[nodiscard]] Instant monotonic_now();
+
 class Host {
  public:
   // The error is one line: what is missing and what to do.
