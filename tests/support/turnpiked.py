@@ -72,6 +72,12 @@ def worker_cpus(count: int) -> list[int]:
     return usable[-count:]
 
 
+def null_ports() -> list[Config]:
+    """An outside and an inside port, for tests in which no packet comes."""
+    return [{"name": name, "device": f"net_null{i},no-rx=1", "addresses": [f"192.0.{i}.1/24"]}
+            for i, name in enumerate(("outside", "inside"))]
+
+
 class Gateway:
     """One turnpiked with everything that it keeps in the lab's directory."""
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import requirements
 from control_client import Control
 from lab import Lab, Namespace
-from turnpiked import Gateway
+from turnpiked import Gateway, null_ports
 from wireguard import KeyPair, write_secret
 
 FULL = bool(os.environ.get("TURNPIKE_TEST_FULL"))
@@ -52,8 +52,6 @@ class NullCase(unittest.TestCase):
     def setUp(self) -> None:
         self.lab = self.enterContext(Lab("control"))
         self.space: Namespace = self.lab.namespace("gateway")
-        ports = [{"name": name, "device": f"net_null{i},no-rx=1", "addresses": [f"192.0.{i}.1/24"]}
-                 for i, name in enumerate(("outside", "inside"))]
         tunnels = []
         self.keys = [KeyPair.make(), KeyPair.make()]
         for number, pair in enumerate(self.keys):
@@ -63,7 +61,7 @@ class NullCase(unittest.TestCase):
                             "conflicts": ("refuse", "move")[number],
                             "peers": [{"name": name, "public_key": key(i + 1), "allowed_ips": [f"10.8.0.{i + 2}/32"]}
                                       for i, name in enumerate(("alice", "bob"))]})
-        self.gateway = Gateway(self.lab, self.space, ports, tunnels, memory=128)
+        self.gateway = Gateway(self.lab, self.space, null_ports(), tunnels, memory=128)
         self.gateway.config["control"].update(self.CONTROL)
         self.gateway.start()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import requirements
 from lab import Failed, Lab, run, wait_until
-from turnpiked import Gateway, program
+from turnpiked import Gateway, null_ports, program
 from wireguard import KeyPair, write_secret
 
 RESERVED = Path("/proc/sys/vm/nr_hugepages")
@@ -51,8 +51,7 @@ class TableMemory(unittest.TestCase):
         secret = write_secret(self.lab.dir / "wg0.key", KeyPair.make().private)
         self.gateway = Gateway(
             self.lab, self.lab.namespace("gateway"),
-            [{"name": name, "device": f"net_null{i},no-rx=1", "addresses": [f"192.0.{i}.1/24"]}
-             for i, name in enumerate(("outside", "inside"))],
+            null_ports(),
             [{"name": "wg0", "private_key_file": str(secret), "listen_port": 51820, "outside": "outside",
               "inside": "inside", "peers": [{"name": "site", "public_key": KeyPair.make().public}]}],
             memory=MEMORY_MIB)
