@@ -1,6 +1,8 @@
 // What tests of AEADs have in common: tags that are known, and bursts of random jobs with what is to come out.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <array>
 #include <random>
@@ -95,5 +97,24 @@ struct RandomBurst {
   std::vector<uint64_t> counters;
   std::vector<Blob> texts, expected, buffers;
 };
+
+// Opens what is sealed in it, some of it damaged, which the others must not notice. Leaves texts without tags.
+inline void damage_some_and_open(RandomBurst& burst, Aead& aead, std::mt19937_64& random) {
+  const auto jobs = burst.jobs();
+  std::vector<uint8_t> damaged(jobs.size());
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    damaged[i] = random() % 3 == 0;
+    if (damaged[i] == 0) continue;
+    burst.buffers[i][random() % (burst.texts[i].size() + kAuthTagBytes)] ^=
+        static_cast<uint8_t>(1u << (random() % 8));
+  }
+  std::vector<uint8_t> authentic(jobs.size(), 7);
+  aead.open(jobs, authentic);
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    ASSERT_EQ(authentic[i], 1 - damaged[i]);
+    burst.buffers[i].resize(burst.texts[i].size());
+    ASSERT_EQ(burst.buffers[i], damaged[i] != 0 ? Blob(burst.texts[i].size(), 0) : burst.texts[i]);
+  }
+}
 
 }  // namespace turnpike::crypto::test

@@ -107,26 +107,11 @@ void EveryDriver::seal_and_open_random_bursts(int seeds) {
     crypto::test::RandomBurst burst(random), same(again);
     std::vector<std::unique_ptr<Admitted>> admitted;
     for (const Key& key : burst.keys) admitted.push_back(std::make_unique<Admitted>(*device_, key));
-    const auto jobs = burst.jobs();
-    aead_->seal(jobs);
+    aead_->seal(burst.jobs());
     ipsec_mb->seal(same.jobs());
     ASSERT_EQ(burst.buffers, same.buffers);
     ASSERT_EQ(burst.buffers, burst.expected);
-    std::vector<uint8_t> damaged(jobs.size());
-    for (size_t i = 0; i < jobs.size(); ++i) {
-      damaged[i] = random() % 3 == 0;
-      if (damaged[i] == 0) continue;
-      burst.buffers[i][random() % (burst.texts[i].size() + kAuthTagBytes)] ^=
-          static_cast<uint8_t>(1u << (random() % 8));
-    }
-    std::vector<uint8_t> authentic(jobs.size(), 7);
-    aead_->open(jobs, authentic);
-    for (size_t i = 0; i < jobs.size(); ++i) {
-      ASSERT_EQ(authentic[i], 1 - damaged[i]);
-      burst.buffers[i].resize(burst.texts[i].size());
-      ASSERT_EQ(burst.buffers[i],
-                damaged[i] != 0 ? Blob(burst.texts[i].size(), 0) : burst.texts[i]);
-    }
+    ASSERT_NO_FATAL_FAILURE(crypto::test::damage_some_and_open(burst, *aead_, random));
   }
 }
 
