@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import hugepages
 from gateway_case import GatewayCase
 from lab import Failed, wait_until
 from testbed import HOST_V4, HOST_V6
 from turnpiked import METRICS, SHORT_KEYS, Config, Gateway
 
 CLIENT_PORT = 51821
+MEMORY_MIB = 128
 SESSIONS = "turnpike_crypto_sessions"
 
 
@@ -50,6 +52,16 @@ class CryptoDevice(DeviceCase):
         side = self.bed.add_client("client")
         self.start_with(2, aead="cryptodev", crypto_device="crypto_chacha20_poly13050,max_nb_queue_pairs=2")
         self.assert_pings(side.client.space, HOST_V4, HOST_V6)
+
+    def test_device_that_takes_physical_addresses(self) -> None:
+        # DPDK refuses to start where it cannot find them out.
+        side = self.bed.add_client("client")
+        arguments = hugepages.provide(self, self.lab, hugepages.pages_of(MEMORY_MIB))
+        gateway = self.start_with(aead="cryptodev", crypto_device="crypto_aesni_mb0", hugepages=True,
+                                  memory=MEMORY_MIB, eal=[*arguments, "--iova-mode=pa"])
+        self.assert_pings(side.client.space, HOST_V4, HOST_V6)
+        self.assert_pings(side.client.space, HOST_V4, size=1300)
+        self.assertEqual(gateway.show()["drops"]["seal-failed"], 0)
 
     def test_auto_measures_the_device_beside_the_libraries(self) -> None:
         side = self.bed.add_client("client")

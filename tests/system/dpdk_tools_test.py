@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
 """DPDK's own tools beside a running gateway: dpdk-telemetry.py, and with hugepages dpdk-dumpcap.
-
-The hugepages are reserved for the test and given back, and mounted in the test's own directory.
 """
 
 from __future__ import annotations
@@ -12,20 +10,13 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import hugepages
 import requirements
 from gateway_case import GatewayCase
 from lab import Failed, run, wait_until
 from testbed import HOST_V4, LISTEN_PORT
 
-RESERVED = Path("/proc/sys/vm/nr_hugepages")
-HUGEPAGE_MIB = 2
 MEMORY_MIB = 128
-
-
-def reserve(pages: int) -> None:
-    RESERVED.write_text(str(pages))
-    if int(RESERVED.read_text()) < pages:
-        raise Failed(f"the kernel gave {RESERVED.read_text().strip()} of {pages} hugepages")
 
 
 def udp_ports(capture: Path) -> set[int]:
@@ -48,16 +39,9 @@ class DpdkTools(GatewayCase):
         requirements.need(("dpdk-telemetry.py", "dpdk-dumpcap"))
 
     def start_with_hugepages(self) -> None:
-        before = int(RESERVED.read_text())
-        self.addCleanup(lambda: RESERVED.write_text(str(before)))
-        reserve(before + MEMORY_MIB // HUGEPAGE_MIB)
-        mounted = self.lab.dir / "hugepages"
-        mounted.mkdir(mode=0o700)
-        run("mount", "-t", "hugetlbfs", "none", str(mounted))
-        self.addCleanup(run, "umount", "--lazy", str(mounted))
+        arguments = hugepages.provide(self, self.lab, hugepages.pages_of(MEMORY_MIB))
         self.gateway = self.bed.gateway()
-        self.gateway.config["dataplane"].update(hugepages=True, memory=MEMORY_MIB,
-                                                eal=[f"--huge-dir={mounted}"])
+        self.gateway.config["dataplane"].update(hugepages=True, memory=MEMORY_MIB, eal=arguments)
         self.gateway.start()
 
     def test_telemetry_and_dumpcap_see_the_ports(self) -> None:

@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
 """Where the tables of allowed IPs lie: on the huge pages that the configuration asks for, or the log says so.
-
-Hugepages are reserved for a test and given back, and mounted in the test's own directory.
 """
 
 from __future__ import annotations
@@ -13,32 +11,18 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import hugepages
 import requirements
-from lab import Failed, Lab, run, wait_until
+from lab import Failed, Lab, wait_until
 from turnpiked import Gateway, null_ports, program
 from wireguard import KeyPair, write_secret
 
-RESERVED = Path("/proc/sys/vm/nr_hugepages")
-HUGEPAGE_KIB = 2048
 MEMORY_MIB = 128
-PACKET_PAGES = MEMORY_MIB * 1024 // HUGEPAGE_KIB
+PACKET_PAGES = hugepages.pages_of(MEMORY_MIB)
 TABLE_PAGES = 12
 RAN_OUT = "dataplane.hugepages: reserved hugepages ran out"
 PREFIXES = 60_000
 PREFIXES_OF_A_CALL = 6_000
-
-
-def free_hugepages() -> int:
-    """What nobody uses and nobody has been promised."""
-    counts = dict(re.findall(r"^HugePages_(\w+): +(\d+)$", Path("/proc/meminfo").read_text(), re.M))
-    return int(counts["Free"]) - int(counts["Rsvd"])
-
-
-def reserve(pages: int) -> None:
-    RESERVED.write_text(str(pages))
-    got = int(RESERVED.read_text())
-    if got != pages:
-        raise Failed(f"{pages} hugepages were to be reserved, the kernel has {got}")
 
 
 class TableMemory(unittest.TestCase):
@@ -57,17 +41,8 @@ class TableMemory(unittest.TestCase):
             memory=MEMORY_MIB)
 
     def with_hugepages(self, pages: int) -> None:
-        """The configuration asks for hugepages, and so many are free, whatever others have reserved or use."""
-        before = int(RESERVED.read_text())
-        wanted = before - free_hugepages() + pages
-        self.addCleanup(reserve, before)
-        reserve(wanted)
-        self.assertEqual(free_hugepages(), pages)
-        mounted = self.lab.dir / "hugepages"
-        mounted.mkdir(mode=0o700)
-        run("mount", "-t", "hugetlbfs", "none", str(mounted))
-        self.addCleanup(run, "umount", "--lazy", str(mounted))
-        self.gateway.config["dataplane"].update(hugepages=True, eal=[f"--huge-dir={mounted}"])
+        """The configuration asks for hugepages, and so many are free."""
+        self.gateway.config["dataplane"].update(hugepages=True, eal=hugepages.provide(self, self.lab, pages))
 
     def proc(self, name: str) -> str:
         assert self.gateway.process is not None
@@ -78,7 +53,7 @@ class TableMemory(unittest.TestCase):
         nodes: dict[str, int] = {}
         for line in self.proc("numa_maps").splitlines():
             if "anon_hugepage" in line:
-                self.assertIn(f"kernelpagesize_kB={HUGEPAGE_KIB}", line)
+                self.assertIn(f"kernelpagesize_kB={hugepages.PAGE_KIB}", line)
                 for node, pages in re.findall(r" (N\d+)=(\d+)", line):
                     nodes[node] = nodes.get(node, 0) + int(pages)
         return nodes
@@ -118,7 +93,7 @@ class TableMemory(unittest.TestCase):
         self.claim()
         wait_until("the log tells of it", self.said, 10)
         self.assertEqual(self.gateway.log.read_text().count(RAN_OUT), 1)
-        self.assertGreaterEqual(self.transparent_kib(), before + HUGEPAGE_KIB)
+        self.assertGreaterEqual(self.transparent_kib(), before + hugepages.PAGE_KIB)
         self.stop()
 
     def test_without_reserved_ones_transparent_ones_hold_them(self) -> None:
@@ -128,7 +103,7 @@ class TableMemory(unittest.TestCase):
         self.gateway.start()
         before = self.transparent_kib()
         self.claim()
-        self.assertGreaterEqual(self.transparent_kib(), before + HUGEPAGE_KIB)
+        self.assertGreaterEqual(self.transparent_kib(), before + hugepages.PAGE_KIB)
         self.assertEqual(self.reserved_pages(), {})
         self.assertFalse(self.said())
         self.stop()
