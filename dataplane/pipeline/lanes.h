@@ -32,6 +32,13 @@ class Lanes {
   [[nodiscard]] const Lane* begin() const noexcept { return lanes_.data(); }
   [[nodiscard]] const Lane* end() const noexcept { return lanes_.data() + size_; }
 
+  // Puts both behind what is here, as std::merge does.
+  void append_merged(const Lanes& a, const Lanes& b) noexcept {
+    DCHECK(size_ + a.size_ + b.size_ <= kBurstMax);
+    std::merge(a.begin(), a.end(), b.begin(), b.end(), lanes_.begin() + size_);
+    size_ += a.size_ + b.size_;
+  }
+
   // Keeps the lanes that `keep(lane)` is true for; it has ended the others.
   template <typename Keep>
   void filter(Keep&& keep) noexcept {

@@ -1,8 +1,13 @@
 // Frames as a port received them, sorted by what they are for:
-//   parse_frames:   Ethernet, ARP, IP headers, martians, multicast; collects destinations
+//   Model:          if the first frame is a message for a tunnel of ours, so are those that do not differ from it
+//   parse_frames:   of others: Ethernet, ARP, IP headers, martians, multicast; collects destinations
 //   route:          one batched look-up: ours, or of somebody else
 //   sort_local:     for one of our addresses: WireGuard messages, ICMP
 //   what is left:   packets of the plain side
+#include <x86intrin.h>
+
+#include <optional>
+
 #include "dataplane/pipeline/burst.h"
 #include "dataplane/wireguard/constants.h"
 
@@ -16,7 +21,7 @@ using publish::PuntKind;
 // Frames ahead whose first line is asked for.
 constexpr size_t kPrefetchAhead = 4;
 
-constexpr uint8_t kNeighbourSolicitation = 135;     // RFC 4861, 4.3
+constexpr uint8_t kNeighbourSolicitation = 135;  // RFC 4861, 4.3
 constexpr size_t kNeighbourSolicitationBytes = 24;  // without options; the target is at 8
 
 [[nodiscard]] bool is_icmp(const uint8_t* ip) noexcept {
@@ -133,6 +138,15 @@ void parse_frame(Burst& burst, Lane lane, uint64_t own_mac) noexcept {
   }
 }
 
+// The long way: collects the destinations of frames [first, end).
+void parse_frames(Burst& burst, size_t first, size_t end) noexcept {
+  const uint64_t own_mac = mac_word(burst.snapshot->ports[burst.port].mac);
+  for (size_t i = first; i < end; ++i) {
+    if (i + kPrefetchAhead < end) prefetch(burst.packets[i + kPrefetchAhead].data);
+    parse_frame(burst, static_cast<Lane>(i), own_mac);
+  }
+}
+
 // The tunnel whose messages come to this UDP port of `port`, or kNoTunnel.
 [[nodiscard]] TunnelIndex tunnel_listening(const publish::Snapshot& snapshot, const PortView& port,
                                            uint16_t udp_port) noexcept {
@@ -142,10 +156,32 @@ void parse_frame(Burst& burst, Lane lane, uint64_t own_mac) noexcept {
   return kNoTunnel;
 }
 
+// The datagram behind `header_bytes` of IP header is a message for the tunnel. `length`: its header's, checked.
+inline void take_message(Burst& burst, Lane lane, TunnelIndex tunnel, uint16_t header_bytes,
+                         uint16_t length) noexcept {
+  Packet& packet = burst.packets[lane];
+  const uint8_t* ip = packet.data + kEthernetBytes;
+  const uint8_t* udp = ip + header_bytes;
+  // Where a data message has its receiver index; for another it does no harm.
+  if (length >= kUdpBytes + wireguard::kDataHeaderBytes) [[likely]] {
+    burst.shared.receivers.prefetch_slot(load_le32(udp + kUdpBytes + 4));
+  }
+  packet.narrow(static_cast<uint16_t>(kEthernetBytes + header_bytes + kUdpBytes),
+                static_cast<uint16_t>(length - kUdpBytes));
+  burst.outer[lane] = ip;
+  burst.tunnel[lane] = tunnel;
+}
+
+[[nodiscard]] inline bool udp_sum_holds(const Packet& packet, const uint8_t* ip, const uint8_t* udp,
+                                        uint16_t length) noexcept {
+  return packet.udp_checksum == RxChecksum::Good ||
+         (packet.udp_checksum == RxChecksum::Unknown && udp_checksum_holds(ip, udp, length));
+}
+
 // A datagram to one of our addresses. True when it is a WireGuard message; else it was dropped.
 [[nodiscard]] bool take_udp(Burst& burst, Lane lane, const PortView& port, const uint8_t* ip,
                             uint16_t header_bytes) noexcept {
-  Packet& packet = burst.packets[lane];
+  const Packet& packet = burst.packets[lane];
   const uint8_t* udp = ip + header_bytes;
   const size_t available = packet.length_bytes - kEthernetBytes - header_bytes;
   const auto length = check_udp(udp, available);
@@ -153,19 +189,9 @@ void parse_frame(Burst& burst, Lane lane, uint64_t own_mac) noexcept {
     return burst.drop(lane, DropReason::UdpInvalid), false;
   const TunnelIndex tunnel = tunnel_listening(*burst.snapshot, port, load_be16(udp + 2));
   if (tunnel == kNoTunnel) return burst.drop(lane, DropReason::LocalUnwanted), false;
-  const bool sum_holds =
-      packet.udp_checksum == RxChecksum::Good ||
-      (packet.udp_checksum == RxChecksum::Unknown && udp_checksum_holds(ip, udp, *length));
-  if (!sum_holds) [[unlikely]]
+  if (!udp_sum_holds(packet, ip, udp, *length)) [[unlikely]]
     return burst.drop(lane, DropReason::UdpInvalid), false;
-  // Where a data message has its receiver index; for another it does no harm.
-  if (*length >= kUdpBytes + wireguard::kDataHeaderBytes) [[likely]] {
-    burst.shared.receivers.prefetch_slot(load_le32(udp + kUdpBytes + 4));
-  }
-  burst.outer[lane] = ip;
-  burst.tunnel[lane] = tunnel;
-  packet.narrow(static_cast<uint16_t>(kEthernetBytes + header_bytes + kUdpBytes),
-                static_cast<uint16_t>(*length - kUdpBytes));
+  take_message(burst, lane, tunnel, header_bytes, *length);
   return true;
 }
 
@@ -209,16 +235,90 @@ void sort_foreign(Burst& burst, Lane lane, const PortView& port, const publish::
   plain.push(lane);
 }
 
-}  // namespace
-
-void parse(Burst& burst, size_t count, Lanes& plain, Lanes& messages) noexcept {
-  const PortView& port = burst.snapshot->ports[burst.port];
-  const uint64_t own_mac = mac_word(port.mac);
-  burst.addresses.clear();
-  for (size_t i = 0; i < count; ++i) {
-    if (i + kPrefetchAhead < count) prefetch(burst.packets[i + kPrefetchAhead].data);
-    parse_frame(burst, static_cast<Lane>(i), own_mac);
+// Most bursts are messages of peers to one address and port of ours. That they are for a tunnel is found out with the
+// first one; of the others it is enough that they do not differ from it where it was looked at, and what each has of
+// its own is looked at here: source, lengths, checksums. A frame that is not like the model in every respect is no worse
+// for it, it goes the long way.
+class Model {
+ public:
+  // Whether the frame could be a model; if so it goes the long way, too, which may end elsewhere.
+  [[nodiscard]] static bool may_be(const Burst& burst, const PortView& port,
+                                   const Packet& packet) noexcept {
+    if (!is_whole(packet)) return false;
+    const uint8_t* frame = packet.data;
+    const uint8_t* ip = frame + kEthernetBytes;
+    return load_le16(frame + 12) == kEtherTypeIpv4 && ipv4_header_bytes(ip) == kIpv4Bytes &&
+           ip[9] == static_cast<uint8_t>(Protocol::Udp) &&
+           tunnel_listening(*burst.snapshot, port, load_be16(frame + kUdpAt + 2)) != kNoTunnel;
   }
+
+  // `frame` has turned out to be a message for the tunnel.
+  Model(const uint8_t* frame, TunnelIndex tunnel) noexcept : seen_(frame), tunnel_(tunnel) {}
+
+  // True: it is a message, and was taken.
+  [[nodiscard]] bool take(Burst& burst, Lane lane) const noexcept {
+    const Packet& packet = burst.packets[lane];
+    if (!is_whole(packet)) [[unlikely]]
+      return false;
+    const uint8_t* ip = packet.data + kEthernetBytes;
+    const uint8_t* udp = packet.data + kUdpAt;
+    const uint16_t total = ipv4_total_bytes(ip);
+    const uint16_t udp_bytes = load_be16(udp + 4);
+    const bool lengths_agree = total <= packet.length_bytes - kEthernetBytes &&
+                               udp_bytes >= kUdpBytes && total == udp_bytes + kIpv4Bytes;
+    if (seen_ != Seen(packet.data) || !lengths_agree || !ipv4_is_unicast(ipv4_source(ip)) ||
+        !sums_hold(packet, ip, udp, udp_bytes)) [[unlikely]] {
+      return false;
+    }
+    take_message(burst, lane, tunnel_, kIpv4Bytes, udp_bytes);
+    return true;
+  }
+
+ private:
+  static constexpr size_t kUdpAt = kEthernetBytes + kIpv4Bytes;
+
+  [[nodiscard]] static bool is_whole(const Packet& packet) noexcept {
+    return !packet.multi_segment && packet.length_bytes >= kUdpAt + kUdpBytes;
+  }
+
+  [[nodiscard]] static bool sums_hold(const Packet& packet, const uint8_t* ip, const uint8_t* udp,
+                                      uint16_t udp_bytes) noexcept {
+    const bool ip_sum_holds =
+        packet.ipv4_checksum == RxChecksum::Good ||
+        (packet.ipv4_checksum == RxChecksum::Unknown && fold(sum_words(ip, kIpv4Bytes)) == 0xffff);
+    return ip_sum_holds && udp_sum_holds(packet, ip, udp, udp_bytes);
+  }
+
+  // What messages to one address and port have in common. Two words, and no branch for each field: nearly always all
+  // are the same.
+  struct Seen {
+    explicit Seen(const uint8_t* frame) noexcept {
+      // Destination MAC, Ethertype, IP version and header length.
+      const __m128i link = _mm_setr_epi32(-1, 0xffff, 0, 0x00ff'ffff);
+      // Of bytes 20 to 35: more fragments and offset, not DF and TTL; protocol; destination address.
+      const __m128i network = _mm_setr_epi32(static_cast<int>(0xff00'ff3f), 0, 0xffff'0000, 0xffff);
+      words[0] = _mm_and_si128(load(frame), link);
+      words[1] = _mm_and_si128(load(frame + kEthernetBytes + 6), network);
+      port = load_le16(frame + kUdpAt + 2);
+    }
+    [[nodiscard]] bool operator==(const Seen& other) const noexcept {
+      const __m128i differences = _mm_or_si128(_mm_xor_si128(words[0], other.words[0]),
+                                               _mm_xor_si128(words[1], other.words[1]));
+      return _mm_testz_si128(differences, differences) && port == other.port;
+    }
+    static __m128i load(const uint8_t* bytes) noexcept {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+    }
+    __m128i words[2];
+    uint16_t port;
+  };
+
+  Seen seen_;
+  TunnelIndex tunnel_;
+};
+
+// Looks up the destinations that parse_frames() found.
+void route(Burst& burst, const PortView& port, Lanes& plain, Lanes& messages) noexcept {
   burst.look_up(port.routes.v4, port.routes.v6, burst.found);
   const auto sort = [&](Lane lane) {
     const publish::NextHop* hop = Burst::next_hop(port.routes, burst.found[lane]);
@@ -230,6 +330,39 @@ void parse(Burst& burst, size_t count, Lanes& plain, Lanes& messages) noexcept {
   };
   for (const Lane lane : burst.addresses.v4_lanes) sort(lane);
   for (const Lane lane : burst.addresses.v6_lanes) sort(lane);
+}
+
+}  // namespace
+
+void parse(Burst& burst, size_t count, Lanes& plain, Lanes& messages) noexcept {
+  const PortView& port = burst.snapshot->ports[burst.port];
+  burst.addresses.clear();
+  if (count < 2 || !Model::may_be(burst, port, burst.packets[0])) {
+    parse_frames(burst, 0, count);
+    return route(burst, port, plain, messages);
+  }
+  const uint8_t* first = burst.packets[0].data;
+  parse_frames(burst, 0, 1);
+  route(burst, port, plain, messages);
+  burst.addresses.clear();
+  if (messages.empty()) {
+    parse_frames(burst, 1, count);
+    return route(burst, port, plain, messages);
+  }
+  const Model model(first, burst.tunnel[0]);
+  Lanes taken;
+  for (size_t i = 1; i < count; ++i) {
+    if (i + kPrefetchAhead < count) prefetch(burst.packets[i + kPrefetchAhead].data);
+    if (model.take(burst, static_cast<Lane>(i))) [[likely]] {
+      taken.push(static_cast<Lane>(i));
+    } else {
+      parse_frames(burst, i, i + 1);
+    }
+  }
+  // What comes from one peer stays in order: all of `taken` is IPv4, which is first among the others.
+  Lanes others;
+  route(burst, port, plain, others);
+  messages.append_merged(taken, others);
 }
 
 }  // namespace turnpike::pipeline
