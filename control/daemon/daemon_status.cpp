@@ -31,11 +31,12 @@ api::PeerStatus Daemon::peer_status(PeerId peer) const {
   if (ref.index == kNoPeer) return {};
   const publish::PeerSlot& slot = host_->peers[ref.index];
   // A slot that the session thread has not taken over yet shows another peer's past.
-  if (slot.send.incarnation.load(std::memory_order_acquire) != ref.incarnation) return {};
-  return {.endpoint = slot.send.endpoint().remote,
-          .last_handshake = {slot.activity.last_handshake_wall.load(std::memory_order_relaxed)},
-          .rx_bytes = slot.activity.rx_bytes.load(std::memory_order_relaxed),
-          .tx_bytes = slot.activity.tx_bytes.load(std::memory_order_relaxed)};
+  if (slot.activity.incarnation.load(std::memory_order_acquire) != ref.incarnation) return {};
+  return {.endpoint = host_->peers.endpoint(ref.index).remote,
+          .last_handshake = {host_->peers.record(ref.index).last_handshake_wall.load(
+              std::memory_order_relaxed)},
+          .rx_bytes = host_->peers.rx_bytes(ref.index),
+          .tx_bytes = host_->peers.tx_bytes(ref.index)};
 }
 
 api::TunnelStatus Daemon::tunnel_status(TunnelIndex tunnel) const {

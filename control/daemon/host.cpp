@@ -80,8 +80,8 @@ Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& con
   // Design, 4: workers x burst stay far below the distance between the limit and the end of the counter.
   static_assert(kMaxWorkers * kBurstMax < (1u << 13));
   crypto::SystemRandom random;
-  std::unique_ptr<Host> host(new Host(
-      random.next_u64(), place_tables(config.dataplane.workers, NumaNodes(), can_place_memory)));
+  std::unique_ptr<Host> host(
+      new Host(random, place_tables(config.dataplane.workers, NumaNodes(), can_place_memory)));
   for (const std::string& warning : host->placement_.warnings) spdlog::warn("{}", warning);
   for (const Placement::Copy& copy : host->placement_.copies) {
     host->table_pages_.push_back(std::make_unique<ReadyPages>(

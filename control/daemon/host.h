@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "control/daemon/numa.h"
+#include "dataplane/base/random.h"
 #include "dataplane/base/ready_pages.h"
 #include "dataplane/crypto/aead_speed.h"
 #include "dataplane/crypto/secret_pages.h"
@@ -66,14 +67,16 @@ class Host {
   SystemPages pages;
   crypto::SecretPages secret_pages{pages};
   publish::Epoch epoch;
-  publish::PeerSlots peers{pages, kMaxPeers};
+  publish::PeerSlots peers;
   lookup::ReceiverTable receivers{pages};
   publish::NeighbourTable neighbours;
   std::vector<std::unique_ptr<publish::Door>> doors;  // by WorkerIndex
 
  private:
-  Host(uint64_t hash_key, Placement placement)
-      : neighbours(epoch, hash_key), placement_(std::move(placement)) {}
+  Host(RandomSource& random, Placement placement)
+      : peers(pages, kMaxPeers, random.next_u64()),
+        neighbours(epoch, random.next_u64()),
+        placement_(std::move(placement)) {}
   [[nodiscard]] Result<void, std::string> open_ports(const config::Config& config);
   [[nodiscard]] Result<void, std::string> choose_aead(const config::Config& config);
   [[nodiscard]] std::unique_ptr<crypto::Aead> make_aead(WorkerIndex worker);

@@ -43,8 +43,8 @@ void Session::publish_endpoint(Peer& peer, const Hop& hop) {
   peer.first_hop = usable ? resolver_.pin(*snapshot_, now_.instant,
                                           snapshot_->tunnels[peer.tunnel].outside, hop.neighbour)
                           : kNoNeighbour;
-  slot_of(peer).send.set_endpoint(
-      {.remote = peer.remote, .local = peer.source, .first_hop = peer.first_hop});
+  slots_.set_endpoint(peer.ref.index,
+                      {.remote = peer.remote, .local = peer.source, .first_hop = peer.first_hop});
   // After the slot: an entry without pins may go away.
   if (old != kNoNeighbour) resolver_.unpin(old);
 }

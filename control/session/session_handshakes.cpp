@@ -76,7 +76,7 @@ void Session::note_authentic(Peer& peer, WorkerIndex worker, const PuntHeader& h
                              size_t bytes) {
   peer.worker = worker;
   publish::PeerActivity& activity = slot_of(peer).activity;
-  activity.rx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  slots_.record(peer.ref.index).handshake_rx_bytes.fetch_add(bytes, std::memory_order_relaxed);
   activity.last_received.store(now_.instant.nanoseconds, std::memory_order_relaxed);
   activity.unacknowledged_since.store(0, std::memory_order_relaxed);
   set_endpoint(peer, header.remote, header.local);
@@ -199,7 +199,8 @@ bool Session::send_datagram(Peer& peer, Bytes datagram) {
     return false;
   }
   publish::PeerActivity& activity = slot_of(peer).activity;
-  activity.tx_bytes.fetch_add(datagram.size(), std::memory_order_relaxed);
+  slots_.record(peer.ref.index)
+      .handshake_tx_bytes.fetch_add(datagram.size(), std::memory_order_relaxed);
   activity.last_sent.store(now_.instant.nanoseconds, std::memory_order_relaxed);
   activity.unanswered_since.store(0, std::memory_order_relaxed);
   send_handshake_udp(peer.worker, peer.tunnel, peer.remote, peer.source, hop.neighbour, datagram);
@@ -224,8 +225,8 @@ void Session::sync(Peer& peer) {
 }
 
 void Session::session_is_up(Peer& peer) {
-  publish::PeerSlot& slot = slot_of(peer);
-  slot.activity.last_handshake_wall.store(now_.wall.nanoseconds, std::memory_order_relaxed);
+  slots_.record(peer.ref.index)
+      .last_handshake_wall.store(now_.wall.nanoseconds, std::memory_order_relaxed);
   handshakes_done_.add(1);
   tell(EventKind::HandshakeDone, peer);
   peer.progress.in_flight = false;

@@ -15,14 +15,16 @@ using wireguard::StaticIdentity;
 
 namespace {
 
-void reset(publish::PeerSlot& slot) noexcept {
+void reset(publish::PeerSlots& slots, PeerIndex index) noexcept {
+  publish::PeerSlot& slot = slots[index];
   slot.send.current.store(nullptr, std::memory_order_release);
-  slot.send.set_endpoint({});
+  slots.set_endpoint(index, {});
   publish::PeerActivity& activity = slot.activity;
   for (std::atomic<uint64_t>* value :
        {&activity.tx_bytes, &activity.rx_bytes, &activity.last_sent, &activity.last_received,
         &activity.unanswered_since, &activity.unacknowledged_since,
-        &activity.last_handshake_wall}) {
+        &slots.record(index).last_handshake_wall, &slots.record(index).handshake_tx_bytes,
+        &slots.record(index).handshake_rx_bytes}) {
     value->store(0, std::memory_order_relaxed);
   }
 }
@@ -86,12 +88,11 @@ void Session::add_peer(const PeerSettings& settings) {
     peer->endpoint_stale = true;
   }
   peers_[index] = std::move(peer);
-  publish::PeerSlot& slot = slots_[index];
-  reset(slot);
+  reset(slots_, index);
   // Where the way leads is worked out in the next turn. Until then workers must know that there is an endpoint:
   // a packet for a peer without one is dropped, one for a peer without a key is held.
-  if (settings.endpoint) slot.send.set_endpoint({.remote = *settings.endpoint});
-  slot.send.incarnation.store(settings.ref.incarnation, std::memory_order_release);
+  if (settings.endpoint) slots_.set_endpoint(index, {.remote = *settings.endpoint});
+  slots_[index].activity.incarnation.store(settings.ref.incarnation, std::memory_order_release);
   mark_changed(*peers_[index]);
 }
 
@@ -151,13 +152,12 @@ void Session::set_peer(PeerRef ref, const PeerChange& change) {
 void Session::remove_peer(PeerRef ref) {
   Peer* peer = find(ref);
   if (peer == nullptr) return;
-  publish::PeerSlot& slot = slot_of(*peer);
-  slot.send.incarnation.store(0, std::memory_order_release);
+  slot_of(*peer).activity.incarnation.store(0, std::memory_order_release);
   drop(DropReason::HeldPeerGone, held_.take(ref.index).size());
   note_remote(*peer, {});
   abandon_initiation(*peer);
   keypairs_.clear(peer->keypairs, ref.index);
-  slot.send.set_endpoint({});
+  slots_.set_endpoint(ref.index, {});
   if (peer->first_hop != kNoNeighbour) resolver_.unpin(peer->first_hop);
   wheel_.cancel(ref.index);
   auto& peers = tunnels_[peer->tunnel].peers;

@@ -4,9 +4,9 @@
 //   then, some groups after the others, so that their lines come while those before are opened:
 //     check_indexes:  the slot is but the low bits of an index
 //     open
-//     accept:         age of the key, whether its peer is still there, replay window under the keypair's lock, once
-//                     for each group
-//     note_received:  confirmation, roaming, times, late rekey
+//     accept:         age of the key, whether its peer is still there, replay window and times under the peer's lock,
+//                     once for each group
+//     note_received:  confirmation, roaming, late rekey
 //     check_inner:    inner header, ECN
 //   by tunnel:      batched look-up of inner sources, which must give the same peer; deliver
 #include <optional>
@@ -95,18 +95,16 @@ void check_indexes(Burst& burst, const Batch& batch) noexcept {
 // open().
 void reach_slots(Burst& burst, const Batch& batch) noexcept {
   for (size_t g = batch.first; g < batch.end; ++g) {
-    const publish::PeerSlot& slot = burst.shared.peers[keypair_of(burst.groups, g).peer.index];
-    prefetch(&slot.send);
-    prefetch_for_write(&slot.activity);
+    prefetch_for_write(&burst.shared.peers[keypair_of(burst.groups, g).peer.index].activity);
   }
 }
 
 // Empty groups are left out. After the AEAD, because what this looks at was out of reach before.
-void check_keypair(Burst& burst, size_t group, const Keypair& keypair) noexcept {
-  const publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
+void check_keypair(Burst& burst, size_t group, const Keypair& keypair,
+                   const publish::PeerActivity& activity) noexcept {
   if (keypair.receiving_reached(wireguard::kRejectAfterTime, burst.now)) [[unlikely]] {
     drop_group(burst, group, DropReason::KeypairExpired);
-  } else if (send.incarnation.load(std::memory_order_relaxed) != keypair.peer.incarnation)
+  } else if (activity.incarnation.load(std::memory_order_relaxed) != keypair.peer.incarnation)
       [[unlikely]] {
     drop_group(burst, group, DropReason::StalePeer);
   }
@@ -136,6 +134,21 @@ void open(Burst& burst, const Batch& batch, const Batch& next) noexcept {
   burst.aead.open({burst.jobs.data(), jobs}, {burst.authentic.data(), jobs});
 }
 
+// Under the lock: nobody else adds. Relaxed, all: the timers read them lazily, one by one.
+void note_times(publish::PeerActivity& activity, Instant at, uint64_t bytes,
+                bool any_data) noexcept {
+  const uint64_t now = at.nanoseconds;
+  activity.rx_bytes.store(activity.rx_bytes.load(std::memory_order_relaxed) + bytes,
+                          std::memory_order_relaxed);
+  activity.last_received.store(now, std::memory_order_relaxed);
+  if (activity.unacknowledged_since.load(std::memory_order_relaxed) != 0) {
+    activity.unacknowledged_since.store(0, std::memory_order_relaxed);
+  }
+  if (any_data && activity.unanswered_since.load(std::memory_order_relaxed) == 0) {
+    activity.unanswered_since.store(now, std::memory_order_relaxed);
+  }
+}
+
 // Drops what is not authentic or was seen before.
 void accept(Burst& burst, const Batch& batch) noexcept {
   Groups& groups = burst.groups;
@@ -149,21 +162,28 @@ void accept(Burst& burst, const Batch& batch) noexcept {
     });
     if (groups.lanes(g).empty()) continue;
     Keypair& keypair = keypair_of(groups, g);
-    check_keypair(burst, g, keypair);
+    publish::PeerActivity& activity = burst.shared.peers[keypair.peer.index].activity;
+    check_keypair(burst, g, keypair, activity);
     if (groups.lanes(g).empty()) [[unlikely]]
       continue;
-    keypair.lock.lock();
+    uint64_t bytes = 0;
+    bool any_data = false;
+    activity.receiving.lock();
     // A full burst does not fit L1: what the AEAD wrote first is on its way back before it is looked at.
     for (const Lane lane : groups.lanes(g)) {
       prefetch(burst.packets[lane].data + wireguard::kDataHeaderBytes);
     }
     groups.filter(g, [&](Lane lane) {
-      if (keypair.accept(burst.counter[lane])) [[likely]]
-        return true;
-      burst.drop(lane, DropReason::ReplayedCounter);
-      return false;
+      if (!keypair.accept(burst.counter[lane])) [[unlikely]] {
+        return burst.drop(lane, DropReason::ReplayedCounter), false;
+      }
+      bytes += burst.packets[lane].length_bytes;
+      any_data |= burst.packets[lane].length_bytes != wireguard::kDataOverheadBytes;
+      return true;
     });
-    keypair.lock.unlock();
+    if (bytes != 0) [[likely]]
+      note_times(activity, burst.now, bytes, any_data);
+    activity.receiving.unlock();
   }
 }
 
@@ -228,10 +248,10 @@ void confirm(Burst& burst, Keypair& keypair) noexcept {
 // cannot be told of, and without room in the ring the next packet says it again.
 void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
   const uint8_t* ip = burst.outer[newest];
-  publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
-  if (send.is_at(ends_of(ip))) [[likely]]
+  publish::PeerSlots& peers = burst.shared.peers;
+  if (peers.is_at(keypair.peer.index, ends_of(ip))) [[likely]]
     return;
-  const publish::PeerEndpoint known = send.endpoint();
+  const publish::PeerEndpoint known = peers.endpoint(keypair.peer.index);
   const Endpoint remote = remote_of(ip);
   const IpAddress local = ip_destination(ip);
   if (known.remote == remote && known.local == local) [[likely]]
@@ -240,7 +260,8 @@ void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
   const publish::NeighbourIndex first_hop =
       first_hop_to(burst, remote.address.bytes.data(), remote.address);
   if (first_hop != publish::kNoNeighbour) {
-    (void)send.try_follow({.remote = remote, .local = local, .first_hop = first_hop});
+    (void)peers.try_follow(keypair.peer.index,
+                           {.remote = remote, .local = local, .first_hop = first_hop});
   }
   PuntHeader header = event(PuntKind::PeerRoamed, keypair);
   header.port = burst.port;
@@ -263,37 +284,16 @@ void ask_for_late_rekey(Burst& burst, Keypair& keypair) noexcept {
   }
 }
 
-void note_times(Burst& burst, const Keypair& keypair, uint64_t bytes, bool any_data) noexcept {
-  publish::PeerActivity& activity = burst.shared.peers[keypair.peer.index].activity;
-  const uint64_t now = burst.now.nanoseconds;
-  // Relaxed, all: the timers read them lazily, one by one.
-  activity.rx_bytes.fetch_add(bytes, std::memory_order_relaxed);
-  activity.last_received.store(now, std::memory_order_relaxed);
-  if (activity.unacknowledged_since.load(std::memory_order_relaxed) != 0) {
-    activity.unacknowledged_since.store(0, std::memory_order_relaxed);
-  }
-  if (any_data && activity.unanswered_since.load(std::memory_order_relaxed) == 0) {
-    activity.unanswered_since.store(now, std::memory_order_relaxed);
-  }
-}
-
 void note_received(Burst& burst, const Batch& batch) noexcept {
   Groups& groups = burst.groups;
   for (size_t g = batch.first; g < batch.end; ++g) {
     const auto lanes = groups.lanes(g);
     if (lanes.empty()) continue;
     Keypair& keypair = keypair_of(groups, g);
-    uint64_t bytes = 0;
-    bool any_data = false;
-    for (const Lane lane : lanes) {
-      bytes += burst.packets[lane].length_bytes;
-      any_data |= burst.packets[lane].length_bytes != wireguard::kDataOverheadBytes;
-    }
     if (!keypair.confirmed.load(std::memory_order_relaxed)) [[unlikely]]
       confirm(burst, keypair);
     ask_for_late_rekey(burst, keypair);
     follow(burst, keypair, lanes.back());
-    note_times(burst, keypair, bytes, any_data);
   }
 }
 

@@ -204,7 +204,7 @@ void prepare_address(Burst& burst, size_t group, Sendings& sendings) noexcept {
   const auto lanes = burst.groups.lanes(group);
   Sending& sending = sendings.of[group];
   const publish::EndpointWords endpoint =
-      burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(group))].send.endpoint_words();
+      burst.shared.peers.endpoint_words(static_cast<PeerIndex>(burst.groups.key(group)));
   if (endpoint.remote_family() == Family::None) [[unlikely]] {
     return end_group(burst, group, 0,
                      [&](Lane lane) { drop_undeliverable(burst, lane, DropReason::NoEndpoint); });

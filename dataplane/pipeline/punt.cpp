@@ -84,8 +84,9 @@ void punt_inner(Burst& burst, Lane lane, PuntKind kind) noexcept {
   PuntHeader header{.kind = kind, .port = burst.port, .tunnel = burst.tunnel[lane]};
   if (kind == PuntKind::NeedsHandshake) {
     const PeerIndex peer = burst.peer[lane];
-    const publish::PeerSend& send = burst.shared.peers[peer].send;
-    header.peer = {.index = peer, .incarnation = send.incarnation.load(std::memory_order_relaxed)};
+    const publish::PeerActivity& activity = burst.shared.peers[peer].activity;
+    header.peer = {.index = peer,
+                   .incarnation = activity.incarnation.load(std::memory_order_relaxed)};
   } else {
     header.peer = burst.from[lane];
   }

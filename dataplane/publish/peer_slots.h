@@ -2,225 +2,100 @@
 //   Threads:   the session thread owns every slot: it sets the incarnation, installs keypairs and writes
 //              the endpoint. Workers read PeerSend, confirm keypairs by compare-and-swap, write the endpoint
 //              of a peer that roamed (the session thread then writes it too), and store times and
-//              sums in PeerActivity. Control reads both for people.
+//              sums in PeerActivity. Control reads all for people.
 //   Bounds:    a fixed number of slots; memory is touched when a slot is first used.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <thread>
 
-#include "dataplane/base/address.h"
 #include "dataplane/base/check.h"
 #include "dataplane/base/ids.h"
 #include "dataplane/base/limits.h"
 #include "dataplane/base/pages.h"
-#include "dataplane/base/time.h"
+#include "dataplane/base/spin_lock.h"
+#include "dataplane/publish/endpoint.h"
 #include "dataplane/wireguard/keypair.h"
 
 namespace turnpike::publish {
 
-// The index of an entry of the neighbour table.
-using NeighbourIndex = uint32_t;
-inline constexpr NeighbourIndex kNoNeighbour = 0xffff'ffff;
-
-// Where the encrypted packets of a peer go: its address, ours, and the first hop on the outside port.
-struct PeerEndpoint {
-  Endpoint remote;
-  IpAddress local;
-  NeighbourIndex first_hop = kNoNeighbour;
-};
-
-// The same as it lies in a slot, for who sends: words that stay in registers, while a value of bytes is written
-// narrow and read wide.
-struct EndpointWords {
-  // Family of the local address and of the remote one, remote port, first hop plus one: all zero is "no
-  // endpoint, no neighbour".
-  uint64_t meta;
-  uint64_t remote[2];
-  uint64_t local[2];
-
-  [[nodiscard]] static EndpointWords of(const PeerEndpoint& endpoint) noexcept {
-    return {.meta = uint64_t{endpoint.first_hop + 1} | uint64_t{endpoint.remote.port} << 32 |
-                    static_cast<uint64_t>(endpoint.remote.address.family) << 48 |
-                    static_cast<uint64_t>(endpoint.local.family) << 56,
-            .remote = {load_le64(&endpoint.remote.address.bytes[0]),
-                       load_le64(&endpoint.remote.address.bytes[8])},
-            .local = {load_le64(&endpoint.local.bytes[0]), load_le64(&endpoint.local.bytes[8])}};
-  }
-  [[nodiscard]] PeerEndpoint value() const noexcept {
-    PeerEndpoint endpoint;
-    for (size_t i = 0; i < 2; ++i) {
-      store_unaligned(&endpoint.remote.address.bytes[8 * i], remote[i]);
-      store_unaligned(&endpoint.local.bytes[8 * i], local[i]);
-    }
-    endpoint.first_hop = first_hop();
-    endpoint.remote.port = remote_port();
-    endpoint.remote.address.family = remote_family();
-    endpoint.local.family = static_cast<Family>(meta >> 56);
-    return endpoint;
-  }
-
-  [[nodiscard]] NeighbourIndex first_hop() const noexcept {
-    return static_cast<NeighbourIndex>(meta) - 1;
-  }
-  [[nodiscard]] uint16_t remote_port() const noexcept { return static_cast<uint16_t>(meta >> 32); }
-  [[nodiscard]] Family remote_family() const noexcept {
-    return static_cast<Family>(meta >> 48 & 0xff);
-  }
-  // Packets to both differ in nothing but the remote address and port.
-  [[nodiscard]] bool same_way(const EndpointWords& other) const noexcept {
-    constexpr uint64_t kPortBits = uint64_t{0xffff} << 32;
-    return (((meta ^ other.meta) & ~kPortBits) | (local[0] ^ other.local[0]) |
-            (local[1] ^ other.local[1])) == 0;
-  }
-};
-
-// The two ends of a packet as a worker has them in registers: addresses as load_le64() reads them, of IPv4 the
-// first four bytes.
-struct PacketEnds {
-  Family family;
-  uint16_t remote_port;
-  uint64_t remote[2];
-  uint64_t local[2];
-};
-
-// All that choosing how to send to a peer touches: one line, read by workers for each group of packets;
-// and a second line that is read only while the endpoint changes.
-class alignas(kCacheLine) PeerSend {
- public:
+// All that choosing how to send to a peer touches: one line, read by workers for each group of packets.
+struct alignas(kCacheLine) PeerSend {
   std::atomic<wireguard::Keypair*> current{nullptr};  // session thread: stores · workers: load, CAS
-  std::atomic<Incarnation> incarnation{0};  // session thread: writes · all: read
-
-  // Session thread: its word is the last one. Waits for a worker that is just writing.
-  void set_endpoint(const PeerEndpoint& endpoint) noexcept {
-    // Acquire pairs with the release below: one writer after the other.
-    while (writing_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
-    write(endpoint);
-    writing_.store(false, std::memory_order_release);
-  }
-  // Workers: the endpoint that authenticated data just came from, so that the answer goes there already. False,
-  // and nothing changes, while another thread writes; the session thread is told anyway.
-  bool try_follow(const PeerEndpoint& endpoint) noexcept {
-    if (writing_.exchange(true, std::memory_order_acquire)) return false;
-    write(endpoint);
-    writing_.store(false, std::memory_order_release);
-    return true;
-  }
 
  private:
-  // A sequence lock over two copies: the second one is whole while the first is being written, and the other
-  // way round, so that no reader ever waits for a writer that the kernel stopped in the middle.
-  void write(const PeerEndpoint& endpoint) noexcept {
-    const uint32_t version = version_.load(std::memory_order_relaxed);  // even
-    // Readers that see this even version use the first copy; those that still see the odd one before it
-    // and read words of this write find the version changed (write() releases each word after it).
-    second_.write(endpoint);
-    version_.store(version + 1, std::memory_order_release);  // with it, the second copy is whole
-    first_.write(endpoint);
-    version_.store(version + 2, std::memory_order_release);  // with it, the first copy is whole
-  }
-
- public:
-  // Any thread. A family of None: the peer has no endpoint. Goes round only when a write went on meanwhile.
-  [[nodiscard]] EndpointWords endpoint_words() const noexcept {
-    for (;;) {
-      // Acquire pairs with the releases of the version above: the copy that it names is whole.
-      const uint32_t before = version_.load(std::memory_order_acquire);
-      const EndpointWords words = (before & 1) == 0 ? first_.read() : second_.read();
-      // A word of a later write brings the version before that write with it, so that this load sees it.
-      if (version_.load(std::memory_order_relaxed) == before) return words;
-    }
-  }
-  [[nodiscard]] PeerEndpoint endpoint() const noexcept { return endpoint_words().value(); }
-
-  // Any thread. Whether the endpoint is these two ends, without making it a value first. A reader that meets a
-  // write says no; it asks endpoint() then.
-  [[nodiscard]] bool is_at(const PacketEnds& ends) const noexcept {
-    const uint32_t before = version_.load(std::memory_order_acquire);
-    // Acquire, each, as in Copy::read().
-    uint64_t differs = 0;
-    for (size_t i = 0; i < 2; ++i) {
-      differs |= first_.remote[i].load(std::memory_order_acquire) ^ ends.remote[i];
-      differs |= first_.local[i].load(std::memory_order_acquire) ^ ends.local[i];
-    }
-    const auto family = static_cast<uint64_t>(ends.family);
-    differs |= (first_.meta.load(std::memory_order_acquire) >> 32) ^
-               (uint64_t{ends.remote_port} | family << 16 | family << 24);
-    return differs == 0 && (before & 1) == 0 && version_.load(std::memory_order_relaxed) == before;
-  }
-
- private:
-  struct Copy {
-    std::atomic<uint64_t> meta{0};
-    std::atomic<uint64_t> remote[2] = {};
-    std::atomic<uint64_t> local[2] = {};
-
-    // Release, each: who sees the word sees the version that was stored before it.
-    void write(const PeerEndpoint& endpoint) noexcept {
-      const EndpointWords words = EndpointWords::of(endpoint);
-      for (size_t i = 0; i < 2; ++i) {
-        remote[i].store(words.remote[i], std::memory_order_release);
-        local[i].store(words.local[i], std::memory_order_release);
-      }
-      meta.store(words.meta, std::memory_order_release);
-    }
-    // Acquire, each: pairs with write(), and keeps the caller's second load of the version behind it.
-    [[nodiscard]] EndpointWords read() const noexcept {
-      return {.meta = meta.load(std::memory_order_acquire),
-              .remote = {remote[0].load(std::memory_order_acquire),
-                         remote[1].load(std::memory_order_acquire)},
-              .local = {local[0].load(std::memory_order_acquire),
-                        local[1].load(std::memory_order_acquire)}};
-    }
-  };
-
+  // The endpoint is a sequence lock over two copies: the second one, in PeerRecord, is whole while the first is
+  // being written, and the other way round, so that no reader ever waits for a writer that the kernel stopped
+  // in the middle.
+  friend class PeerSlots;
   std::atomic<bool> writing_{false};
   std::atomic<uint32_t> version_{0};
-  Copy first_;
-  alignas(kCacheLine) Copy second_;
+  EndpointCopy endpoint_;
 };
-static_assert(sizeof(PeerSend) == 2 * kCacheLine);
+static_assert(sizeof(PeerSend) == kCacheLine);
 
-// What packets leave behind, read lazily by the timers and by `show`. Times are Instants, 0 is never;
-// they survive a rekey. workers: write, relaxed · session thread, control: read
+// What packets leave behind, read lazily by the timers and by `show`, and what receiving looks at, which is no
+// other line of the slot. Times are Instants, 0 is never; they survive a rekey.
+// workers: write, relaxed · session thread, control: read
 struct alignas(kCacheLine) PeerActivity {
-  std::atomic<uint64_t> tx_bytes{
-      0};  // of WireGuard messages, keepalives, padding and handshakes included
-  std::atomic<uint64_t> rx_bytes{0};
+  std::atomic<uint64_t> tx_bytes{0};  // of data messages, keepalives and padding included
+  std::atomic<uint64_t> rx_bytes{0};  // the same; under the lock
   std::atomic<uint64_t> last_sent{0};  // anything authenticated
   std::atomic<uint64_t> last_received{0};  // anything authenticated
   // First data received since we last sent anything: the passive keepalive counts from here.
   std::atomic<uint64_t> unanswered_since{0};
   // First data sent since we last received anything: a new handshake for silence counts from here.
   std::atomic<uint64_t> unacknowledged_since{0};
-  std::atomic<uint64_t> last_handshake_wall{0};  // session thread: writes · WallTime, 0 never
-  std::atomic<uint64_t> reserved{0};
+  // Of the endpoint (EndpointPrinter), by who writes that, and before another one may: so it is never out of date
+  // for good. A worker that reads it while the endpoint changes sees the one before or the one after, and does
+  // what it would have done had its packet come a moment earlier or later: what differs is followed, and if that
+  // is undone, by control for one, the next packet differs again. workers: read
+  std::atomic<uint64_t> endpoint_print{0};
+  std::atomic<Incarnation> incarnation{0};  // session thread: writes · all: read
+  // Taken once for a group of messages that were opened: guards the replay windows of all keypairs of the peer, and
+  // makes what is added here sums without a locked add for each. workers only
+  SpinLock receiving;
 };
 static_assert(sizeof(PeerActivity) == kCacheLine);
 
-struct alignas(kCacheLine) PeerSlot {
+// Two lines side by side: they share a page.
+struct alignas(2 * kCacheLine) PeerSlot {
   PeerSend send;
   PeerActivity activity;
 };
+static_assert(sizeof(PeerSlot) == 2 * kCacheLine);
+
+// What packets do not touch, apart from the slots: fewer pages have what they do touch.
+struct alignas(kCacheLine) PeerRecord {
+  EndpointCopy endpoint;  // who writes the endpoint: writes · readers of it meanwhile: read
+  // session thread: writes · control: reads
+  std::atomic<uint64_t> last_handshake_wall{0};  // WallTime, 0 never
+  std::atomic<uint64_t> handshake_tx_bytes{
+      0};  // of handshake messages, which are not in the activity's
+  std::atomic<uint64_t> handshake_rx_bytes{0};
+};
+static_assert(sizeof(PeerRecord) == kCacheLine);
 
 class PeerSlots {
  public:
-  // `capacity` slots of memory from `pages`; CHECKs valid() before use.
-  PeerSlots(PageSource& pages, uint32_t capacity) noexcept
+  // `capacity` slots of memory from `pages`; CHECKs valid() before use. `secret`: random, of this process.
+  PeerSlots(PageSource& pages, uint32_t capacity, uint64_t secret) noexcept
       : pages_(pages),
         capacity_(capacity),
-        slots_(static_cast<PeerSlot*>(pages.allocate(bytes()))) {
+        printer_(secret),
+        slots_(static_cast<PeerSlot*>(pages.allocate(slot_bytes()))),
+        records_(static_cast<PeerRecord*>(pages.allocate(record_bytes()))) {
     // Zeroed pages are slots in their initial state, so nothing is touched here.
   }
   ~PeerSlots() {
-    if (slots_ != nullptr) pages_.release(slots_, bytes());
+    if (slots_ != nullptr) pages_.release(slots_, slot_bytes());
+    if (records_ != nullptr) pages_.release(records_, record_bytes());
   }
   PeerSlots(const PeerSlots&) = delete;
   PeerSlots& operator=(const PeerSlots&) = delete;
 
-  [[nodiscard]] bool valid() const noexcept { return slots_ != nullptr; }
+  [[nodiscard]] bool valid() const noexcept { return slots_ != nullptr && records_ != nullptr; }
   [[nodiscard]] uint32_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] PeerSlot& operator[](PeerIndex index) noexcept {
     DCHECK(index < capacity_);
@@ -230,13 +105,94 @@ class PeerSlots {
     DCHECK(index < capacity_);
     return slots_[index];
   }
+  [[nodiscard]] PeerRecord& record(PeerIndex index) noexcept {
+    DCHECK(index < capacity_);
+    return records_[index];
+  }
+  [[nodiscard]] const PeerRecord& record(PeerIndex index) const noexcept {
+    DCHECK(index < capacity_);
+    return records_[index];
+  }
+
+  // Any thread, about now: bytes of all WireGuard messages.
+  [[nodiscard]] uint64_t tx_bytes(PeerIndex index) const noexcept {
+    return (*this)[index].activity.tx_bytes.load(std::memory_order_relaxed) +
+           record(index).handshake_tx_bytes.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] uint64_t rx_bytes(PeerIndex index) const noexcept {
+    return (*this)[index].activity.rx_bytes.load(std::memory_order_relaxed) +
+           record(index).handshake_rx_bytes.load(std::memory_order_relaxed);
+  }
+
+  // Session thread: its word is the last one. Waits for a worker that is just writing.
+  void set_endpoint(PeerIndex index, const PeerEndpoint& endpoint) noexcept {
+    PeerSend& send = (*this)[index].send;
+    // Acquire pairs with the release below: one writer after the other.
+    while (send.writing_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+    write(index, endpoint);
+    send.writing_.store(false, std::memory_order_release);
+  }
+  // Workers: the endpoint that authenticated data just came from, so that the answer goes there already. False,
+  // and nothing changes, while another thread writes; the session thread is told anyway.
+  bool try_follow(PeerIndex index, const PeerEndpoint& endpoint) noexcept {
+    PeerSend& send = (*this)[index].send;
+    if (send.writing_.exchange(true, std::memory_order_acquire)) return false;
+    write(index, endpoint);
+    send.writing_.store(false, std::memory_order_release);
+    return true;
+  }
+
+  // Any thread. A family of None: the peer has no endpoint. Goes round only when a write went on meanwhile.
+  [[nodiscard]] EndpointWords endpoint_words(PeerIndex index) const noexcept {
+    const PeerSend& send = (*this)[index].send;
+    for (;;) {
+      // Acquire pairs with the releases of the version in write(): the copy that it names is whole.
+      const uint32_t before = send.version_.load(std::memory_order_acquire);
+      const EndpointWords words =
+          (before & 1) == 0 ? send.endpoint_.read() : record(index).endpoint.read();
+      // A word of a later write brings the version before that write with it, so that this load sees it.
+      if (send.version_.load(std::memory_order_relaxed) == before) return words;
+    }
+  }
+  [[nodiscard]] PeerEndpoint endpoint(PeerIndex index) const noexcept {
+    return endpoint_words(index).value();
+  }
+
+  // Any thread. Whether the endpoint is these two ends, by the activity's line alone. While it changes the answer
+  // may be that of a moment before.
+  [[nodiscard]] bool is_at(PeerIndex index, const PacketEnds& ends) const noexcept {
+    return (*this)[index].activity.endpoint_print.load(std::memory_order_relaxed) ==
+           printer_.of(ends);
+  }
 
  private:
-  [[nodiscard]] size_t bytes() const noexcept { return size_t{capacity_} * sizeof(PeerSlot); }
+  // By who has `writing_`.
+  void write(PeerIndex index, const PeerEndpoint& endpoint) noexcept {
+    PeerSlot& slot = (*this)[index];
+    PeerSend& send = slot.send;
+    const EndpointWords words = EndpointWords::of(endpoint);
+    const uint32_t version = send.version_.load(std::memory_order_relaxed);  // even
+    // Readers that see this even version use the first copy; those that still see the odd one before it
+    // and read words of this write find the version changed (the copies release each word after it).
+    record(index).endpoint.write(words);
+    send.version_.store(version + 1,
+                        std::memory_order_release);  // with it, the second copy is whole
+    send.endpoint_.write(words);
+    send.version_.store(version + 2,
+                        std::memory_order_release);  // with it, the first copy is whole
+    slot.activity.endpoint_print.store(printer_.of(words), std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] size_t slot_bytes() const noexcept { return size_t{capacity_} * sizeof(PeerSlot); }
+  [[nodiscard]] size_t record_bytes() const noexcept {
+    return size_t{capacity_} * sizeof(PeerRecord);
+  }
 
   PageSource& pages_;
   uint32_t capacity_;
+  EndpointPrinter printer_;
   PeerSlot* slots_;
+  PeerRecord* records_;
 };
 
 }  // namespace turnpike::publish

@@ -26,22 +26,6 @@ namespace turnpike::wireguard {
 
 enum class Role : uint8_t { Initiator, Responder };
 
-// A small test-and-set lock, held for some tens of instructions: uncontended where RSS keeps a peer on
-// one queue, correct where it does not.
-class SpinLock {
- public:
-  void lock() noexcept {
-    // Acquire pairs with the release in unlock().
-    while (held_.exchange(true, std::memory_order_acquire)) {
-      while (held_.load(std::memory_order_relaxed)) __builtin_ia32_pause();
-    }
-  }
-  void unlock() noexcept { held_.store(false, std::memory_order_release); }
-
- private:
-  std::atomic<bool> held_{false};
-};
-
 struct alignas(2 * kCacheLine) Keypair {
   // Line 0, all that sending needs. The counter is the workers'; the rest is set before publication.
   std::atomic<uint64_t> send_counter{0};  // workers: add · the next nonce
@@ -59,13 +43,12 @@ struct alignas(2 * kCacheLine) Keypair {
   uint32_t local_index = 0;  // our receiver index, checked in full
   PeerRef peer;
   TunnelIndex tunnel = kNoTunnel;
-  SpinLock lock;  // guards `window`
   // A responder may send only after the initiator used the key (paper, 5.4.6). workers: set, at the
   // first authenticated packet.
   std::atomic<bool> confirmed{false};
   uint32_t receiving_since = 0;  // created_at in ticks, cut off
 
-  ReplayWindow window;  // the end of line 1
+  ReplayWindow window;  // the end of line 1; guarded by the lock of the peer's slot
 
   Keypair(const Keypair&) = delete;
   Keypair& operator=(const Keypair&) = delete;
@@ -73,7 +56,7 @@ struct alignas(2 * kCacheLine) Keypair {
   // The window's: one packet in 32 touches a line of it.
   [[nodiscard]] ReplayBitmap& bitmap() const noexcept;
 
-  // Who holds the lock.
+  // Who holds the lock of the peer's slot.
   [[nodiscard]] bool accept(uint64_t counter) noexcept { return window.accept(counter, bitmap()); }
 
   // Before publication.

@@ -1,7 +1,7 @@
 // The sliding window of RFC 6479: which counters were seen under one key. The newest 32 of them have their bits
 // beside the highest counter, the others theirs in a bitmap that lies elsewhere: messages in order touch it once
 // in 32.
-//   Threads: guarded by the keypair's lock; bitmap_line() may be asked without it.
+//   Threads: guarded by the lock of the peer's slot; bitmap_line() may be asked without it.
 #pragma once
 
 #include <algorithm>

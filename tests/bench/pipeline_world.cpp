@@ -20,7 +20,7 @@ void insert(lookup::WriterV4& writer, const std::vector<lookup::Edit>& edits) {
 World::World(uint32_t peers, bool software_checksum)
     : peers_count_(peers),
       keypairs_(pages, peers),
-      peers_(pages, std::max(peers, 64u)),
+      peers_(pages, std::max(peers, 64u), 1),
       receivers_(pages, std::bit_ceil(std::max(4 * peers, 1024u))),
       neighbours_(epoch, 1),
       allowed_(pages),
@@ -80,8 +80,8 @@ void World::make_peers() {
     zipf_sums_.push_back(sum += 1.0 / (i + 1));
     edits.push_back({host(kPeerNet + i), i});
     publish::PeerSlot& slot = peers_[i];
-    slot.send.incarnation.store(1);
-    slot.send.set_endpoint({.remote = {IpAddress::v4(kRemoteNet + i), kRemotePort},
+    slot.activity.incarnation.store(1);
+    peers_.set_endpoint(i, {.remote = {IpAddress::v4(kRemoteNet + i), kRemotePort},
                             .local = IpAddress::v4(kOwnOutside),
                             .first_hop = router});
     wireguard::Keypair* keypair = keypairs_.allocate();

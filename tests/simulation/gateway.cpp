@@ -79,7 +79,7 @@ Gateway::Gateway(const GatewaySettings& settings, Ledger& ledger, uint64_t seed,
       random_(seed),
       transmit_(std::move(transmit)),
       now_{.instant = now},
-      slots_(pages_, kSlots),
+      slots_(pages_, kSlots, seed),
       receivers_(pages_, 1u << 12),
       neighbours_(epoch_, seed),
       allowed_v4_(pages_),
@@ -277,7 +277,7 @@ void Gateway::run(const Now& now) {
   }
   collect();
   for (const auto& [index, prefixes] : prefixes_) {
-    const uint64_t at = slots_[index].activity.last_handshake_wall.load(std::memory_order_relaxed);
+    const uint64_t at = slots_.record(index).last_handshake_wall.load(std::memory_order_relaxed);
     if (at != 0 && at != handshake_seen_[index]) ++handshakes_;
     handshake_seen_[index] = at;
   }

@@ -24,15 +24,14 @@ class SlotSession final : public SessionLink {
   uint64_t post(std::vector<SessionCommand> commands) override {
     for (const SessionCommand& command : commands) {
       if (const auto* add = std::get_if<AddPeer>(&command)) {
-        publish::PeerSend& send = slots_[add->settings.peer.index].send;
-        EXPECT_EQ(send.incarnation.load(), 0u);
-        send.set_endpoint({.remote = add->settings.endpoint});
-        send.incarnation.store(add->settings.peer.incarnation, std::memory_order_release);
+        publish::PeerActivity& activity = slots_[add->settings.peer.index].activity;
+        EXPECT_EQ(activity.incarnation.load(), 0u);
+        slots_.set_endpoint(add->settings.peer.index, {.remote = add->settings.endpoint});
+        activity.incarnation.store(add->settings.peer.incarnation, std::memory_order_release);
         most_incarnations = std::max(most_incarnations, add->settings.peer.incarnation);
       } else if (const auto* remove = std::get_if<RemovePeer>(&command)) {
-        publish::PeerSend& send = slots_[remove->peer.index].send;
-        send.incarnation.store(0, std::memory_order_release);
-        send.set_endpoint({});
+        slots_[remove->peer.index].activity.incarnation.store(0, std::memory_order_release);
+        slots_.set_endpoint(remove->peer.index, {});
       }
     }
     return ++tickets_;
@@ -103,9 +102,8 @@ class Worker {
           ++mixtures;
           continue;
         }
-        const publish::PeerSend& send = slots_[peer].send;
-        if (send.incarnation.load(std::memory_order_acquire) == 0 ||
-            send.endpoint().remote.port != expected) {
+        if (slots_[peer].activity.incarnation.load(std::memory_order_acquire) == 0 ||
+            slots_.endpoint(peer).remote.port != expected) {
           ++mixtures;
         }
       }
@@ -130,7 +128,7 @@ void commit_beside_workers(size_t replicas) {
   const std::array<RoomSource*, kWorkers> each{&tables[0], &tables[1]};
   const std::span<RoomSource* const> nodes(each);
   publish::Epoch epoch;
-  publish::PeerSlots slots(pages, kSlots);
+  publish::PeerSlots slots(pages, kSlots, 1);
   ASSERT_TRUE(slots.valid());
   SlotSession session(slots);
   std::vector<std::unique_ptr<publish::Door>> doors;

@@ -181,7 +181,7 @@ class WorkerTest : public testing::Test {
 
   SystemPages pages;
   publish::Epoch epoch;
-  publish::PeerSlots peers{pages, 16};
+  publish::PeerSlots peers{pages, 16, 1};
   lookup::ReceiverTable receivers{pages, 1'024};
   publish::NeighbourTable neighbours{epoch, 1};
   publish::Snapshot snapshot;

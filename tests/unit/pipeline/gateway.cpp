@@ -90,7 +90,7 @@ void Gateway::allow(TunnelIndex tunnel, std::string_view prefix, PeerIndex peer)
 }
 
 PeerIndex Gateway::add_peer() {
-  peers[peers_].send.incarnation.store(7);
+  peers[peers_].activity.incarnation.store(7);
   return peers_++;
 }
 
@@ -102,8 +102,8 @@ void Gateway::add_neighbour(PortIndex port, const IpAddress& address, const MacA
 
 void Gateway::set_endpoint(PeerIndex peer, const Endpoint& remote, const IpAddress& local,
                            PortIndex port, const IpAddress& first_hop) {
-  peers[peer].send.set_endpoint(
-      {.remote = remote, .local = local, .first_hop = neighbours.find(port, first_hop)});
+  peers.set_endpoint(
+      peer, {.remote = remote, .local = local, .first_hop = neighbours.find(port, first_hop)});
 }
 
 wireguard::Keypair& Gateway::add_keypair(TunnelIndex tunnel, PeerIndex peer, wireguard::Role role) {
@@ -118,7 +118,7 @@ wireguard::Keypair& Gateway::add_keypair(TunnelIndex tunnel, PeerIndex peer, wir
   keypair.role = role;
   keypair.set_created_at(now);
   keypair.tunnel = tunnel;
-  keypair.peer = {.index = peer, .incarnation = peers[peer].send.incarnation.load()};
+  keypair.peer = {.index = peer, .incarnation = peers[peer].activity.incarnation.load()};
   keypair.local_index = receivers.reserve(source).value();
   keypair.confirmed.store(role == wireguard::Role::Initiator);
   receivers.install(keypair.local_index, &keypair);

@@ -118,7 +118,7 @@ class Gateway {
 
   SystemPages pages;
   publish::Epoch epoch;
-  publish::PeerSlots peers{pages, 4096};
+  publish::PeerSlots peers{pages, 4096, 1};
   lookup::ReceiverTable receivers{pages, 1 << 14};
   publish::NeighbourTable neighbours{epoch, 42};
   publish::Snapshot snapshot;

@@ -78,7 +78,7 @@ TEST_F(Inbound, KeypairExpired) {
 }
 
 TEST_F(Inbound, StalePeer) {
-  pair.b.peers[0].send.incarnation.store(8);
+  pair.b.peers[0].activity.incarnation.store(8);
   expect_drop(DropReason::StalePeer, sealed());
 }
 
@@ -228,6 +228,29 @@ TEST_F(Inbound, TwoWorkersTakeAReplayedMessageOnce) {
   EXPECT_EQ(delivered, 200u * 8);
 }
 
+// Each message under a key of its own, all of one peer: what the workers add to is the peer's, not the key's.
+TEST_F(Inbound, TwoWorkersLoseNothingOfWhatOnePeerSendsUnderManyKeys) {
+  constexpr size_t kKeys = 16;
+  Pair two(Family::V4, 2);
+  uint64_t bytes = 0;
+  for (int round = 0; round < 100; ++round) {
+    std::array<std::vector<Blob>, 2> frames;
+    for (size_t i = 0; i < kKeys; ++i) {
+      (void)connect(two.a, 0, 0, two.b, 0, 0);
+      for (std::vector<Blob>& mine : frames) {
+        mine.push_back(two.sealed_by_a(two.a_to_b(Family::V4, 8)));
+        bytes += mine.back().size() - (14 + 20 + 8);
+      }
+    }
+    std::array<Turn, 2> turns;
+    std::thread other([&] { turns[1] = two.b.receive(0, frames[1], 1); });
+    turns[0] = two.b.receive(0, frames[0], 0);
+    other.join();
+    ASSERT_EQ(turns[0].sent.size() + turns[1].sent.size(), 2 * kKeys);
+    ASSERT_EQ(two.b.peers.rx_bytes(0), bytes);
+  }
+}
+
 TEST_F(Inbound, ARoamingPeerIsReportedByAuthenticatedDataOnly) {
   const Blob frame = sealed();
   EXPECT_TRUE(pair.b.receive(pair.outside, {changed(moved(frame), 20)}).events.empty());
@@ -245,6 +268,17 @@ TEST_F(Inbound, ARoamingPeerIsReportedByAuthenticatedDataOnly) {
       << "a replay moves nobody";
 }
 
+TEST_F(Inbound, APeerThatControlPutElsewhereIsFollowedBackToWhereItsPacketsComeFrom) {
+  EXPECT_TRUE(pair.b.receive(pair.outside, {sealed()}).events.empty());
+  pair.b.set_endpoint(0, {ip("192.0.2.77"), 99}, ip("192.0.2.2"), pair.outside, ip("192.0.2.1"));
+  const Turn turn = pair.b.receive(pair.outside, {sealed()});
+  ASSERT_EQ(turn.events.size(), 1u);
+  EXPECT_EQ(turn.events[0].header.kind, PuntKind::PeerRoamed);
+  EXPECT_EQ(turn.events[0].header.remote, (Endpoint{ip("192.0.2.1"), 51820}));
+  EXPECT_EQ(pair.b.peers.endpoint(0).remote, (Endpoint{ip("192.0.2.1"), 51820}));
+  EXPECT_TRUE(pair.b.receive(pair.outside, {sealed()}).events.empty());
+}
+
 // An endpoint that the session thread has not heard of names a first hop that may go to somebody else.
 TEST_F(Inbound, APeerThatRoamsWhileTheRingIsFullIsFollowedWhenThereIsRoom) {
   const MacAddress mac{{2, 0, 0, 0, 0, 77}};
@@ -260,9 +294,9 @@ TEST_F(Inbound, APeerThatRoamsWhileTheRingIsFullIsFollowedWhenThereIsRoom) {
     ring.commit();
   }
   EXPECT_EQ(told(pair.b.receive(pair.outside, {moved(sealed())})), 0);
-  EXPECT_EQ(pair.b.peers[0].send.endpoint().remote.address, ip("192.0.2.1"));
+  EXPECT_EQ(pair.b.peers.endpoint(0).remote.address, ip("192.0.2.1"));
   EXPECT_EQ(told(pair.b.receive(pair.outside, {moved(sealed())})), 1);
-  EXPECT_EQ(pair.b.peers[0].send.endpoint().remote, (Endpoint{ip("192.0.2.77"), 99}));
+  EXPECT_EQ(pair.b.peers.endpoint(0).remote, (Endpoint{ip("192.0.2.77"), 99}));
 }
 
 TEST_F(Inbound, AnswersFollowARoamingPeerAtOnceWhereItsFirstHopIsKnown) {

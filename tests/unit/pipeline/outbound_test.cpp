@@ -104,7 +104,7 @@ TEST_F(Outbound, APacketThatDoesNotFitTheOutsidePortIsTooBig) {
 }
 
 TEST_F(Outbound, NoEndpoint) {
-  pair.a.peers[0].send.set_endpoint({});
+  pair.a.peers.set_endpoint(0, {});
   const Blob packet = pair.a_to_b(Family::V4, 10);
   expect_undeliverable(pair.a.receive(pair.inside, {pair.from_host_a(packet)}),
                        DropReason::NoEndpoint, after_hop(packet));
@@ -121,7 +121,7 @@ TEST_F(Outbound, NoHeadroom) {
 }
 
 TEST_F(Outbound, NeighbourUnknown) {
-  pair.a.peers[0].send.set_endpoint({.remote = {ip("192.0.2.2"), 51821}, .local = ip("192.0.2.1")});
+  pair.a.peers.set_endpoint(0, {.remote = {ip("192.0.2.2"), 51821}, .local = ip("192.0.2.1")});
   EXPECT_EQ(send().drops_of(DropReason::NeighbourUnknown), 1u);
 }
 

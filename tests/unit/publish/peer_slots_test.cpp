@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
+#include <utility>
 
 #include "tests/support/sim_threads.h"
 
@@ -28,55 +28,112 @@ bool operator==(const PeerEndpoint& a, const PeerEndpoint& b) {
   return a.remote == b.remote && a.local == b.local && a.first_hop == b.first_hop;
 }
 
-TEST(PeerSend, EndpointComesBackAsItWasSet) {
-  const auto send = std::make_unique<PeerSend>();
+TEST(PeerSlots, EndpointComesBackAsItWasSet) {
+  SystemPages pages;
+  PeerSlots slots(pages, 4, 1);
   for (uint32_t n : {0u, 1u, 77u, 0x7fff'fffeu}) {
-    send->set_endpoint(endpoint_of(n));
-    EXPECT_TRUE(send->endpoint() == endpoint_of(n));
+    slots.set_endpoint(1, endpoint_of(n));
+    EXPECT_TRUE(slots.endpoint(1) == endpoint_of(n));
   }
   PeerEndpoint v4{.remote = {IpAddress::v4(0xc000'0201), 51'820},
                   .local = IpAddress::v4(0xc000'0202),
                   .first_hop = kNoNeighbour};
-  send->set_endpoint(v4);
-  EXPECT_TRUE(send->endpoint() == v4);
+  slots.set_endpoint(1, v4);
+  EXPECT_TRUE(slots.endpoint(1) == v4);
 }
 
-TEST(PeerSend, LocalAddressThatIsNotKnownStaysNone) {
-  const auto send = std::make_unique<PeerSend>();
-  send->set_endpoint({.remote = {IpAddress::v4(0xc000'0201), 51'820}});
-  EXPECT_TRUE(send->endpoint().local.is_none());
-  EXPECT_EQ(send->endpoint().first_hop, kNoNeighbour);
+TEST(PeerSlots, LocalAddressThatIsNotKnownStaysNone) {
+  SystemPages pages;
+  PeerSlots slots(pages, 4, 1);
+  slots.set_endpoint(1, {.remote = {IpAddress::v4(0xc000'0201), 51'820}});
+  EXPECT_TRUE(slots.endpoint(1).local.is_none());
+  EXPECT_EQ(slots.endpoint(1).first_hop, kNoNeighbour);
+}
+
+PacketEnds ends_of(const PeerEndpoint& endpoint) {
+  return {.family = endpoint.remote.address.family,
+          .remote_port = endpoint.remote.port,
+          .remote = {load_le64(&endpoint.remote.address.bytes[0]),
+                     load_le64(&endpoint.remote.address.bytes[8])},
+          .local = {load_le64(&endpoint.local.bytes[0]), load_le64(&endpoint.local.bytes[8])}};
+}
+
+TEST(PeerSlots, EveryBitOfTheTwoEndsTellsWhetherAPeerIsThere) {
+  SystemPages pages;
+  PeerSlots slots(pages, 4, 77);
+  const PeerEndpoint v4{.remote = {IpAddress::v4(0xc000'0201), 51'820},
+                        .local = IpAddress::v4(0xc000'0202)};
+  for (const PeerEndpoint& endpoint : {endpoint_of(5), v4}) {
+    const PacketEnds ends = ends_of(endpoint);
+    EXPECT_FALSE(slots.is_at(1, ends));
+    slots.set_endpoint(1, endpoint);
+    EXPECT_TRUE(slots.is_at(1, ends));
+    EXPECT_FALSE(slots.is_at(2, ends));
+    const auto expect_elsewhere = [&](auto change) {
+      PacketEnds other = ends;
+      change(other);
+      EXPECT_FALSE(slots.is_at(1, other));
+    };
+    for (size_t bit = 0; bit < 128; ++bit) {
+      const uint64_t mask = uint64_t{1} << (bit % 64);
+      expect_elsewhere([&](PacketEnds& other) { other.remote[bit / 64] ^= mask; });
+      expect_elsewhere([&](PacketEnds& other) { other.local[bit / 64] ^= mask; });
+    }
+    for (unsigned bit = 0; bit < 16; ++bit) {
+      expect_elsewhere([&](PacketEnds& other) {
+        other.remote_port = static_cast<uint16_t>(other.remote_port ^ 1u << bit);
+      });
+    }
+    expect_elsewhere([&](PacketEnds& other) {
+      other.family = other.family == Family::V4 ? Family::V6 : Family::V4;
+    });
+    expect_elsewhere([&](PacketEnds& other) { std::swap(other.remote, other.local); });
+  }
+  // The first hop is none of what a packet shows.
+  PeerEndpoint elsewhere = v4;
+  elsewhere.first_hop = 9;
+  slots.set_endpoint(1, elsewhere);
+  EXPECT_TRUE(slots.is_at(1, ends_of(v4)));
+  slots.set_endpoint(1, {});
+  EXPECT_FALSE(slots.is_at(1, ends_of(v4)));
+}
+
+TEST(PeerSlots, PrintsOfTwoProcessesDiffer) {
+  const EndpointWords words = EndpointWords::of(endpoint_of(5));
+  EXPECT_EQ(EndpointPrinter(1).of(words), EndpointPrinter(1).of(words));
+  EXPECT_NE(EndpointPrinter(1).of(words), EndpointPrinter(2).of(words));
 }
 
 TEST(PeerSlots, ZeroedMemoryIsAPeerWithoutKeyEndpointOrNeighbour) {
   SystemPages pages;
-  PeerSlots slots(pages, 1'000);
+  PeerSlots slots(pages, 1'000, 1);
   ASSERT_TRUE(slots.valid());
   for (const PeerIndex index : {0u, 999u}) {
     const PeerSlot& slot = slots[index];
     EXPECT_EQ(slot.send.current.load(), nullptr);
-    EXPECT_EQ(slot.send.incarnation.load(), 0u);
-    EXPECT_TRUE(slot.send.endpoint().remote.is_none());
-    EXPECT_EQ(slot.send.endpoint().first_hop, kNoNeighbour);
+    EXPECT_EQ(slot.activity.incarnation.load(), 0u);
+    EXPECT_TRUE(slots.endpoint(index).remote.is_none());
+    EXPECT_EQ(slots.endpoint(index).first_hop, kNoNeighbour);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(&slot) % kCacheLine, 0u);
   }
 }
 
 TEST(PeerSlots, NoMemoryLeavesThemInvalid) {
   SystemPages pages(4'096);
-  PeerSlots slots(pages, kMaxPeers);
+  PeerSlots slots(pages, kMaxPeers, 1);
   EXPECT_FALSE(slots.valid());
 }
 
-TEST(PeerSend, ReadersNeverSeeAMixtureOfTwoEndpoints) {
+TEST(PeerSlots, ReadersNeverSeeAMixtureOfTwoEndpoints) {
   constexpr uint32_t kChanges = 2'000;  // that each reader must have seen, so that they did race
-  const auto send = std::make_unique<PeerSend>();
-  send->set_endpoint(endpoint_of(0));
+  SystemPages pages;
+  PeerSlots slots(pages, 4, 1);
+  slots.set_endpoint(1, endpoint_of(0));
   std::atomic<int> reading{2};
   const auto read = [&] {
     uint32_t last = 0;
     for (uint32_t changes = 0; changes < kChanges && !testing::Test::HasFailure();) {
-      const PeerEndpoint seen = send->endpoint();
+      const PeerEndpoint seen = slots.endpoint(1);
       EXPECT_TRUE(seen == endpoint_of(seen.first_hop));
       EXPECT_GE(seen.first_hop, last);  // and never goes back
       if (seen.first_hop == last)
@@ -90,11 +147,31 @@ TEST(PeerSend, ReadersNeverSeeAMixtureOfTwoEndpoints) {
   uint32_t written = 0;
   sim::run_together(read, read, [&] {
     while (reading.load() > 0) {
-      send->set_endpoint(endpoint_of(++written));
+      slots.set_endpoint(1, endpoint_of(++written));
       if (written % 64 == 0) std::this_thread::yield();
     }
   });
-  EXPECT_TRUE(send->endpoint() == endpoint_of(written));
+  EXPECT_TRUE(slots.endpoint(1) == endpoint_of(written));
+}
+
+// Whoever was last: what receiving looks at is what sending goes by.
+TEST(PeerSlots, APeerIsWhereItsLastWriterPutItHoweverManyWrite) {
+  SystemPages pages;
+  PeerSlots slots(pages, 4, 77);
+  for (uint32_t round = 0; round < 200; ++round) {
+    const auto write = [&](uint32_t from, bool session) {
+      for (uint32_t n = from; n < from + 50; ++n) {
+        if (session) {
+          slots.set_endpoint(1, endpoint_of(n));
+        } else {
+          (void)slots.try_follow(1, endpoint_of(n));
+        }
+      }
+    };
+    sim::run_together([&] { write(1'000, true); }, [&] { write(2'000, false); },
+                      [&] { write(3'000, false); });
+    ASSERT_TRUE(slots.is_at(1, ends_of(slots.endpoint(1)))) << round;
+  }
 }
 
 }  // namespace

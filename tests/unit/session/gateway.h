@@ -76,7 +76,7 @@ class Gateway {
   // `room`: for peers; a benchmark has many.
   Gateway(uint64_t seed, uint8_t number, size_t workers = 1, uint32_t room = 1'024)
       : random(seed),
-        slots(pages, room),
+        slots(pages, room, seed),
         receivers(pages, 4 * room),
         max_keypairs(room),
         neighbours(epoch, seed),

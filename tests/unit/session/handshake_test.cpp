@@ -29,7 +29,7 @@ void expect_held_packet_brings_session_up(bool v6) {
   EXPECT_EQ(world.a.all_drops(), 0u);
   EXPECT_EQ(world.b.all_drops(), 0u);
   // The responder learnt where the initiator is, and from which of its own addresses to answer.
-  const publish::PeerEndpoint endpoint = world.b.slots[0].send.endpoint();
+  const publish::PeerEndpoint endpoint = world.b.slots.endpoint(0);
   EXPECT_EQ(endpoint.remote, world.a_endpoint);
   EXPECT_EQ(endpoint.local, world.b_endpoint.address);
   EXPECT_NE(endpoint.first_hop, publish::kNoNeighbour);
@@ -50,12 +50,12 @@ TEST(Handshake, CountsItsBytesAndRemembersItsTimeForPeople) {
   World world(2);
   world.send(world.a, "x");
   world.settle();
-  EXPECT_EQ(world.a.slots[0].activity.tx_bytes.load(), 148u);
-  EXPECT_EQ(world.a.slots[0].activity.rx_bytes.load(), 92u);
-  EXPECT_EQ(world.b.slots[0].activity.tx_bytes.load(), 92u);
-  EXPECT_EQ(world.b.slots[0].activity.rx_bytes.load(), 148u);
-  EXPECT_EQ(world.a.slots[0].activity.last_handshake_wall.load(), world.clock.now.wall.nanoseconds);
-  EXPECT_EQ(world.b.slots[0].activity.last_handshake_wall.load(), world.clock.now.wall.nanoseconds);
+  EXPECT_EQ(world.a.slots.tx_bytes(0), 148u);
+  EXPECT_EQ(world.a.slots.rx_bytes(0), 92u);
+  EXPECT_EQ(world.b.slots.tx_bytes(0), 92u);
+  EXPECT_EQ(world.b.slots.rx_bytes(0), 148u);
+  EXPECT_EQ(world.a.slots.record(0).last_handshake_wall.load(), world.clock.now.wall.nanoseconds);
+  EXPECT_EQ(world.b.slots.record(0).last_handshake_wall.load(), world.clock.now.wall.nanoseconds);
 }
 
 TEST(Responder, DoesNotSendBeforeTheInitiatorUsedTheKey) {
@@ -65,7 +65,7 @@ TEST(Responder, DoesNotSendBeforeTheInitiatorUsedTheKey) {
   world.settle();
   ASSERT_TRUE(world.can_send(world.a));
   EXPECT_FALSE(world.can_send(world.b));
-  EXPECT_EQ(world.b.slots[0].activity.last_handshake_wall.load(), 0u);
+  EXPECT_EQ(world.b.slots.record(0).last_handshake_wall.load(), 0u);
   world.data_lost = false;
   world.send(world.b, "waits");
   world.settle();
@@ -348,8 +348,8 @@ TEST(RemovedPeer, GivesEverythingBackOnceEveryReaderHasPassed) {
   world.a.session->remove_peer(World::kPeer);
   EXPECT_EQ(world.a.drops(DropReason::HeldPeerGone), 1u);
   EXPECT_EQ(world.a.sending(0), nullptr);
-  EXPECT_EQ(world.a.slots[0].send.incarnation.load(), 0u);
-  EXPECT_TRUE(world.a.slots[0].send.endpoint().remote.is_none());
+  EXPECT_EQ(world.a.slots[0].activity.incarnation.load(), 0u);
+  EXPECT_TRUE(world.a.slots.endpoint(0).remote.is_none());
   world.settle();
   EXPECT_GT(world.a.session->keypairs_in_use(), 0u);  // the worker may still hold it
   worker.begin();
@@ -387,9 +387,9 @@ TEST(Roaming, AWorkersEventMovesTheEndpoint) {
                 .remote = moved,
                 .local = world.b_endpoint.address});
   world.settle();
-  EXPECT_EQ(world.b.slots[0].send.endpoint().remote, moved);
+  EXPECT_EQ(world.b.slots.endpoint(0).remote, moved);
   EXPECT_EQ(world.b.session->status(0)->endpoint, moved);
-  const auto hop = world.b.slots[0].send.endpoint().first_hop;
+  const auto hop = world.b.slots.endpoint(0).first_hop;
   EXPECT_EQ(world.b.neighbours[hop].address, moved.address);
 }
 
@@ -429,7 +429,7 @@ TEST(HandshakeMessages, ThatAreNotAuthenticGetNoAnswerAndChangeNothing) {
   }
   EXPECT_TRUE(world.handshakes.empty());
   EXPECT_EQ(world.b.session->keypairs_in_use(), 0u);
-  EXPECT_TRUE(world.b.slots[0].send.endpoint().remote.is_none());
+  EXPECT_TRUE(world.b.slots.endpoint(0).remote.is_none());
   EXPECT_EQ(world.b.all_drops(), 2 * initiation.size() - 16);
   feed(initiation);
   feed(initiation);

@@ -83,8 +83,8 @@ TEST_F(Floods, APeerThatClaimsToBeEverywhereLeavesRoomForOtherNeighbours) {
     turn();
   }
   EXPECT_EQ(gateway.neighbours.size(), 1u);
-  EXPECT_EQ(gateway.slots[0].send.endpoint().remote.address, host(2 * publish::kMaxNeighbours - 1));
-  EXPECT_NE(gateway.slots[0].send.endpoint().first_hop, publish::kNoNeighbour);
+  EXPECT_EQ(gateway.slots.endpoint(0).remote.address, host(2 * publish::kMaxNeighbours - 1));
+  EXPECT_NE(gateway.slots.endpoint(0).first_hop, publish::kNoNeighbour);
 }
 
 TEST_F(Floods, AScanOfOnePortLeavesRoomForNeighboursOfAnother) {

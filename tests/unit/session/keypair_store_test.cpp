@@ -17,7 +17,8 @@ using wireguard::Role;
 
 class Store : public ::testing::Test {
  protected:
-  Store() : slots(pages, 4), receivers(pages, 1'024), store(pages, 900, receivers, slots, epoch) {}
+  Store()
+      : slots(pages, 4, 1), receivers(pages, 1'024), store(pages, 900, receivers, slots, epoch) {}
 
   Keypair* make(Role role) {
     wireguard::DerivedKeys keys;

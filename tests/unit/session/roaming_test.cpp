@@ -40,7 +40,7 @@ class Interceptor {
   World& world_;
 };
 
-Endpoint endpoint_at(Gateway& gateway) { return gateway.slots[0].send.endpoint().remote; }
+Endpoint endpoint_at(Gateway& gateway) { return gateway.slots.endpoint(0).remote; }
 
 TEST(Roaming, AnAuthenticInitiationMovesTheEndpoint) {
   World world(21);
@@ -103,7 +103,7 @@ class OwnAddress : public ::testing::Test {
     world.b.snapshot.ports[kOutside].routes = world.b.outside.table();
     ++world.b.snapshot.generation;
   }
-  IpAddress spoken_from() { return world.b.slots[0].send.endpoint().local; }
+  IpAddress spoken_from() { return world.b.slots.endpoint(0).local; }
   // The peer speaks to our second address.
   void begin_at_the_second() {
     Interceptor initiation(world, MessageType::Initiation);

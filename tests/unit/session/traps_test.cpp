@@ -62,10 +62,10 @@ TEST(Traps, ACookieReplyMovesNoEndpoint) {
   world.send(world.a, "x");
   world.settle();
   EXPECT_EQ(world.a.drops(DropReason::CookieInvalid), 0u);
-  EXPECT_EQ(world.a.slots[0].send.endpoint().remote, world.b_endpoint);
+  EXPECT_EQ(world.a.slots.endpoint(0).remote, world.b_endpoint);
   EXPECT_EQ(world.a.session->status(0)->endpoint, world.b_endpoint);
   // The same reply once more is none.
-  EXPECT_EQ(world.a.slots[0].activity.rx_bytes.load(), 0u);
+  EXPECT_EQ(world.a.slots.rx_bytes(0), 0u);
 }
 
 TEST(Traps, SessionIndexesAreNoSequence) {

@@ -108,23 +108,6 @@ TEST(Keypair, IsOfTheSameAgeForWhoSendsAndWhoReceives) {
   }
 }
 
-TEST(SpinLock, ExcludesTheOthers) {
-  SpinLock lock;
-  uint64_t counter = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < 20'000; ++i) {
-        lock.lock();
-        ++counter;
-        lock.unlock();
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
-  EXPECT_EQ(counter, 80'000u);
-}
-
 TEST(ReplayWindow, RefusesWhatIsSeenTooOldOrBeyondTheLimit) {
   test::WholeReplayWindow window;
   EXPECT_TRUE(window.accept(0));
