@@ -84,6 +84,15 @@ struct Burst {
   }
   // io/ counts what the port took; it may take less.
   void transmit(Lane lane, PortIndex to) noexcept { output->tx[to].push(packets[lane]); }
+  // In a pass of its own: a packet that is copied right after its fields were written waits for the store buffer.
+  void transmit(const Lanes& lanes, PortIndex to) noexcept {
+    TxBatch& batch = output->tx[to];
+    CHECK(batch.count + lanes.size() <= TxBatch::kCapacity);
+    const Packet* const all = packets;
+    Packet* next = batch.packets.data() + batch.count;
+    for (const Lane lane : lanes) *next++ = all[lane];
+    batch.count += lanes.size();
+  }
 
   // values[lane] of all `addresses`: of the longest match, kNoPeer where there is none.
   void look_up(lookup::RootV4 v4, lookup::RootV6 v6, PerLane<uint32_t>& values) const noexcept;
@@ -130,6 +139,7 @@ void punt_neighbour(Burst& burst, Lane lane, PortIndex port, const IpAddress& ne
 void drop_undeliverable(Burst& burst, Lane lane, DropReason reason,
                         uint16_t mtu_bytes = 0) noexcept;
 // The link of an inner packet that is to go to `next_hop` on the port, or, where that is nullptr, through its tunnel.
+// Passed in registers.
 struct InnerLink {
   uint16_t mtu_bytes;
   PortIndex port = kNoPort;
@@ -137,14 +147,14 @@ struct InnerLink {
 };
 // Of an IPv4 packet that may be fragmented the session thread makes fragments; any other is dropped, and its
 // sender told what fits (RFC 1812, 5.2.6 and 5.3.3; RFC 4443, 3.2).
-void end_too_big(Burst& burst, Lane lane, const InnerLink& link, bool ttl_is_done) noexcept;
+void end_too_big(Burst& burst, Lane lane, InnerLink link, bool ttl_is_done) noexcept;
 // Whether punt_event() will find room: nobody else puts anything into the ring.
 [[nodiscard]] bool room_for_event(const Burst& burst, publish::PuntKind kind) noexcept;
 // No packet. False: there was no room, ask again later.
 [[nodiscard]] bool punt_event(Burst& burst, const publish::PuntHeader& header) noexcept;
 
 // Whether the inner packet may go on over a link; if so its TTL is one less, else it has ended.
-[[nodiscard]] inline bool may_forward(Burst& burst, Lane lane, const InnerLink& link) noexcept {
+[[nodiscard]] inline bool may_forward(Burst& burst, Lane lane, InnerLink link) noexcept {
   const Packet& packet = burst.packets[lane];
   if (ip_ttl(packet.data) <= 1) [[unlikely]] {
     return drop_undeliverable(burst, lane, DropReason::TtlExceeded), false;

@@ -1,12 +1,12 @@
 // Where decrypted packets of one tunnel go:
 //   collect:  destinations; multicast and martians end here
-//   look-ups: own addresses of the tunnel, routes of its inside port, allowed IPs
+//   look-ups: own addresses of the tunnel, routes of its inside port; allowed IPs, if any goes elsewhere
 //   decide:   own address -> session thread; host on the inside link -> out there; another peer -> sealed
 //             again; the rest -> router inside
 //   The inside link comes before the peers, because a branch whose peer owns 0.0.0.0/0 still has its own
 //   network. (Peers inside the subnet of that link are out of reach for its hosts, too: nobody answers ARP for
 //   them.)
-//   forward:  neighbour, Ethernet header, tx
+//   forward:  TTL, MTU, neighbour, Ethernet header, tx
 #include "dataplane/pipeline/burst.h"
 #include "dataplane/pipeline/outer.h"
 
@@ -71,61 +71,64 @@ void end_local(Burst& burst, Lane lane) noexcept {
   return {Family::V6, load_le64(ip + 24), load_le64(ip + 32)};
 }
 
-// What goes out on the inside port, and to whom.
+// What goes out on the inside port.
 struct Forwarding {
   explicit Forwarding(PortIndex to) noexcept : port(to) {}
   PortIndex port;
   Lanes lanes;
-  PerLane<uint64_t> mac_word;  // by lane
-  // The neighbour of the packet before: packets of one flow follow each other, and most have one router.
-  publish::AddressWords last{Family::None, 0, 0};
-  uint64_t last_mac_word = 0;
+  PerLane<const NextHop*> via;  // by lane; nullptr where the destination itself is the neighbour
+
+  void add(Lane lane, const NextHop* router) noexcept {
+    via[lane] = router;
+    lanes.push(lane);
+  }
 };
 
 // The MAC of `next_hop` as Neighbour::mac_word has it, or 0 when it is not known.
-[[nodiscard]] uint64_t mac_word_of(Burst& burst, const publish::AddressWords& next_hop,
-                                   Forwarding& inside) noexcept {
-  if (next_hop == inside.last) return inside.last_mac_word;
+[[nodiscard]] uint64_t mac_word_of(Burst& burst, PortIndex port,
+                                   const publish::AddressWords& next_hop) noexcept {
   publish::NeighbourTable& neighbours = burst.shared.neighbours;
-  const publish::NeighbourIndex index = neighbours.find(inside.port, next_hop);
+  const publish::NeighbourIndex index = neighbours.find(port, next_hop);
   if (index == publish::kNoNeighbour) return 0;
   const uint64_t word = neighbours[index].mac_word.load(std::memory_order_relaxed);
   if ((word & publish::Neighbour::kMacKnown) == 0) return 0;
   note_neighbour_used(neighbours[index], burst.now);
-  inside.last = next_hop;
-  return inside.last_mac_word = word;
+  return word;
 }
 
-// `via` is the router, or nullptr where the destination itself is the neighbour.
-void find_neighbour(Burst& burst, Lane lane, const NextHop* via, Forwarding& inside) noexcept {
-  if (!may_forward(burst, lane,
-                   {.mtu_bytes = burst.snapshot->ports[inside.port].mtu_bytes,
-                    .port = inside.port,
-                    .next_hop = via != nullptr ? &via->via : nullptr})) {
-    return;
-  }
-  const uint8_t* ip = burst.packets[lane].data;
-  const uint64_t word = mac_word_of(
-      burst, via != nullptr ? publish::AddressWords::of(via->via) : destination_words(ip), inside);
-  if (word == 0) [[unlikely]] {
-    return punt_neighbour(burst, lane, inside.port, via != nullptr ? via->via : ip_destination(ip));
-  }
-  inside.mac_word[lane] = word;
-  inside.lanes.push(lane);
-}
-
-// In two passes: a packet that is copied right after its fields were written waits for the store buffer.
 void forward(Burst& burst, const Forwarding& inside) noexcept {
   if (inside.lanes.empty()) return;
-  const uint64_t source = mac_word(burst.snapshot->ports[inside.port].mac);
+  const publish::PortView& port = burst.snapshot->ports[inside.port];
+  const uint64_t source = mac_word(port.mac);
+  // The neighbour of the packet before: packets of one flow follow each other, and most have one router.
+  publish::AddressWords last{Family::None, 0, 0};
+  uint64_t last_mac_word = 0;
+  Lanes ready;
   for (const Lane lane : inside.lanes) {
+    const IpAddress* router = inside.via[lane] != nullptr ? &inside.via[lane]->via : nullptr;
+    if (!may_forward(burst, lane,
+                     {.mtu_bytes = port.mtu_bytes, .port = inside.port, .next_hop = router})) {
+      continue;
+    }
     Packet& packet = burst.packets[lane];
+    const publish::AddressWords next_hop =
+        router != nullptr ? publish::AddressWords::of(*router) : destination_words(packet.data);
+    if (next_hop != last) {
+      last = next_hop;
+      last_mac_word = mac_word_of(burst, inside.port, next_hop);
+    }
+    if (last_mac_word == 0) [[unlikely]] {
+      punt_neighbour(burst, lane, inside.port,
+                     router != nullptr ? *router : ip_destination(packet.data));
+      continue;
+    }
     const uint16_t type = ip_version(packet.data) == 4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
     packet.extend(kEthernetBytes, 0);
     packet.offload_checksums = false;
-    write_ethernet(packet.data, inside.mac_word[lane], source, type);
+    write_ethernet(packet.data, last_mac_word, source, type);
+    ready.push(lane);
   }
-  for (const Lane lane : inside.lanes) burst.transmit(lane, inside.port);
+  burst.transmit(ready, inside.port);
 }
 
 [[nodiscard]] bool is_kind(const NextHop* hop, NextHopKind kind) noexcept {
@@ -141,7 +144,7 @@ void forward(Burst& burst, const Forwarding& inside) noexcept {
     burst.peer[lane] = owner;
     return may_go_to_peer(burst, lane, tunnel);
   }
-  if (is_kind(hop, NextHopKind::Via)) return find_neighbour(burst, lane, hop, inside), false;
+  if (is_kind(hop, NextHopKind::Via)) return inside.add(lane, hop), false;
   // What would go back to where it came from is a loop between two routing tables, ours and the peer's,
   // and dies here instead of by its TTL.
   if (back) return burst.drop(lane, DropReason::NotForwarded), false;
@@ -163,23 +166,26 @@ void deliver(Burst& burst, TunnelIndex index, Lanes& lanes) noexcept {
   if (any_local) burst.look_up(tunnel.local.v4, tunnel.local.v6, local);
   PerLane<uint32_t> route;
   burst.look_up(routes.v4, routes.v6, route);
-  // The owners of destinations: where all are on the inside link, nobody asks.
-  for (const Lane lane : lanes) {
-    if (is_kind(Burst::next_hop(routes, route[lane]), NextHopKind::OnLink)) continue;
-    burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
-    break;
-  }
-
-  Lanes to_peers;
+  const auto is_local = [&](Lane lane) {
+    return is_kind(Burst::next_hop(routes, route[lane]), NextHopKind::Local) ||
+           (any_local && is_kind(Burst::next_hop(tunnel.local, local[lane]), NextHopKind::Local));
+  };
   Forwarding inside(tunnel.inside);
+  Lanes others;
   for (const Lane lane : lanes) {
-    const NextHop* hop = Burst::next_hop(routes, route[lane]);
-    if (is_kind(hop, NextHopKind::Local) ||
-        (any_local && is_kind(Burst::next_hop(tunnel.local, local[lane]), NextHopKind::Local))) {
+    if (is_kind(Burst::next_hop(routes, route[lane]), NextHopKind::OnLink) && !is_local(lane)) {
+      inside.add(lane, nullptr);
+    } else {
+      others.push(lane);
+    }
+  }
+  Lanes to_peers;
+  // The owners of destinations: where all are on the inside link, nobody asks.
+  if (!others.empty()) burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
+  for (const Lane lane : others) {
+    if (is_local(lane)) {
       end_local(burst, lane);
-    } else if (is_kind(hop, NextHopKind::OnLink)) {
-      find_neighbour(burst, lane, nullptr, inside);
-    } else if (decide(burst, lane, tunnel, hop, inside)) {
+    } else if (decide(burst, lane, tunnel, Burst::next_hop(routes, route[lane]), inside)) {
       to_peers.push(lane);
     }
   }

@@ -120,7 +120,7 @@ void drop_undeliverable(Burst& burst, Lane lane, DropReason reason, uint16_t mtu
   burst.drop(lane, reason);
 }
 
-void end_too_big(Burst& burst, Lane lane, const InnerLink& link, bool ttl_is_done) noexcept {
+void end_too_big(Burst& burst, Lane lane, InnerLink link, bool ttl_is_done) noexcept {
   uint8_t* ip = burst.packets[lane].data;
   if (ip_version(ip) != 4 || !ipv4_may_be_fragmented(ip)) {
     return drop_undeliverable(burst, lane, DropReason::PacketTooBig, link.mtu_bytes);
