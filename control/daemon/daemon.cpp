@@ -139,10 +139,9 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
   for (const auto& door : host_->doors) doors_.push_back(door.get());
   session_ = std::make_unique<session::SessionThread>(
       session::SessionParts{.peers = host_->peers,
-                            .receivers = host_->receivers,
+                            .keypairs = host_->keypairs,
                             .neighbours = host_->neighbours,
                             .epoch = host_->epoch,
-                            .key_pages = host_->secret_pages,
                             .aead_keys = host_->crypto_device(),
                             .random = random_,
                             .doors = doors_,

@@ -91,7 +91,7 @@ Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& con
       spdlog::info("NUMA node {}: has its own copy of the look-up tables", *copy.node);
     }
   }
-  if (!host->peers.valid() || !host->receivers.valid()) {
+  if (!host->peers.valid()) {
     return fail(std::string("memory for the peer table is short"));
   }
   host->eal_ = {.main_core = config.dataplane.main_core,
@@ -175,7 +175,7 @@ std::unique_ptr<crypto::Aead> Host::make_aead(WorkerIndex worker) {
 
 Result<void, std::string> Host::make_workers(const config::Config& config) {
   shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
-      .peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
+      .peers = peers, .keypairs = keypairs, .neighbours = neighbours, .offloads = {}});
   for (size_t i = 0; i < ports_.size(); ++i) shared_->offloads[i] = ports_[i].offloads();
   if (auto chosen = choose_aead(config); !chosen) return fail(std::move(chosen.error()));
   auto spreader = io::Spreader::make(ports_, config.dataplane.workers.size(),

@@ -18,11 +18,11 @@
 #include "dataplane/io/eal.h"
 #include "dataplane/io/port.h"
 #include "dataplane/io/worker.h"
-#include "dataplane/lookup/receiver_table.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/publish/door.h"
 #include "dataplane/publish/neighbours.h"
 #include "dataplane/publish/peer_slots.h"
+#include "dataplane/wireguard/keypair_arena.h"
 
 namespace turnpike::daemon {
 
@@ -68,13 +68,14 @@ class Host {
   crypto::SecretPages secret_pages{pages};
   publish::Epoch epoch;
   publish::PeerSlots peers;
-  lookup::ReceiverTable receivers{pages};
+  wireguard::KeypairArena keypairs;
   publish::NeighbourTable neighbours;
   std::vector<std::unique_ptr<publish::Door>> doors;  // by WorkerIndex
 
  private:
   Host(RandomSource& random, Placement placement)
       : peers(pages, kMaxPeers, random.next_u64()),
+        keypairs(secret_pages, wireguard::KeypairArena::kMaxKeypairs, random),
         neighbours(epoch, random.next_u64()),
         placement_(std::move(placement)) {}
   [[nodiscard]] Result<void, std::string> open_ports(const config::Config& config);

@@ -8,25 +8,20 @@ namespace turnpike::session {
 
 using wireguard::Keypair;
 
-KeypairStore::KeypairStore(PageSource& pages, uint32_t capacity, lookup::ReceiverTable& receivers,
-                           publish::PeerSlots& slots, publish::Epoch& epoch,
-                           crypto::AeadKeys* aead_keys)
-    : arena_(pages, capacity),
-      receivers_(receivers),
-      slots_(slots),
-      aead_keys_(aead_keys),
-      retired_(epoch) {}
+KeypairStore::KeypairStore(wireguard::KeypairArena& arena, publish::PeerSlots& slots,
+                           publish::Epoch& epoch, crypto::AeadKeys* aead_keys)
+    : arena_(arena), slots_(slots), aead_keys_(aead_keys), retired_(epoch) {}
 
 KeypairStore::~KeypairStore() = default;
 
-std::optional<uint32_t> KeypairStore::reserve_index(PeerIndex peer, RandomSource& random) {
-  const auto index = receivers_.reserve(random);
+std::optional<uint32_t> KeypairStore::reserve_index(PeerIndex peer) {
+  const auto index = arena_.reserve();
   if (index) owner_of_.emplace(*index, peer);
   return index;
 }
 
 void KeypairStore::release_index(uint32_t index) {
-  receivers_.release(index);
+  arena_.release(index);
   owner_of_.erase(index);
 }
 
@@ -37,11 +32,10 @@ PeerIndex KeypairStore::peer_of(uint32_t index) const noexcept {
 
 Keypair* KeypairStore::make(const wireguard::DerivedKeys& keys, PeerRef peer, TunnelIndex tunnel,
                             Instant now) {
-  Keypair* keypair = arena_.allocate();
-  if (keypair == nullptr) return nullptr;
-  wireguard::assign_keys(*keypair, keys, peer, tunnel, now);
-  if (admit(*keypair)) return keypair;
-  arena_.release(keypair);
+  Keypair& keypair = arena_.make(keys.local_index);
+  wireguard::assign_keys(keypair, keys, peer, tunnel, now);
+  if (admit(keypair)) return &keypair;
+  arena_.unmake(keys.local_index);
   return nullptr;
 }
 
@@ -61,7 +55,7 @@ void KeypairStore::forget(const Keypair& keypair) {
 
 void KeypairStore::retire(Keypair* keypair) {
   if (keypair == nullptr) return;
-  receivers_.remove(keypair->local_index);
+  arena_.withdraw(*keypair);
   // A worker that has it in hand and had read what it replaces may still make it current: collect() looks.
   settle(*keypair);
   retired_.add(keypair);
@@ -134,7 +128,7 @@ bool KeypairStore::sync(PeerKeypairs& keypairs, PeerIndex peer, Instant now) {
 
 void KeypairStore::install_initiator(PeerKeypairs& keypairs, Keypair* fresh) {
   const PeerIndex peer = fresh->peer.index;
-  receivers_.install(fresh->local_index, fresh);
+  arena_.publish(*fresh);
   // The peer has shown that it holds the key. An unconfirmed `next`, which it may have begun to use,
   // becomes `previous`; else what was current does.
   Keypair* const old_previous = keypairs.previous;
@@ -159,7 +153,7 @@ void KeypairStore::install_responder(PeerKeypairs& keypairs, Keypair* fresh) {
   Keypair* const old_previous = keypairs.previous;
   keypairs.next = fresh;
   keypairs.previous = nullptr;
-  receivers_.install(fresh->local_index, fresh);
+  arena_.publish(*fresh);
   retire(old_next);
   linger(keypairs, old_previous, fresh->created_at);
 }
@@ -201,11 +195,8 @@ size_t KeypairStore::collect(size_t budget, const std::function<Keypair*(PeerInd
           retired_.add(keypair);
           return;
         }
-        const uint32_t index = keypair->local_index;
         forget(*keypair);
-        arena_.release(keypair);
-        receivers_.release(index);
-        owner_of_.erase(index);
+        release_index(arena_.index_of(*keypair));
       },
       budget);
 }

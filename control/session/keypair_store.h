@@ -6,9 +6,9 @@
 //   replaced within one round trip, and packets under the older ones are still under way: if they crossed before,
 //   each side sends under a key of its own.
 //   Threads:   the session thread.
-//   Ownership: this object owns every keypair. What is dropped leaves the receiver table at once, is freed
-//              (wiped) and its index given back when no worker can hold it.
-//   Bounds:    as the arena; make() says no.
+//   Ownership: this object owns every keypair of the arena. What is dropped no longer answers to its index at once,
+//              is freed (wiped) and its index given back when no worker can hold it.
+//   Bounds:    as the arena; reserve_index() says no.
 #pragma once
 
 #include <array>
@@ -17,9 +17,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "dataplane/base/random.h"
 #include "dataplane/crypto/aead.h"
-#include "dataplane/lookup/receiver_table.h"
 #include "dataplane/publish/epoch.h"
 #include "dataplane/publish/peer_slots.h"
 #include "dataplane/publish/retirement.h"
@@ -48,17 +46,16 @@ class KeypairStore {
   // Longer than packets are under way, shorter than two of our handshakes are apart.
   static constexpr Duration kLinger = wireguard::kRekeyTimeout;
 
-  KeypairStore(PageSource& pages, uint32_t capacity, lookup::ReceiverTable& receivers,
-               publish::PeerSlots& slots, publish::Epoch& epoch,
+  KeypairStore(wireguard::KeypairArena& arena, publish::PeerSlots& slots, publish::Epoch& epoch,
                crypto::AeadKeys* aead_keys = nullptr);
   ~KeypairStore();
 
   // Receiver indexes: of a handshake in flight, later of its keypair.
-  [[nodiscard]] std::optional<uint32_t> reserve_index(PeerIndex peer, RandomSource& random);
+  [[nodiscard]] std::optional<uint32_t> reserve_index(PeerIndex peer);
   void release_index(uint32_t index);  // of a handshake that came to nothing
   [[nodiscard]] PeerIndex peer_of(uint32_t index) const noexcept;
 
-  // nullptr: the arena is full, or the AEAD takes no more keys; the index stays reserved.
+  // Of a reserved index. nullptr: the AEAD takes no more keys; the index stays reserved.
   [[nodiscard]] wireguard::Keypair* make(const wireguard::DerivedKeys& keys, PeerRef peer,
                                          TunnelIndex tunnel, Instant now);
 
@@ -89,8 +86,7 @@ class KeypairStore {
   void forget(const wireguard::Keypair& keypair);
   static void settle(wireguard::Keypair& keypair) noexcept;
 
-  wireguard::KeypairArena arena_;
-  lookup::ReceiverTable& receivers_;
+  wireguard::KeypairArena& arena_;
   publish::PeerSlots& slots_;
   crypto::AeadKeys* aead_keys_;  // nullptr: the AEAD keeps nothing of its own for a key
   publish::Retirement<wireguard::Keypair*> retired_;

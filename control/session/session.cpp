@@ -24,8 +24,7 @@ Session::Session(const SessionParts& parts, Instant now)
     : slots_(parts.peers),
       random_(parts.random),
       outbox_(inject_rings(parts.doors), counters_),
-      keypairs_(parts.key_pages, parts.max_keypairs, parts.receivers, parts.peers, parts.epoch,
-                parts.aead_keys),
+      keypairs_(parts.keypairs, parts.peers, parts.epoch, parts.aead_keys),
       resolver_(parts.neighbours, outbox_, counters_, parts.random, now,
                 [this](WorkerIndex worker, PortIndex port, Bytes packet) {
                   report_lost(worker, port, packet);
@@ -230,7 +229,7 @@ void Session::receive_event(WorkerIndex worker, const PuntHeader& header) {
     case PuntKind::KeyAged:
     case PuntKind::KeyAgedReceiving:
       // Of a key that is not the newest nothing is to be renewed.
-      if (current != nullptr && current->local_index == header.local_index) {
+      if (current != nullptr && current->answers_to(header.local_index)) {
         request_handshake(*peer);
       }
       return;

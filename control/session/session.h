@@ -50,14 +50,12 @@ inline constexpr uint32_t kEchoBurst = 250;
 
 struct SessionParts {
   publish::PeerSlots& peers;
-  lookup::ReceiverTable& receivers;
+  wireguard::KeypairArena& keypairs;
   publish::NeighbourTable& neighbours;
   publish::Epoch& epoch;
-  PageSource& key_pages;  // for keypairs: crypto::SecretPages
   crypto::AeadKeys* aead_keys = nullptr;  // of the workers' AEAD, where it has to know
   RandomSource& random;
   std::span<publish::Door* const> doors;  // of all workers; the index is the WorkerIndex
-  uint32_t max_keypairs = 4 * kMaxPeers;
   EventQueue* events = nullptr;  // where events go, if anywhere
   std::span<ComputationRing* const> computing = {};  // one for each further session thread
   size_t kept_per_turn = kKeptPerTurn;

@@ -99,7 +99,7 @@ void Session::finish(OpenInitiation& step) {
   sync(peer);
   note_authentic(peer, worker, header, datagram.size());
 
-  const auto index = keypairs_.reserve_index(peer.ref.index, random_);
+  const auto index = keypairs_.reserve_index(peer.ref.index);
   if (!index) return drop(DropReason::HandshakeQueueFull);
   compute(CreateResponse{.peer = peer.ref,
                          .handshake = HandshakeState(peer.handshake),

@@ -172,7 +172,7 @@ void Session::initiate(Peer& peer) {
   peer.progress.jitter = wireguard::kRekeyTimeoutJitterMax / 1024 * (random_.next_u32() % 1024);
   touch(peer);
   if (!can_initiate(peer)) return;
-  const auto index = keypairs_.reserve_index(peer.ref.index, random_);
+  const auto index = keypairs_.reserve_index(peer.ref.index);
   if (!index) return drop(DropReason::HandshakeQueueFull);
   compute(CreateInitiation{.peer = peer.ref,
                            .handshake = HandshakeState(peer.handshake),

@@ -57,12 +57,13 @@ struct Burst {
   PerLane<PeerIndex> peer;
   PerLane<PeerRef> from;  // none: from the plain side
   PerLane<const uint8_t*> outer;  // of a WireGuard message: its IP header
-  PerLane<wireguard::Keypair*> keypair;  // of a data message that was received
+  PerLane<wireguard::Keypair*> keypair;  // of a data message that was received: where it would be
   PerLane<uint64_t> counter;
 
   // Of the stage at work.
   Addresses addresses;
   PerLane<uint32_t> found;  // what look_up() found
+  PerLane<uint32_t> receivers{};  // of messages in their order: the receiver index, if it is data
   Groups groups;
   PerLane<crypto::AeadJob> jobs;
   PerLane<uint8_t> sealed;  // where the AEAD did not seal all

@@ -1,8 +1,8 @@
 // WireGuard messages as they came in:
 //   demultiplex:    handshake messages are copied to the session thread
-//   find_keypairs:  by receiver index; group by keypair
+//   take_keypairs:  where their receiver indexes lead (parse.cpp has asked for these lines); group by keypair
 //   then, some groups after the others, so that their lines come while those before are opened:
-//     check_indexes:  the slot is but the low bits of an index
+//     check_indexes:  whether there is a keypair, and it is the one that is meant
 //     open
 //     accept:         age of the key, whether its peer is still there, replay window and times under the peer's lock,
 //                     once for each group
@@ -51,12 +51,10 @@ void demultiplex(Burst& burst, const Lanes& messages, Lanes& data) noexcept {
   }
 }
 
-void find_keypairs(Burst& burst, Lanes& data) noexcept {
+void take_keypairs(Burst& burst, Lanes& data) noexcept {
   data.filter([&](Lane lane) {
-    Keypair* keypair = burst.shared.receivers.find(load_le32(burst.packets[lane].data + 4));
-    burst.keypair[lane] = keypair;
     burst.counter[lane] = load_le64(burst.packets[lane].data + 8);
-    if (keypair != nullptr) [[likely]]
+    if (burst.keypair[lane] != nullptr) [[likely]]
       return true;
     return burst.drop(lane, DropReason::ReceiverIndexUnknown), false;
   });
@@ -77,12 +75,13 @@ void reach_keys(Burst& burst, const Batch& batch) noexcept {
   }
 }
 
-// The slot is but the low bits of the index; and an index is good for its own tunnel only.
+// An index leads to its slot, whatever is there now; and it is good for its own tunnel only. What is left of a group
+// may look at the keypair.
 void check_indexes(Burst& burst, const Batch& batch) noexcept {
   for (size_t g = batch.first; g < batch.end; ++g) {
     const Keypair& keypair = keypair_of(burst.groups, g);
     burst.groups.filter(g, [&](Lane lane) {
-      if (keypair.local_index == load_le32(burst.packets[lane].data + 4) &&
+      if (keypair.answers_to(load_le32(burst.packets[lane].data + 4)) &&
           keypair.tunnel == burst.tunnel[lane]) [[likely]] {
         return true;
       }
@@ -95,6 +94,8 @@ void check_indexes(Burst& burst, const Batch& batch) noexcept {
 // open().
 void reach_slots(Burst& burst, const Batch& batch) noexcept {
   for (size_t g = batch.first; g < batch.end; ++g) {
+    if (burst.groups.lanes(g).empty()) [[unlikely]]
+      continue;
     prefetch_for_write(&burst.shared.peers[keypair_of(burst.groups, g).peer.index].activity);
   }
 }
@@ -191,7 +192,7 @@ void accept(Burst& burst, const Batch& batch) noexcept {
   return {.kind = kind,
           .tunnel = keypair.tunnel,
           .peer = keypair.peer,
-          .local_index = keypair.local_index};
+          .local_index = keypair.local_index.load(std::memory_order_relaxed)};
 }
 
 // The initiator has used the key, so the responder may, too (paper, 5.4.6): `next` becomes `current`, unless
@@ -204,7 +205,7 @@ void confirm(Burst& burst, Keypair& keypair) noexcept {
   }
   publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
   Keypair* expected = keypair.replaces.load(std::memory_order_acquire);
-  // Release: who loads the pointer finds a whole keypair (it was published to us by the receiver table).
+  // Release: who loads the pointer finds a whole keypair (it was published to us by its index).
   // A failure changes nothing: either it is current already, or something newer is.
   (void)send.current.compare_exchange_strong(expected, &keypair, std::memory_order_acq_rel,
                                              std::memory_order_relaxed);
@@ -376,10 +377,6 @@ void check_sources(Burst& burst, TunnelIndex index, Lanes& inner) noexcept {
 // All that is done by groups. What is left in `inner` is IP packets and the peers that they came from.
 void open_messages(Burst& burst, const Lanes& data, Lanes& inner) noexcept {
   Groups& groups = burst.groups;
-  // The first ones are needed soon.
-  for (size_t i = 0; i < data.size() && i < kBatchLanes; ++i) {
-    prefetch_for_write(&burst.keypair[data[i]]->receiving_key);
-  }
   groups.build(data, [&](Lane lane) { return reinterpret_cast<uint64_t>(burst.keypair[lane]); });
   Batch now = next_batch(groups, {0, 0});
   check_indexes(burst, now);
@@ -408,7 +405,7 @@ void inbound(Burst& burst, const Lanes& messages) noexcept {
   if (messages.empty()) return;
   Lanes data;
   demultiplex(burst, messages, data);
-  find_keypairs(burst, data);
+  take_keypairs(burst, data);
   if (data.empty()) return;
   Lanes inner;
   open_messages(burst, data, inner);

@@ -163,7 +163,7 @@ void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
   if (!punt_event(burst, {.kind = PuntKind::KeyAged,
                           .tunnel = keypair.tunnel,
                           .peer = keypair.peer,
-                          .local_index = keypair.local_index})) {
+                          .local_index = keypair.local_index.load(std::memory_order_relaxed)})) {
     keypair.rekey_requested.store(false, std::memory_order_relaxed);
   }
 }

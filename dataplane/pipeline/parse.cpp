@@ -20,6 +20,9 @@ using publish::PuntKind;
 
 // Frames ahead whose first line is asked for.
 constexpr size_t kPrefetchAhead = 4;
+// Messages whose keypairs are located at once.
+constexpr size_t kReachLanes = 8;
+static_assert(kBurstMax % kReachLanes == 0);
 
 constexpr uint8_t kNeighbourSolicitation = 135;  // RFC 4861, 4.3
 constexpr size_t kNeighbourSolicitationBytes = 24;  // without options; the target is at 8
@@ -156,20 +159,52 @@ void parse_frames(Burst& burst, size_t first, size_t end) noexcept {
   return kNoTunnel;
 }
 
+// Finds out for `count` messages from `first` on, at most kReachLanes, where their keypairs would be, and asks for the
+// lines that these would receive with: they come while the other frames are sorted.
+inline void reach_keypairs(Burst& burst, const Lanes& messages, size_t first,
+                           size_t count) noexcept {
+  std::array<uint32_t, kReachLanes> indexes;
+  std::memcpy(indexes.data(), &burst.receivers[first], sizeof(indexes));
+  const Lane* lanes = messages.begin() + first;
+  uint32_t differences = 0;
+  for (const uint32_t index : indexes) differences |= index ^ indexes[0];
+  if (differences == 0) {  // all for one
+    wireguard::Keypair* keypair = burst.shared.keypairs.locate(indexes[0]);
+    if (keypair != nullptr) prefetch_for_write(&keypair->receiving_key);
+    for (size_t i = 0; i < count; ++i) burst.keypair[lanes[i]] = keypair;
+    return;
+  }
+  burst.shared.keypairs.locate(indexes, [&](size_t i, wireguard::Keypair* keypair) {
+    if (i >= count) return;
+    burst.keypair[lanes[i]] = keypair;
+    if (keypair != nullptr) [[likely]]
+      prefetch_for_write(&keypair->receiving_key);
+  });
+}
+
+// The same for those that are left.
+inline void reach_last_keypairs(Burst& burst, const Lanes& messages) noexcept {
+  const size_t left = messages.size() % kReachLanes;
+  if (left != 0) reach_keypairs(burst, messages, messages.size() - left, left);
+}
+
 // The datagram behind `header_bytes` of IP header is a message for the tunnel. `length`: its header's, checked.
 inline void take_message(Burst& burst, Lane lane, TunnelIndex tunnel, uint16_t header_bytes,
-                         uint16_t length) noexcept {
+                         uint16_t length, Lanes& messages) noexcept {
   Packet& packet = burst.packets[lane];
   const uint8_t* ip = packet.data + kEthernetBytes;
   const uint8_t* udp = ip + header_bytes;
   // Where a data message has its receiver index; for another it does no harm.
   if (length >= kUdpBytes + wireguard::kDataHeaderBytes) [[likely]] {
-    burst.shared.receivers.prefetch_slot(load_le32(udp + kUdpBytes + 4));
+    burst.receivers[messages.size()] = load_le32(udp + kUdpBytes + 4);
   }
   packet.narrow(static_cast<uint16_t>(kEthernetBytes + header_bytes + kUdpBytes),
                 static_cast<uint16_t>(length - kUdpBytes));
   burst.outer[lane] = ip;
   burst.tunnel[lane] = tunnel;
+  messages.push(lane);
+  if (messages.size() % kReachLanes == 0)
+    reach_keypairs(burst, messages, messages.size() - kReachLanes, kReachLanes);
 }
 
 [[nodiscard]] inline bool udp_sum_holds(const Packet& packet, const uint8_t* ip, const uint8_t* udp,
@@ -178,21 +213,20 @@ inline void take_message(Burst& burst, Lane lane, TunnelIndex tunnel, uint16_t h
          (packet.udp_checksum == RxChecksum::Unknown && udp_checksum_holds(ip, udp, length));
 }
 
-// A datagram to one of our addresses. True when it is a WireGuard message; else it was dropped.
-[[nodiscard]] bool take_udp(Burst& burst, Lane lane, const PortView& port, const uint8_t* ip,
-                            uint16_t header_bytes) noexcept {
+// A datagram to one of our addresses: a WireGuard message, or it is dropped.
+void take_udp(Burst& burst, Lane lane, const PortView& port, const uint8_t* ip,
+              uint16_t header_bytes, Lanes& messages) noexcept {
   const Packet& packet = burst.packets[lane];
   const uint8_t* udp = ip + header_bytes;
   const size_t available = packet.length_bytes - kEthernetBytes - header_bytes;
   const auto length = check_udp(udp, available);
   if (!length) [[unlikely]]
-    return burst.drop(lane, DropReason::UdpInvalid), false;
+    return burst.drop(lane, DropReason::UdpInvalid);
   const TunnelIndex tunnel = tunnel_listening(*burst.snapshot, port, load_be16(udp + 2));
-  if (tunnel == kNoTunnel) return burst.drop(lane, DropReason::LocalUnwanted), false;
+  if (tunnel == kNoTunnel) return burst.drop(lane, DropReason::LocalUnwanted);
   if (!udp_sum_holds(packet, ip, udp, *length)) [[unlikely]]
-    return burst.drop(lane, DropReason::UdpInvalid), false;
-  take_message(burst, lane, tunnel, header_bytes, *length);
-  return true;
+    return burst.drop(lane, DropReason::UdpInvalid);
+  take_message(burst, lane, tunnel, header_bytes, *length, messages);
 }
 
 void sort_local(Burst& burst, Lane lane, const PortView& port, Lanes& messages) noexcept {
@@ -204,8 +238,7 @@ void sort_local(Burst& burst, Lane lane, const PortView& port, Lanes& messages) 
   }
   if (protocol == static_cast<uint8_t>(Protocol::Udp)) {
     const uint16_t header_bytes = v4 ? ipv4_header_bytes(ip) : kIpv6Bytes;
-    if (take_udp(burst, lane, port, ip, header_bytes)) messages.push(lane);
-    return;
+    return take_udp(burst, lane, port, ip, header_bytes, messages);
   }
   if (is_icmp(ip)) return punt_icmp(burst, lane);
   burst.drop(lane, DropReason::LocalUnwanted);
@@ -256,7 +289,7 @@ class Model {
   Model(const uint8_t* frame, TunnelIndex tunnel) noexcept : seen_(frame), tunnel_(tunnel) {}
 
   // True: it is a message, and was taken.
-  [[nodiscard]] bool take(Burst& burst, Lane lane) const noexcept {
+  [[nodiscard]] bool take(Burst& burst, Lane lane, Lanes& messages) const noexcept {
     const Packet& packet = burst.packets[lane];
     if (!is_whole(packet)) [[unlikely]]
       return false;
@@ -270,7 +303,7 @@ class Model {
         !sums_hold(packet, ip, udp, udp_bytes)) [[unlikely]] {
       return false;
     }
-    take_message(burst, lane, tunnel_, kIpv4Bytes, udp_bytes);
+    take_message(burst, lane, tunnel_, kIpv4Bytes, udp_bytes, messages);
     return true;
   }
 
@@ -330,6 +363,7 @@ void route(Burst& burst, const PortView& port, Lanes& plain, Lanes& messages) no
   };
   for (const Lane lane : burst.addresses.v4_lanes) sort(lane);
   for (const Lane lane : burst.addresses.v6_lanes) sort(lane);
+  reach_last_keypairs(burst, messages);
 }
 
 }  // namespace
@@ -353,12 +387,10 @@ void parse(Burst& burst, size_t count, Lanes& plain, Lanes& messages) noexcept {
   Lanes taken;
   for (size_t i = 1; i < count; ++i) {
     if (i + kPrefetchAhead < count) prefetch(burst.packets[i + kPrefetchAhead].data);
-    if (model.take(burst, static_cast<Lane>(i))) [[likely]] {
-      taken.push(static_cast<Lane>(i));
-    } else {
+    if (!model.take(burst, static_cast<Lane>(i), taken)) [[unlikely]]
       parse_frames(burst, i, i + 1);
-    }
   }
+  reach_last_keypairs(burst, taken);
   // What comes from one peer stays in order: all of `taken` is IPv4, which is first among the others.
   Lanes others;
   route(burst, port, plain, others);

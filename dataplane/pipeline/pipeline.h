@@ -13,11 +13,11 @@
 
 #include "dataplane/base/time.h"
 #include "dataplane/crypto/aead.h"
-#include "dataplane/lookup/receiver_table.h"
 #include "dataplane/pipeline/packet.h"
 #include "dataplane/publish/door.h"
 #include "dataplane/publish/neighbours.h"
 #include "dataplane/publish/peer_slots.h"
+#include "dataplane/wireguard/keypair_arena.h"
 
 namespace turnpike::pipeline {
 
@@ -25,7 +25,7 @@ struct StageCycles;
 
 struct Shared {
   publish::PeerSlots& peers;
-  const lookup::ReceiverTable& receivers;
+  const wireguard::KeypairArena& keypairs;
   publish::NeighbourTable& neighbours;
   std::array<PortOffloads, kMaxPorts> offloads{};
 };

@@ -66,7 +66,6 @@ void assign_keys(Keypair& keypair, const DerivedKeys& keys, PeerRef peer, Tunnel
   std::memcpy(keypair.receiving_key.data(), keys.receiving.bytes().data(), kKeyBytes);
   keypair.set_created_at(created_at);
   keypair.remote_index = keys.remote_index;
-  keypair.local_index = keys.local_index;
   keypair.role = keys.role;
   keypair.peer = peer;
   keypair.tunnel = tunnel;

@@ -1,10 +1,11 @@
 // The two transport keys of one session with everything that is born and retired with them: indexes,
 // creation time, send counter, replay window. Never reused in place (design: keypairs and nonces).
 //   Threads:   the session thread makes it, publishes it by one release store in the peer's slot
-//              (sending) and one in the receiver table (receiving), and retires it by epoch.
+//              (sending) and one of its own index (receiving), and retires it by epoch.
 //              Workers load it once for a group of packets.
 //   Ownership: KeypairArena, the only one that makes keypairs: the bitmap of the window lies in its memory, found
-//              by the keypair's address. All of it is wiped when the keypair goes back.
+//              by the keypair's address. All of it is wiped when the keypair goes back, but for what says that
+//              nobody finds it.
 #pragma once
 
 #include <array>
@@ -34,13 +35,16 @@ struct alignas(2 * kCacheLine) Keypair {
   uint32_t remote_index = 0;  // the peer's receiver index, put into what we send
   Role role = Role::Initiator;
   std::atomic<bool> rekey_requested{false};  // workers: set · the session thread is told once
+  uint16_t life = 0;  // KeypairArena's alone
   // The keypair that was current when this one became `next`: what the worker that confirms this one
   // expects to find in the peer's slot. session thread: writes · workers: read
   std::atomic<Keypair*> replaces{nullptr};
 
   // Line 1, all that receiving needs.
   alignas(kCacheLine) std::array<uint8_t, kKeyBytes> receiving_key{};
-  uint32_t local_index = 0;  // our receiver index, checked in full
+  // Our receiver index, compared in full; an index of another slot while no worker is to find this one, and then
+  // nothing else here may be looked at. session thread: writes · workers: read
+  std::atomic<uint32_t> local_index{0};
   PeerRef peer;
   TunnelIndex tunnel = kNoTunnel;
   // A responder may send only after the initiator used the key (paper, 5.4.6). workers: set, at the
@@ -52,6 +56,12 @@ struct alignas(2 * kCacheLine) Keypair {
 
   Keypair(const Keypair&) = delete;
   Keypair& operator=(const Keypair&) = delete;
+
+  // What a worker asks first. True: the keypair is whole, and stays until the worker's next report (acquire, pairs
+  // with KeypairArena::publish()).
+  [[nodiscard]] bool answers_to(uint32_t index) const noexcept {
+    return local_index.load(std::memory_order_acquire) == index;
+  }
 
   // The window's: one packet in 32 touches a line of it.
   [[nodiscard]] ReplayBitmap& bitmap() const noexcept;
@@ -80,10 +90,7 @@ struct alignas(2 * kCacheLine) Keypair {
  private:
   friend class KeypairArena;
   Keypair() = default;
-  ~Keypair() {
-    wipe(sending_key.data(), kKeyBytes);
-    wipe(receiving_key.data(), kKeyBytes);
-  }
+  ~Keypair() = default;
 
   // Of 2^27 ns: differences of 32 bits are good for 18 years, and keypairs go after minutes.
   static constexpr unsigned kTickBits = 27;
@@ -96,26 +103,34 @@ static_assert(offsetof(Keypair, receiving_key) == kCacheLine);
 static_assert(offsetof(Keypair, window) == 2 * kCacheLine - sizeof(ReplayWindow));
 static_assert(sizeof(Keypair) == 2 * kCacheLine);
 
-// A chunk of KeypairArena: keypairs side by side, so that few pages have many of them, and behind them their
-// bitmaps in the same order. Chunks are aligned to their size, so that nothing has to be looked up.
+// A chunk of KeypairArena: keypairs side by side, so that few pages have many of them, and behind them where their
+// bitmaps are. Chunks are aligned to a huge page, so that nothing has to be looked up.
 struct KeypairChunk {
-  static constexpr size_t kBytes = kHugePageBytes;
-  static constexpr size_t kKeypairs = kBytes / (sizeof(Keypair) + sizeof(ReplayBitmap));
-  static constexpr size_t kBitmapsAt = kKeypairs * sizeof(Keypair);
-  static_assert(kBitmapsAt % alignof(ReplayBitmap) == 0);
+  static constexpr size_t kKeypairs = kHugePageBytes / sizeof(Keypair);
+  static constexpr size_t kBitmapsOfPage = kHugePageBytes / sizeof(ReplayBitmap);
 
-  // Of the keypair at `keypair`, whether there is one or not.
-  [[nodiscard]] static std::byte* bitmap_at(const void* keypair) noexcept {
+  // Session thread: writes, before a keypair that needs it is published · workers: read
+  struct Tail {
+    std::array<ReplayBitmap*, kKeypairs / kBitmapsOfPage> bitmaps{};  // nullptr: no memory yet
+    uint32_t number = 0;  // of the chunk
+  };
+  static constexpr size_t kBytes = kHugePageBytes + 4'096;
+  static_assert(sizeof(Tail) <= kBytes - kHugePageBytes);
+
+  [[nodiscard]] static Tail& tail_of(const void* keypair) noexcept {
     const auto address = reinterpret_cast<uintptr_t>(keypair);
-    const uintptr_t offset = address % kBytes;
-    DCHECK(offset < kBitmapsAt);
-    return reinterpret_cast<std::byte*>(address - offset + kBitmapsAt +
-                                        offset * (sizeof(ReplayBitmap) / sizeof(Keypair)));
+    return *std::launder(
+        reinterpret_cast<Tail*>(address - address % kHugePageBytes + kHugePageBytes));
+  }
+  [[nodiscard]] static size_t position_of(const void* keypair) noexcept {
+    return reinterpret_cast<uintptr_t>(keypair) % kHugePageBytes / sizeof(Keypair);
   }
 };
 
 inline ReplayBitmap& Keypair::bitmap() const noexcept {
-  return *std::launder(reinterpret_cast<ReplayBitmap*>(KeypairChunk::bitmap_at(this)));
+  const size_t position = KeypairChunk::position_of(this);
+  return KeypairChunk::tail_of(this)
+      .bitmaps[position / KeypairChunk::kBitmapsOfPage][position % KeypairChunk::kBitmapsOfPage];
 }
 
 // `count` nonces from `first`; fewer than were asked for, also none, near the key's end of life.

@@ -1,63 +1,161 @@
 #include "dataplane/wireguard/keypair_arena.h"
 
+#include <cstddef>
 #include <new>
 
 #include "dataplane/base/check.h"
 
 namespace turnpike::wireguard {
 
-KeypairArena::KeypairArena(PageSource& pages, size_t max_keypairs)
-    : pages_(pages),
-      max_chunks_((max_keypairs + KeypairChunk::kKeypairs - 1) / KeypairChunk::kKeypairs) {
-  chunks_.reserve(max_chunks_);
+KeypairArena::KeypairArena(PageSource& pages, uint32_t max_keypairs, RandomSource& random) noexcept
+    : indexes_(random),
+      pages_(pages),
+      max_keypairs_(max_keypairs),
+      zero_slot_(indexes_.place_of(0).slot) {
+  CHECK(max_keypairs <= kMaxKeypairs);
 }
 
 KeypairArena::~KeypairArena() {
-  for (std::byte* chunk : chunks_) {
+  for (const auto& place : chunks_) {
+    std::byte* chunk = place.load(std::memory_order_relaxed);
+    if (chunk == nullptr) continue;
+    for (ReplayBitmap* bitmaps : KeypairChunk::tail_of(chunk).bitmaps) {
+      if (bitmaps == nullptr) continue;
+      wipe(bitmaps, kHugePageBytes);
+      pages_.release(bitmaps, kHugePageBytes);
+    }
     wipe(chunk, KeypairChunk::kBytes);
     pages_.release(chunk, KeypairChunk::kBytes);
   }
 }
 
-bool KeypairArena::grow() noexcept {
-  if (chunks_.size() == max_chunks_) return false;
+uint32_t KeypairArena::slot_of(const Keypair& keypair) const noexcept {
+  const size_t before = size_t{KeypairChunk::tail_of(&keypair).number} * KeypairChunk::kKeypairs;
+  return static_cast<uint32_t>(before + KeypairChunk::position_of(&keypair));
+}
+
+Keypair& KeypairArena::reserved_keypair(uint32_t index) const noexcept {
+  const KeypairPlace place = indexes_.place_of(index);
+  CHECK(place.slot < opened_);
+  Keypair& keypair = *keypair_at(place.slot);
+  CHECK((keypair.life & ~kMade) == (kReserved | place.generation));
+  return keypair;
+}
+
+uint32_t KeypairArena::index_of(const Keypair& keypair) const noexcept {
+  return indexes_.index_of(
+      {.slot = slot_of(keypair), .generation = keypair.life % KeypairPlace::kGenerations});
+}
+
+// What workers compare with in a slot in which they are to find nothing: an index that leads elsewhere.
+uint32_t KeypairArena::vacant(uint32_t slot) const noexcept {
+  return slot != zero_slot_ ? 0 : indexes_.index_of({.slot = slot ^ 1, .generation = 0});
+}
+
+bool KeypairArena::grow(uint32_t number) noexcept {
   auto* chunk = static_cast<std::byte*>(pages_.allocate(KeypairChunk::kBytes));
   if (chunk == nullptr) return false;
-  CHECK(reinterpret_cast<uintptr_t>(chunk) % KeypairChunk::kBytes == 0);
-  chunks_.push_back(chunk);
-  // Backwards, so that keypairs are given out in the order of their addresses.
-  for (size_t i = KeypairChunk::kKeypairs; i-- > 0;)
-    free_ = new (chunk + i * sizeof(Keypair)) Free{free_};
+  CHECK(reinterpret_cast<uintptr_t>(chunk) % kHugePageBytes == 0);
+  const auto first = static_cast<uint32_t>(number * KeypairChunk::kKeypairs);
+  for (uint32_t i = 0; i < KeypairChunk::kKeypairs; ++i) {
+    auto* keypair = new (chunk + i * sizeof(Keypair)) Keypair();
+    keypair->local_index.store(vacant(first + i), std::memory_order_relaxed);
+  }
+  new (chunk + kHugePageBytes) KeypairChunk::Tail{.number = number};
+  chunks_[number].store(chunk, std::memory_order_release);  // pairs with locate()
   return true;
 }
 
-Keypair* KeypairArena::allocate() noexcept {
-  if (free_ == nullptr && !grow()) return nullptr;
-  void* memory = free_;
-  free_ = free_->next;
-  ++in_use_;
-  new (KeypairChunk::bitmap_at(memory)) ReplayBitmap();
-  return new (memory) Keypair();
-}
-
-void KeypairArena::release(Keypair* keypair) noexcept {
-  CHECK(in_use_ > 0);
-  DCHECK(owns(keypair));
-  wipe(&keypair->bitmap(), sizeof(ReplayBitmap));
-  keypair->~Keypair();
-  wipe(static_cast<void*>(keypair), sizeof(Keypair));
-  free_ = new (static_cast<void*>(keypair)) Free{free_};
-  --in_use_;
-}
-
-bool KeypairArena::owns(const Keypair* keypair) const noexcept {
-  const auto* at = reinterpret_cast<const std::byte*>(keypair);
-  for (const std::byte* chunk : chunks_) {
-    if (at >= chunk && at < chunk + KeypairChunk::kBitmapsAt) {
-      return static_cast<size_t>(at - chunk) % sizeof(Keypair) == 0;
-    }
+// One that was never in use.
+bool KeypairArena::open_slot() noexcept {
+  if (opened_ == max_keypairs_) return false;
+  const auto number = static_cast<uint32_t>(opened_ / KeypairChunk::kKeypairs);
+  if (chunks_[number].load(std::memory_order_relaxed) == nullptr && !grow(number)) return false;
+  const Keypair& keypair = *keypair_at(opened_);
+  ReplayBitmap*& bitmaps =
+      KeypairChunk::tail_of(&keypair)
+          .bitmaps[KeypairChunk::position_of(&keypair) / KeypairChunk::kBitmapsOfPage];
+  if (bitmaps == nullptr) {
+    bitmaps = static_cast<ReplayBitmap*>(pages_.allocate(kHugePageBytes));
+    if (bitmaps == nullptr) return false;
   }
-  return false;
+  ++opened_;
+  return true;
+}
+
+std::optional<uint32_t> KeypairArena::reserve() noexcept {
+  uint32_t slot;
+  if (free_ <= kResting && open_slot()) {
+    slot = opened_ - 1;
+  } else if (free_ > 0) {
+    slot = first_free_;
+    Keypair& keypair = *keypair_at(slot);
+    first_free_ = keypair.remote_index;
+    keypair.remote_index = 0;
+    --free_;
+  } else {
+    return std::nullopt;
+  }
+  Keypair& keypair = *keypair_at(slot);
+  DCHECK(keypair.life < KeypairPlace::kGenerations);
+  keypair.life |= kReserved;
+  return index_of(keypair);
+}
+
+Keypair& KeypairArena::make(uint32_t index) noexcept {
+  Keypair& keypair = reserved_keypair(index);
+  CHECK((keypair.life & kMade) == 0);
+  keypair.life |= kMade;
+  ++made_;
+  // The rest is zero, from pages or from clear().
+  keypair.peer = {};
+  keypair.tunnel = kNoTunnel;
+  return keypair;
+}
+
+void KeypairArena::publish(Keypair& keypair) noexcept {
+  const uint32_t index = index_of(keypair);
+  CHECK((keypair.life & kMade) != 0 && !keypair.answers_to(index));
+  keypair.local_index.store(index, std::memory_order_release);  // pairs with answers_to()
+}
+
+void KeypairArena::withdraw(Keypair& keypair) noexcept {
+  CHECK(keypair.answers_to(index_of(keypair)));
+  keypair.local_index.store(vacant(slot_of(keypair)), std::memory_order_release);
+}
+
+// All but local_index: a worker may compare it at any time.
+void KeypairArena::clear(Keypair& keypair) noexcept {
+  static constexpr size_t kBefore = offsetof(Keypair, local_index);
+  static constexpr size_t kBehind = kBefore + sizeof(keypair.local_index);
+  const uint16_t life = keypair.life;
+  auto* bytes = reinterpret_cast<std::byte*>(&keypair);
+  wipe(&keypair.bitmap(), sizeof(ReplayBitmap));
+  wipe(bytes, kBefore);
+  wipe(bytes + kBehind, sizeof(Keypair) - kBehind);
+  keypair.life = static_cast<uint16_t>(life & ~kMade);
+  --made_;
+}
+
+void KeypairArena::unmake(uint32_t index) noexcept {
+  Keypair& keypair = reserved_keypair(index);
+  CHECK((keypair.life & kMade) != 0 && !keypair.answers_to(index));
+  clear(keypair);
+}
+
+void KeypairArena::release(uint32_t index) noexcept {
+  Keypair& keypair = reserved_keypair(index);
+  CHECK(!keypair.answers_to(index));
+  if ((keypair.life & kMade) != 0) clear(keypair);
+  keypair.life = static_cast<uint16_t>((keypair.life + 1) % KeypairPlace::kGenerations);
+  const uint32_t slot = slot_of(keypair);
+  if (free_ == 0) {
+    first_free_ = slot;
+  } else {
+    keypair_at(last_free_)->remote_index = slot;
+  }
+  last_free_ = slot;
+  ++free_;
 }
 
 }  // namespace turnpike::wireguard

@@ -1,7 +1,6 @@
 #include "tests/bench/pipeline_world.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "dataplane/publish/door.h"
 
@@ -19,19 +18,18 @@ void insert(lookup::WriterV4& writer, const std::vector<lookup::Edit>& edits) {
 
 World::World(uint32_t peers, bool software_checksum)
     : peers_count_(peers),
-      keypairs_(pages, peers),
       peers_(pages, std::max(peers, 64u), 1),
-      receivers_(pages, std::bit_ceil(std::max(4 * peers, 1024u))),
+      keypairs_(pages, peers, random_),
       neighbours_(epoch, 1),
       allowed_(pages),
       outside_routes_(pages),
       inside_routes_(pages) {
-  CHECK(peers_.valid() && receivers_.valid());
+  CHECK(peers_.valid());
   make_routes();
   make_peers();
   const bool offload = !software_checksum;
   shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
-      .peers = peers_, .receivers = receivers_, .neighbours = neighbours_, .offloads = {}});
+      .peers = peers_, .keypairs = keypairs_, .neighbours = neighbours_, .offloads = {}});
   for (pipeline::PortOffloads& o : shared_->offloads)
     o = {.ipv4_checksum = offload, .udp_checksum = offload};
 }
@@ -62,14 +60,6 @@ void World::make_routes() {
 }
 
 void World::make_peers() {
-  std::mt19937_64 engine{20261122};
-  struct Random final : RandomSource {
-    explicit Random(std::mt19937_64& bits) : engine_(bits) {}
-    void fill(std::span<uint8_t> out) noexcept override {
-      for (uint8_t& byte : out) byte = static_cast<uint8_t>(engine_());
-    }
-    std::mt19937_64& engine_;
-  } source(engine);
   const auto router = neighbours_.find(kOutside, IpAddress::v4(kRouter));
   std::vector<lookup::Edit> edits;
   sealing_.reserve(peers_count_);
@@ -84,25 +74,23 @@ void World::make_peers() {
     peers_.set_endpoint(i, {.remote = {IpAddress::v4(kRemoteNet + i), kRemotePort},
                             .local = IpAddress::v4(kOwnOutside),
                             .first_hop = router});
-    wireguard::Keypair* keypair = keypairs_.allocate();
-    CHECK(keypair != nullptr);
+    wireguard::Keypair* keypair = &keypairs_.make(keypairs_.reserve().value());
     if (i == 0) first_keypair_ = keypair;
-    source.fill(keypair->sending_key);
-    source.fill(keypair->receiving_key);
+    random_.fill(keypair->sending_key);
+    random_.fill(keypair->receiving_key);
     keypair->set_created_at(now_);
     keypair->remote_index = i;
-    keypair->local_index = receivers_.reserve(source).value();
     keypair->peer = {.index = i, .incarnation = 1};
     keypair->tunnel = 0;
     keypair->confirmed = true;
-    receivers_.install(keypair->local_index, keypair);
+    keypairs_.publish(*keypair);
     // Somewhere in the life of the session: what a window costs depends on where its counter stands.
-    const uint64_t counter = 1 + engine() % 10'000;
+    const uint64_t counter = 1 + random_.engine() % 10'000;
     CHECK(keypair->accept(counter - 1));
     sealing_.push_back({keypair->receiving_key, keypair->local_index, counter});
     slot.send.current.store(keypair);
   }
-  std::shuffle(order_.begin(), order_.end(), engine);
+  std::shuffle(order_.begin(), order_.end(), random_.engine);
   insert(allowed_, edits);
   snapshot.tunnels[0] = {.allowed_v4 = allowed_.head(),
                          .outside = kOutside,

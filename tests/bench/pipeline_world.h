@@ -63,10 +63,17 @@ class World {
   void make_peers();
   void make_routes();
 
+  struct Random final : RandomSource {
+    void fill(std::span<uint8_t> out) noexcept override {
+      for (uint8_t& byte : out) byte = static_cast<uint8_t>(engine());
+    }
+    std::mt19937_64 engine{20261122};
+  };
+
   uint32_t peers_count_;
-  wireguard::KeypairArena keypairs_;
+  Random random_;
   publish::PeerSlots peers_;
-  lookup::ReceiverTable receivers_;
+  wireguard::KeypairArena keypairs_;
   publish::NeighbourTable neighbours_;
   lookup::WriterV4 allowed_, outside_routes_, inside_routes_;
   std::vector<publish::NextHop> outside_hops_, inside_hops_;

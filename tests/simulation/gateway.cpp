@@ -80,7 +80,7 @@ Gateway::Gateway(const GatewaySettings& settings, Ledger& ledger, uint64_t seed,
       transmit_(std::move(transmit)),
       now_{.instant = now},
       slots_(pages_, kSlots, seed),
-      receivers_(pages_, 1u << 12),
+      keypairs_(pages_, 1u << 12, random_),
       neighbours_(epoch_, seed),
       allowed_v4_(pages_),
       allowed_v6_(pages_),
@@ -88,7 +88,7 @@ Gateway::Gateway(const GatewaySettings& settings, Ledger& ledger, uint64_t seed,
       retired_slots_(epoch_),
       incarnations_(kSlots, 0),
       session_reader_(epoch_.add_reader()) {
-  CHECK(slots_.valid() && receivers_.valid());
+  CHECK(slots_.valid());
   for (PeerIndex i = kSlots; i-- > 0;) free_slots_.push_back(i);
   const auto number = static_cast<uint8_t>(settings.number);
   macs_ = {MacAddress{{2, 0, 0, 0, number, 0xaa}}, MacAddress{{2, 0, 0, 0, number, 0xbb}}};
@@ -100,7 +100,7 @@ Gateway::Gateway(const GatewaySettings& settings, Ledger& ledger, uint64_t seed,
   for (const PortIndex port : {kOutside, kInside}) routes_[port] = make_routes(port);
 
   const pipeline::Shared shared{
-      .peers = slots_, .receivers = receivers_, .neighbours = neighbours_, .offloads = {}};
+      .peers = slots_, .keypairs = keypairs_, .neighbours = neighbours_, .offloads = {}};
   std::vector<publish::Door*> doors;
   for (size_t i = 0; i < settings.workers; ++i) {
     workers_.push_back(std::make_unique<Worker>(*this, shared));
@@ -112,13 +112,11 @@ Gateway::Gateway(const GatewaySettings& settings, Ledger& ledger, uint64_t seed,
     rings.push_back(computing_.back().get());
   }
   session_ = std::make_unique<session::Session>(session::SessionParts{.peers = slots_,
-                                                                      .receivers = receivers_,
+                                                                      .keypairs = keypairs_,
                                                                       .neighbours = neighbours_,
                                                                       .epoch = epoch_,
-                                                                      .key_pages = pages_,
                                                                       .random = random_,
                                                                       .doors = doors,
-                                                                      .max_keypairs = 4 * kSlots,
                                                                       .computing = rings,
                                                                       .kept_per_turn = 0},
                                                 now);

@@ -115,7 +115,7 @@ class Gateway {
   SystemPages pages_;
   publish::Epoch epoch_;
   publish::PeerSlots slots_;
-  lookup::ReceiverTable receivers_;
+  wireguard::KeypairArena keypairs_;
   publish::NeighbourTable neighbours_;
   lookup::WriterV4 allowed_v4_;
   lookup::WriterV6 allowed_v6_;

@@ -3,27 +3,28 @@
 
 #include <memory>
 
-#include "dataplane/base/check.h"
 #include "dataplane/wireguard/keypair_arena.h"
+#include "tests/support/sim_random.h"
 
 namespace turnpike::test {
 
 // One arena for all of a test program; one thread at a time makes keypairs and lets go of them.
 [[nodiscard]] inline wireguard::KeypairArena& keypair_arena() {
   static SystemPages pages;
-  static wireguard::KeypairArena arena(pages, 100'000);
+  static sim::Random random(1);
+  static wireguard::KeypairArena arena(pages, 100'000, random);
   return arena;
 }
 
 struct ReleaseKeypair {
-  void operator()(wireguard::Keypair* keypair) const noexcept { keypair_arena().release(keypair); }
+  void operator()(wireguard::Keypair* keypair) const noexcept {
+    keypair_arena().release(keypair_arena().index_of(*keypair));
+  }
 };
 using KeypairPtr = std::unique_ptr<wireguard::Keypair, ReleaseKeypair>;
 
 [[nodiscard]] inline KeypairPtr make_keypair() {
-  KeypairPtr keypair(keypair_arena().allocate());
-  CHECK(keypair != nullptr);
-  return keypair;
+  return KeypairPtr(&keypair_arena().make(keypair_arena().reserve().value()));
 }
 
 // A replay window with its bitmap.

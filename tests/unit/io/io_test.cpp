@@ -12,6 +12,7 @@
 #include "dataplane/io/port.h"
 #include "dataplane/io/turn_meter.h"
 #include "dataplane/io/worker.h"
+#include "tests/support/sim_random.h"
 
 namespace turnpike::io {
 namespace {
@@ -135,7 +136,7 @@ class WorkerTest : public testing::Test {
     door->publish(&snapshot);
     aead = crypto::make_aead(crypto::AeadBackend::Auto);
     shared = std::make_unique<pipeline::Shared>(pipeline::Shared{
-        .peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}});
+        .peers = peers, .keypairs = keypairs, .neighbours = neighbours, .offloads = {}});
     options = {.index = 0,
                .idle = Idle::Adaptive,
                .ports = ports,
@@ -182,7 +183,8 @@ class WorkerTest : public testing::Test {
   SystemPages pages;
   publish::Epoch epoch;
   publish::PeerSlots peers{pages, 16, 1};
-  lookup::ReceiverTable receivers{pages, 1'024};
+  sim::Random random{1};
+  wireguard::KeypairArena keypairs{pages, 64, random};
   publish::NeighbourTable neighbours{epoch, 1};
   publish::Snapshot snapshot;
   std::unique_ptr<publish::Door> door;

@@ -106,7 +106,7 @@ class Circle {
     gateway_.set_endpoint(self, {ip("192.0.2.1"), 51820}, ip("192.0.2.1"), kOutside,
                           ip("192.0.2.1"));
     wireguard::Keypair& keypair = gateway_.add_keypair(tunnel, self, wireguard::Role::Initiator);
-    keypair.remote_index = keypair.local_index;
+    keypair.remote_index = gateway_.keypairs.index_of(keypair);
     gateway_.peers[self].send.current.store(&keypair);
     if (crypto_device != nullptr) {
       CHECK(crypto_device->admit(keypair.sending_key.data(), crypto::AeadDirection::Seal));

@@ -36,7 +36,7 @@ Gateway::Worker::Worker(Gateway& gateway, std::unique_ptr<crypto::Aead> own_aead
       pipeline(gateway.shared, door, *aead) {}
 
 Gateway::Gateway(size_t worker_count, crypto::AeadBackend backend) {
-  CHECK(peers.valid() && receivers.valid());
+  CHECK(peers.valid());
   for (size_t i = 0; i < worker_count; ++i) {
     workers.push_back(std::make_unique<Worker>(*this, crypto::make_aead(backend)));
   }
@@ -107,21 +107,13 @@ void Gateway::set_endpoint(PeerIndex peer, const Endpoint& remote, const IpAddre
 }
 
 wireguard::Keypair& Gateway::add_keypair(TunnelIndex tunnel, PeerIndex peer, wireguard::Role role) {
-  struct Random final : RandomSource {
-    explicit Random(std::mt19937_64& engine) : engine_(engine) {}
-    void fill(std::span<uint8_t> out) noexcept override {
-      for (uint8_t& byte : out) byte = static_cast<uint8_t>(engine_());
-    }
-    std::mt19937_64& engine_;
-  } source(random);
-  wireguard::Keypair& keypair = *keypairs_.allocate();
+  wireguard::Keypair& keypair = keypairs.make(keypairs.reserve().value());
   keypair.role = role;
   keypair.set_created_at(now);
   keypair.tunnel = tunnel;
   keypair.peer = {.index = peer, .incarnation = peers[peer].activity.incarnation.load()};
-  keypair.local_index = receivers.reserve(source).value();
   keypair.confirmed.store(role == wireguard::Role::Initiator);
-  receivers.install(keypair.local_index, &keypair);
+  keypairs.publish(keypair);
   return keypair;
 }
 

@@ -11,6 +11,7 @@
 
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/wireguard/keypair_arena.h"
+#include "tests/support/sim_random.h"
 #include "tests/unit/pipeline/bytes_of.h"
 
 namespace turnpike::pipeline::test {
@@ -119,10 +120,11 @@ class Gateway {
   SystemPages pages;
   publish::Epoch epoch;
   publish::PeerSlots peers{pages, 4096, 1};
-  lookup::ReceiverTable receivers{pages, 1 << 14};
+  sim::Random key_of_indexes{1};
+  wireguard::KeypairArena keypairs{pages, 4096, key_of_indexes};
   publish::NeighbourTable neighbours{epoch, 42};
   publish::Snapshot snapshot;
-  Shared shared{.peers = peers, .receivers = receivers, .neighbours = neighbours, .offloads = {}};
+  Shared shared{.peers = peers, .keypairs = keypairs, .neighbours = neighbours, .offloads = {}};
   Instant now = kStart;
   std::deque<std::unique_ptr<Worker>> workers;
   std::mt19937_64 random{1};
@@ -136,7 +138,6 @@ class Gateway {
   std::deque<Routes> port_routes_;
   std::deque<Routes> tunnel_local_;
   std::deque<Table> allowed_;
-  wireguard::KeypairArena keypairs_{pages, 4096};
   PeerIndex peers_ = 0;
   size_t backend_workers_ = 0;
 };

@@ -60,6 +60,39 @@ TEST_F(Inbound, ReceiverIndexUnknown) {
   }
 }
 
+// Each finds a slot, and in it no keypair of its own; beside packets that find theirs.
+TEST_F(Inbound, IndexesThatLeadToOtherKeypairsOrToNone) {
+  wireguard::KeypairArena& arena = pair.b.keypairs;
+  const uint32_t own = pair.session.b->local_index;
+  const wireguard::KeypairPlace place = arena.indexes().place_of(own);
+  const auto under = [&](Blob frame, uint32_t index) {
+    store_le32(frame.data() + 14 + 28 + 4, index);
+    put16(frame, 14 + 26, 0);
+    return frame;
+  };
+  const uint32_t same_slot = arena.indexes().index_of({place.slot, place.generation + 1});
+  const uint32_t free_slot = arena.indexes().index_of({place.slot + 1, 0});
+  const uint32_t last_slot =
+      arena.indexes().index_of({wireguard::KeypairPlace::kSlots - 1, place.generation});
+  ASSERT_EQ(arena.locate(same_slot), pair.session.b);
+  ASSERT_NE(arena.locate(free_slot), nullptr);
+  ASSERT_EQ(arena.locate(last_slot), nullptr);
+  const Turn turn = pair.b.receive(
+      pair.outside, {under(sealed(), same_slot), sealed(), under(sealed(), free_slot),
+                     under(sealed(), last_slot), sealed(), under(sealed(), 0), sealed()});
+  EXPECT_EQ(turn.drops_of(DropReason::ReceiverIndexUnknown), 4u);
+  EXPECT_EQ(turn.dropped(), 4u);
+  EXPECT_EQ(turn.sent.size(), 3u);
+}
+
+TEST_F(Inbound, AKeypairThatWasWithdrawnIsNotFoundAlthoughItsIndexWasTheLastOne) {
+  EXPECT_EQ(pair.b.receive(pair.outside, {sealed()}).sent.size(), 1u);
+  pair.b.keypairs.withdraw(*pair.session.b);
+  expect_drop(DropReason::ReceiverIndexUnknown, sealed());
+  pair.b.keypairs.publish(*pair.session.b);
+  EXPECT_EQ(pair.b.receive(pair.outside, {sealed()}).sent.size(), 1u);
+}
+
 TEST_F(Inbound, AnIndexIsGoodForItsOwnTunnelOnly) {
   pair.b.add_tunnel(pair.outside, pair.inside, 51822);
   Blob frame = sealed();

@@ -1,5 +1,5 @@
-// A keypair's life between the session thread and a worker: published in a peer's slot and in the receiver
-// table, promoted, retired by epoch; and the one counter that all workers share.
+// A keypair's life between the session thread and a worker: published in a peer's slot and under its receiver
+// index, promoted, retired by epoch; and the one counter that all workers share.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,10 +8,10 @@
 #include <memory>
 #include <vector>
 
-#include "dataplane/lookup/receiver_table.h"
 #include "dataplane/publish/epoch.h"
 #include "dataplane/publish/peer_slots.h"
 #include "dataplane/publish/retirement.h"
+#include "dataplane/wireguard/keypair_arena.h"
 #include "tests/support/keypairs.h"
 #include "tests/support/sim_random.h"
 #include "tests/support/sim_seeds.h"
@@ -27,7 +27,6 @@ using wireguard::reserve_nonces;
 
 // Plain writes, as session code makes them: ThreadSanitizer sees a worker that still reads.
 void set_keys(Keypair& keypair, uint32_t local_index, uint8_t byte) {
-  keypair.local_index = local_index;
   keypair.remote_index = ~local_index;
   keypair.sending_key.fill(byte);
   keypair.receiving_key.fill(byte);
@@ -35,84 +34,122 @@ void set_keys(Keypair& keypair, uint32_t local_index, uint8_t byte) {
 uint8_t byte_of(uint32_t local_index) { return static_cast<uint8_t>(local_index % 251 + 1); }
 
 bool whole(const Keypair& keypair) {
-  const uint8_t byte = byte_of(keypair.local_index);
+  const uint8_t byte = byte_of(~keypair.remote_index);
   const auto is_byte = [byte](uint8_t b) { return b == byte; };
-  return keypair.remote_index == ~keypair.local_index &&
-         std::ranges::all_of(keypair.sending_key, is_byte) &&
+  return std::ranges::all_of(keypair.sending_key, is_byte) &&
          std::ranges::all_of(keypair.receiving_key, is_byte);
 }
 
-TEST(KeypairLife, WorkerFindsKeypairsWholeAndNeverAWipedOne) {
+// Workers ask for live, stale and random indexes while the session thread makes keypairs in few slots and retires them.
+TEST(KeypairLife, WorkersFindKeypairsWholeAndUnderTheirOwnIndexOnly) {
   constexpr int kKeypairs = 4'000;
   SystemPages pages;
-  lookup::ReceiverTable table(pages, 256);
+  sim::Random random(1);
+  wireguard::KeypairArena arena(pages, 128, random);
   Epoch epoch;
-  EpochReader& worker_reader = epoch.add_reader();
   const auto send = std::make_unique<PeerSend>();
   std::atomic<bool> done{false};
-  // What came over the wire last, so that the worker mostly asks for live indexes.
-  std::array<std::atomic<uint32_t>, 8> on_the_wire{};
+  // What came over the wire last, the oldest of it long retired.
+  std::array<std::atomic<uint32_t>, 256> on_the_wire{};
 
   const auto session = [&] {
-    sim::Random random(1);
-    Retirement<test::KeypairPtr> retired(epoch);
-    std::vector<test::KeypairPtr> free;
-    std::deque<test::KeypairPtr> live;
-    const auto wipe_and_keep = [&](test::KeypairPtr old) {
-      table.release(old->local_index);
-      set_keys(*old, old->local_index, 0);
-      free.push_back(std::move(old));
-    };
+    Retirement<Keypair*> retired(epoch);
+    std::deque<Keypair*> live;
+    const auto free = [&](Keypair* old) { arena.release(arena.index_of(*old)); };
     const auto unpublish_oldest = [&] {
-      test::KeypairPtr oldest = std::move(live.front());
+      arena.withdraw(*live.front());
+      retired.add(live.front());
       live.pop_front();
-      table.remove(oldest->local_index);
-      retired.add(std::move(oldest));
     };
     for (int i = 0; i < kKeypairs; ++i) {
-      test::KeypairPtr keypair;
-      if (free.empty()) {
-        keypair = test::make_keypair();
-      } else {
-        keypair = std::move(free.back());
-        free.pop_back();
-      }
-      const std::optional<uint32_t> index = table.reserve(random);
+      const std::optional<uint32_t> index = arena.reserve();
       ASSERT_TRUE(index.has_value());
-      set_keys(*keypair, *index, byte_of(*index));
-      table.install(*index, keypair.get());
-      on_the_wire[i % on_the_wire.size()].store(*index, std::memory_order_relaxed);
-      send->current.store(keypair.get(), std::memory_order_release);
-      live.push_back(std::move(keypair));
+      if (i % 7 == 0) arena.release(*arena.reserve());  // a handshake that came to nothing
+      Keypair& keypair = arena.make(*index);
+      set_keys(keypair, *index, byte_of(*index));
+      arena.publish(keypair);
+      on_the_wire[static_cast<size_t>(i) % on_the_wire.size()].store(*index,
+                                                                     std::memory_order_relaxed);
+      send->current.store(&keypair, std::memory_order_release);
+      live.push_back(&keypair);
       if (live.size() > 3) unpublish_oldest();  // previous, current and next
-      retired.collect(wipe_and_keep);
+      retired.collect(free);
       while (retired.size() > 64) {
         std::this_thread::yield();
-        retired.collect(wipe_and_keep);
+        retired.collect(free);
       }
     }
     send->current.store(nullptr, std::memory_order_release);
     while (!live.empty()) unpublish_oldest();
     done.store(true, std::memory_order_relaxed);
-    while (retired.collect(wipe_and_keep) > 0) std::this_thread::yield();
+    while (retired.collect(free) > 0) std::this_thread::yield();
   };
-  const auto worker = [&] {
-    worker_reader.online();
-    for (size_t turn = 0; !done.load(std::memory_order_relaxed); ++turn) {
-      worker_reader.begin();
+  std::array<size_t, 2> found{};
+  const auto worker = [&](EpochReader& reader, size_t number) {
+    sim::Random own(100 + number);
+    reader.online();
+    while (!done.load(std::memory_order_relaxed)) {
+      reader.begin();
       if (const Keypair* current = send->current.load(std::memory_order_acquire)) {
         ASSERT_TRUE(whole(*current));
       }
-      for (const auto& wire : on_the_wire) {
-        const uint32_t index = wire.load(std::memory_order_relaxed);
-        const Keypair* found = table.find(index);
-        if (found == nullptr || found->local_index != index) continue;
-        ASSERT_TRUE(whole(*found));
+      for (size_t i = 0; i < 64; ++i) {
+        // As a worker: where it would be first, whether it is there later.
+        const uint32_t index =
+            i % 4 == 3 ? own.next_u32()
+                       : on_the_wire[(i / 4 * 17 + own.below(8)) % on_the_wire.size()].load(
+                             std::memory_order_relaxed);
+        Keypair* keypair = arena.locate(index);
+        if (keypair == nullptr || !keypair->answers_to(index)) continue;
+        ASSERT_EQ(keypair->remote_index, ~index);
+        ASSERT_TRUE(whole(*keypair));
+        (void)keypair->bitmap();
+        ++found[number];
       }
     }
-    worker_reader.offline();
+    reader.offline();
   };
-  sim::run_together(session, worker);
+  EpochReader& one = epoch.add_reader();
+  EpochReader& two = epoch.add_reader();
+  sim::run_together(session, [&] { worker(one, 0); }, [&] { worker(two, 1); });
+  EXPECT_GT(found[0] + found[1], 0u);
+  EXPECT_EQ(arena.reserved(), 0u);
+  EXPECT_EQ(arena.in_use(), 0u);
+}
+
+// A first look at a chunk that comes to be at that moment.
+TEST(KeypairLife, MemoryThatGrowsUnderTheWorkersEyesIsWhole) {
+  constexpr uint32_t kKeypairs = 3 * wireguard::KeypairChunk::kKeypairs / 2;
+  SystemPages pages;
+  sim::Random random(2);
+  wireguard::KeypairArena arena(pages, kKeypairs, random);
+  std::atomic<uint32_t> last{0};
+  std::atomic<bool> done{false};
+  sim::run_together(
+      [&] {
+        for (uint32_t i = 0; i < kKeypairs; ++i) {
+          const uint32_t index = arena.reserve().value();
+          if (i % 64 != 0) continue;
+          Keypair& keypair = arena.make(index);
+          set_keys(keypair, index, byte_of(index));
+          arena.publish(keypair);
+          last.store(index, std::memory_order_relaxed);
+        }
+        done.store(true, std::memory_order_relaxed);
+      },
+      [&] {
+        sim::Random own(3);
+        while (!done.load(std::memory_order_relaxed)) {
+          for (int i = 0; i < 64; ++i) {
+            const uint32_t index =
+                i % 2 == 0 ? own.next_u32() : last.load(std::memory_order_relaxed);
+            const Keypair* keypair = arena.find(index);
+            if (keypair == nullptr) continue;
+            ASSERT_EQ(keypair->remote_index, ~index);
+            ASSERT_TRUE(whole(*keypair));
+          }
+        }
+      });
 }
 
 // The worker promotes `next` by compare-and-swap from what `next` replaces; the session thread meanwhile
@@ -122,7 +159,7 @@ TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
   Epoch epoch;
   EpochReader& worker_reader = epoch.add_reader();
   const auto send = std::make_unique<PeerSend>();
-  std::atomic<Keypair*> next{nullptr};  // stands for the receiver table
+  std::atomic<Keypair*> next{nullptr};  // stands for its receiver index
   std::atomic<bool> done{false};
   int promoted_by_worker = 0;
   int promotions_seen_by_session = 0;

@@ -74,13 +74,11 @@ TEST_F(Computations, WaitForNobodyElseAtRest) {
   ComputationRing ring;
   ComputationRing* const rings[] = {&ring};
   gateway.session.emplace(SessionParts{.peers = gateway.slots,
-                                       .receivers = gateway.receivers,
+                                       .keypairs = gateway.keypairs,
                                        .neighbours = gateway.neighbours,
                                        .epoch = gateway.epoch,
-                                       .key_pages = gateway.pages,
                                        .random = gateway.random,
                                        .doors = gateway.door_pointers,
-                                       .max_keypairs = 64,
                                        .computing = rings},
                           Instant{1'000'000'000});
   gateway.session->set_tunnel(0, gateway.key);
@@ -299,13 +297,11 @@ TEST(SeveralSessionThreads, ServeEveryPeer) {
   SeededRandom random(9);
   crypto::SystemRandom system_random;
   SessionThread thread({.peers = gateway.slots,
-                        .receivers = gateway.receivers,
+                        .keypairs = gateway.keypairs,
                         .neighbours = gateway.neighbours,
                         .epoch = gateway.epoch,
-                        .key_pages = gateway.pages,
                         .random = system_random,
-                        .doors = gateway.door_pointers,
-                        .max_keypairs = 8 * kPeers},
+                        .doors = gateway.door_pointers},
                        std::nullopt, {0, 0});
   thread.publish(&gateway.snapshot);
   thread.start();

@@ -77,8 +77,7 @@ class Gateway {
   Gateway(uint64_t seed, uint8_t number, size_t workers = 1, uint32_t room = 1'024)
       : random(seed),
         slots(pages, room, seed),
-        receivers(pages, 4 * room),
-        max_keypairs(room),
+        keypairs(pages, std::min(4 * room, wireguard::KeypairArena::kMaxKeypairs), random),
         neighbours(epoch, seed),
         outside(pages),
         inside(pages),
@@ -111,13 +110,11 @@ class Gateway {
     snapshot.tunnels[0].local = tunnel_local.table();
     ++snapshot.generation;
     session.emplace(SessionParts{.peers = slots,
-                                 .receivers = receivers,
+                                 .keypairs = keypairs,
                                  .neighbours = neighbours,
                                  .epoch = epoch,
-                                 .key_pages = pages,
                                  .random = random,
                                  .doors = door_pointers,
-                                 .max_keypairs = max_keypairs,
                                  .events = &events,
                                  .computing = ring_pointers,
                                  .kept_per_turn = 0},
@@ -169,8 +166,8 @@ class Gateway {
 
   // As a worker does at an authentic message under `index`; false when it finds no such keypair.
   bool receive_data(uint32_t index, const Now& now, bool keepalive) {
-    wireguard::Keypair* keypair = receivers.find(index);
-    if (keypair == nullptr || keypair->local_index != index) return false;
+    wireguard::Keypair* keypair = keypairs.find(index);
+    if (keypair == nullptr) return false;
     if (now.instant - keypair->created_at >= wireguard::kRejectAfterTime) return false;
     publish::PeerSlot& slot = slots[keypair->peer.index];
     if (keypair->role == wireguard::Role::Responder && !keypair->confirmed.exchange(true)) {
@@ -205,8 +202,7 @@ class Gateway {
   publish::Epoch epoch;
   SeededRandom random;
   publish::PeerSlots slots;
-  lookup::ReceiverTable receivers;
-  uint32_t max_keypairs;
+  wireguard::KeypairArena keypairs;
   publish::NeighbourTable neighbours;
   std::vector<std::unique_ptr<publish::Door>> doors;
   std::vector<publish::Door*> door_pointers;

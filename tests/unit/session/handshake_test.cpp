@@ -46,6 +46,26 @@ TEST(Handshake, IsMadeForTheFirstPacketWhichThenFollowsOverIpv6) {
   expect_held_packet_brings_session_up(true);
 }
 
+// On either side: the one that has no place for a keypair refuses, and nothing stays in the way of the next attempt.
+TEST(Handshake, IsRefusedWhereNoPlaceForItsKeypairIsLeft) {
+  for (const bool at_a : {true, false}) {
+    SCOPED_TRACE(at_a ? "initiator" : "responder");
+    World world(31);
+    Gateway& full = at_a ? world.a : world.b;
+    std::vector<uint32_t> taken;
+    while (const auto index = full.keypairs.reserve()) taken.push_back(*index);
+    world.send(world.a, "x");
+    world.settle();
+    EXPECT_EQ(full.drops(DropReason::HandshakeQueueFull), 1u);
+    EXPECT_EQ(world.a.sending(0), nullptr);
+    EXPECT_TRUE(world.at_b.empty());
+    for (const uint32_t index : taken) full.keypairs.release(index);
+    world.run_for(7s);
+    EXPECT_EQ(world.at_b, std::vector<std::string>{"x"});
+    EXPECT_EQ(full.keypairs.reserved(), 1u);
+  }
+}
+
 TEST(Handshake, CountsItsBytesAndRemembersItsTimeForPeople) {
   World world(2);
   world.send(world.a, "x");

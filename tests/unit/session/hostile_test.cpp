@@ -100,13 +100,11 @@ TEST(AListOfCommands, DoesNotKeepPacketsWaitingUntilItsEnd) {
   gateway.outside.add_interface("192.0.2.1/24");
   gateway.start(SessionThread::read_clocks());
   SessionThread thread({.peers = gateway.slots,
-                        .receivers = gateway.receivers,
+                        .keypairs = gateway.keypairs,
                         .neighbours = gateway.neighbours,
                         .epoch = gateway.epoch,
-                        .key_pages = gateway.pages,
                         .random = gateway.random,
-                        .doors = gateway.door_pointers,
-                        .max_keypairs = 64},
+                        .doors = gateway.door_pointers},
                        std::nullopt);
   thread.publish(&gateway.snapshot);
   thread.start();

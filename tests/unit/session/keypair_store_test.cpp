@@ -17,19 +17,19 @@ using wireguard::Role;
 
 class Store : public ::testing::Test {
  protected:
-  Store()
-      : slots(pages, 4, 1), receivers(pages, 1'024), store(pages, 900, receivers, slots, epoch) {}
+  Store() : slots(pages, 4, 1), arena(pages, 900, random), store(arena, slots, epoch) {}
 
   Keypair* make(Role role) {
     wireguard::DerivedKeys keys;
     random.fill(keys.sending.bytes());
-    keys.local_index = *store.reserve_index(kPeer.index, random);
+    keys.local_index = *store.reserve_index(kPeer.index);
     keys.role = role;
     return store.make(keys, kPeer, 0, kNow);
   }
   size_t collect() {
     return store.collect(100, [this](PeerIndex) { return keypairs.current; });
   }
+  Keypair* found(const Keypair* keypair) { return arena.find(arena.index_of(*keypair)); }
   std::atomic<Keypair*>& slot() { return slots[kPeer.index].send.current; }
   // What a worker does at the first packet under a keypair; it tries once.
   void confirm(Keypair* keypair) {
@@ -44,7 +44,7 @@ class Store : public ::testing::Test {
   SeededRandom random{1};
   publish::Epoch epoch;
   publish::PeerSlots slots;
-  lookup::ReceiverTable receivers;
+  wireguard::KeypairArena arena;
   KeypairStore store;
   PeerKeypairs keypairs;
 };
@@ -73,12 +73,12 @@ class CountingKeys final : public crypto::AeadKeys {
 class StoreOfADevice : public Store {
  protected:
   // Of seven sessions the last is of no use: a keypair has two.
-  StoreOfADevice() : store(pages, 900, receivers, slots, epoch, &device_keys) {}
+  StoreOfADevice() : store(arena, slots, epoch, &device_keys) {}
   Keypair* make(Role role) {
     wireguard::DerivedKeys keys;
     random.fill(keys.sending.bytes());
     random.fill(keys.receiving.bytes());
-    keys.local_index = *store.reserve_index(kPeer.index, random);
+    keys.local_index = *store.reserve_index(kPeer.index);
     keys.role = role;
     return store.make(keys, kPeer, 0, kNow);
   }
@@ -125,7 +125,7 @@ TEST_F(Store, AsResponderWaitsForTheWorkerAndThenMovesOn) {
   Keypair* const second = make(Role::Responder);
   store.install_responder(keypairs, second);
   EXPECT_EQ(slot(), first);
-  EXPECT_EQ(receivers.find(second->local_index), second);
+  EXPECT_EQ(found(second), second);
   EXPECT_FALSE(store.sync(keypairs, kPeer.index, kNow));
   confirm(second);
   EXPECT_TRUE(store.sync(keypairs, kPeer.index, kNow));
@@ -133,7 +133,7 @@ TEST_F(Store, AsResponderWaitsForTheWorkerAndThenMovesOn) {
   EXPECT_EQ(keypairs.previous, first);
   EXPECT_EQ(keypairs.current, second);
   EXPECT_EQ(keypairs.next, nullptr);
-  EXPECT_EQ(receivers.find(first->local_index), first);  // still received under
+  EXPECT_EQ(found(first), first);  // still received under
 }
 
 TEST_F(Store, AsInitiatorDemotesAnUnconfirmedNextAndLetsTheOldestLinger) {
@@ -146,7 +146,7 @@ TEST_F(Store, AsInitiatorDemotesAnUnconfirmedNextAndLetsTheOldestLinger) {
   EXPECT_EQ(keypairs.current, third);
   EXPECT_EQ(keypairs.previous, second);
   EXPECT_EQ(keypairs.lingering[0].keypair, first);
-  EXPECT_EQ(receivers.find(first->local_index), first);
+  EXPECT_EQ(found(first), first);
   confirm(second);
   EXPECT_EQ(slot(), third);
   EXPECT_FALSE(store.sync(keypairs, kPeer.index, kNow));
@@ -159,14 +159,14 @@ TEST_F(Store, LetsTwoKeypairsLingerForAWhileAndNoLonger) {
   // The last two are current and previous.
   EXPECT_EQ(keypairs.lingering[0].keypair, made[3]);
   EXPECT_EQ(keypairs.lingering[1].keypair, made[2]);
-  EXPECT_EQ(receivers.find(made[3]->local_index), made[3]);
-  EXPECT_EQ(receivers.find(made[1]->local_index), nullptr);
+  EXPECT_EQ(found(made[3]), made[3]);
+  EXPECT_EQ(found(made[1]), nullptr);
 
   const Instant end = kNow + KeypairStore::kLinger;
   EXPECT_EQ(store.expire_lingering(keypairs, end - 1ns), end);
-  EXPECT_EQ(receivers.find(made[2]->local_index), made[2]);
+  EXPECT_EQ(found(made[2]), made[2]);
   EXPECT_TRUE(store.expire_lingering(keypairs, end).is_never());
-  for (int i : {2, 3}) EXPECT_EQ(receivers.find(made[i]->local_index), nullptr);
+  for (int i : {2, 3}) EXPECT_EQ(found(made[i]), nullptr);
   collect();
   EXPECT_EQ(store.in_use(), 2u);
 }
@@ -214,8 +214,24 @@ TEST_F(Store, GivesBackEverythingIncludingIndexes) {
   reader.begin();
   EXPECT_EQ(collect(), 0u);
   EXPECT_EQ(store.in_use(), 0u);
-  // All indexes are free again: the table has 1,024 slots.
-  for (int i = 0; i < 900; ++i) ASSERT_TRUE(store.reserve_index(0, random));
+  // All indexes are free again, and there are no more than these.
+  for (int i = 0; i < 900; ++i) ASSERT_TRUE(store.reserve_index(0));
+  EXPECT_FALSE(store.reserve_index(0));
+}
+
+TEST_F(Store, AHandshakeInFlightTakesTheRoomOfItsKeypair) {
+  std::vector<uint32_t> indexes;
+  while (const auto index = store.reserve_index(kPeer.index)) indexes.push_back(*index);
+  EXPECT_EQ(indexes.size(), 900u);
+  EXPECT_EQ(store.in_use(), 0u);
+  EXPECT_EQ(store.peer_of(indexes[0]), kPeer.index);
+  wireguard::DerivedKeys keys;
+  keys.local_index = indexes[0];
+  EXPECT_NE(store.make(keys, kPeer, 0, kNow), nullptr);  // it has its place already
+  store.release_index(indexes[1]);
+  EXPECT_EQ(store.peer_of(indexes[1]), kNoPeer);
+  EXPECT_TRUE(store.reserve_index(kPeer.index));
+  EXPECT_FALSE(store.reserve_index(kPeer.index));
 }
 
 // Two workers that send and confirm while the session thread replaces keypairs as fast as it can.
@@ -235,8 +251,8 @@ TEST_F(Store, NeverLetsAWorkerSeeAFreedKeypair) {
         }
         const uint32_t index =
             recent[own.next_u32() % recent.size()].load(std::memory_order_relaxed);
-        Keypair* found = receivers.find(index);
-        if (found == nullptr || found->local_index != index) continue;
+        Keypair* found = arena.find(index);
+        if (found == nullptr) continue;
         confirm(found);
         CHECK(found->peer == kPeer);
       }
@@ -254,7 +270,7 @@ TEST_F(Store, NeverLetsAWorkerSeeAFreedKeypair) {
     if (dice < 12 && store.in_use() < 800) {
       Keypair* fresh = make(dice < 8 ? Role::Responder : Role::Initiator);
       ASSERT_NE(fresh, nullptr);
-      recent[static_cast<size_t>(round) % recent.size()].store(fresh->local_index);
+      recent[static_cast<size_t>(round) % recent.size()].store(arena.index_of(*fresh));
       if (fresh->role == Role::Responder) {
         store.install_responder(keypairs, fresh);
       } else {

@@ -15,13 +15,11 @@ struct Running {
     gateway.snapshot.ports[kOutside].routes = gateway.outside.table();
     gateway.snapshot.ports[kInside].routes = gateway.inside.table();
     thread.emplace(SessionParts{.peers = gateway.slots,
-                                .receivers = gateway.receivers,
+                                .keypairs = gateway.keypairs,
                                 .neighbours = gateway.neighbours,
                                 .epoch = gateway.epoch,
-                                .key_pages = gateway.pages,
                                 .random = gateway.random,
-                                .doors = gateway.door_pointers,
-                                .max_keypairs = 64},
+                                .doors = gateway.door_pointers},
                    std::nullopt);
     thread->publish(&gateway.snapshot);
   }
@@ -46,13 +44,11 @@ TEST(SessionThread, RunsCommandsInOrderAndSaysWhenTheyAreDone) {
 TEST(SessionThread, SaysWhatItAndThoseThatComputeForItUseOfTheirCpus) {
   Gateway gateway(2, 1);
   SessionThread thread({.peers = gateway.slots,
-                        .receivers = gateway.receivers,
+                        .keypairs = gateway.keypairs,
                         .neighbours = gateway.neighbours,
                         .epoch = gateway.epoch,
-                        .key_pages = gateway.pages,
                         .random = gateway.random,
-                        .doors = gateway.door_pointers,
-                        .max_keypairs = 64},
+                        .doors = gateway.door_pointers},
                        std::nullopt, {0});
   thread.publish(&gateway.snapshot);
   thread.start();
