@@ -22,6 +22,8 @@ void lookup_burst(RootV4 root, std::span<const uint32_t> addresses,
   DCHECK(addresses.size() <= kBurstMax && peers.size() >= addresses.size());
   if (root.node == nullptr) {
     std::fill_n(peers.begin(), addresses.size(), kNoPeer);
+  } else if (addresses.size() == 1) {
+    peers[0] = walk_one_v4(root.node, addresses[0]);
   } else {
     kernel.v4(root.node, addresses.data(), addresses.size(), peers.data());
   }
@@ -33,6 +35,8 @@ void lookup_burst(RootV6 root, std::span<const Ipv6Key> addresses,
   DCHECK(addresses.size() <= kBurstMax && peers.size() >= addresses.size());
   if (root.node == nullptr) {
     std::fill_n(peers.begin(), addresses.size(), kNoPeer);
+  } else if (addresses.size() == 1) {
+    peers[0] = walk_one_v6(root.node, addresses[0].high, addresses[0].low);
   } else {
     kernel.v6(root.node, &addresses.data()->high, addresses.size(), peers.data());
   }

@@ -25,6 +25,11 @@ void avx512_walk_v4(const void* node, const uint32_t* addresses, size_t count,
 void avx512_walk_v6(const void* node, const uint64_t* halves, size_t count,
                     PeerIndex* peers) noexcept;
 
+// One address alone, on any processor: takes the steps as they come, where a kernel sets up its lanes first. As `node`
+// in Kernel.
+[[nodiscard]] PeerIndex walk_one_v4(const void* node, uint32_t address) noexcept;
+[[nodiscard]] PeerIndex walk_one_v6(const void* node, uint64_t high, uint64_t low) noexcept;
+
 // All that this processor can run, the portable one first.
 [[nodiscard]] std::span<const Kernel* const> kernels() noexcept;
 // What lookup_burst() uses: the last of them.

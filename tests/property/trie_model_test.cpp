@@ -42,6 +42,21 @@ inline std::ostream& operator<<(std::ostream& out, const Step& s) {
 
 namespace {
 
+// Addresses that come alone, as another kernel.
+const Kernel kOneByOne{
+    .name = "one by one",
+    .runs_here = nullptr,
+    .v4 =
+        [](const void* node, const uint32_t* addresses, size_t count, PeerIndex* peers) noexcept {
+          for (size_t i = 0; i < count; ++i) peers[i] = walk_one_v4(node, addresses[i]);
+        },
+    .v6 =
+        [](const void* node, const uint64_t* halves, size_t count, PeerIndex* peers) noexcept {
+          for (size_t i = 0; i < count; ++i) {
+            peers[i] = walk_one_v6(node, halves[2 * i], halves[2 * i + 1]);
+          }
+        }};
+
 template <typename Root>
 void look_up_all(Root root, const std::vector<IpAddress>& addresses,
                  const test::NaiveTable& naive) {
@@ -76,6 +91,7 @@ void look_up_all(Root root, const std::vector<IpAddress>& addresses,
     }
     if (peers != expected) RC_FAIL(std::string("other owners from kernel ") + kernel->name);
   };
+  check(&kOneByOne, root.node);
   for (const Kernel* kernel : kernels()) {
     check(kernel, root.node);
     if (root.node != nullptr) check(kernel, &far);

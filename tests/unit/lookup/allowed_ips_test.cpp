@@ -13,17 +13,24 @@ namespace {
 using test::key_v4;
 using test::key_v6;
 
+// Alone and beside another, which goes another way.
 template <typename Root>
 PeerIndex look_up(Root root, const IpAddress& a) {
-  PeerIndex peer = 12345;
+  PeerIndex alone = 12345;
+  PeerIndex both[2] = {12345, 12345};
+  const auto ask = [&](auto key) {
+    const decltype(key) twice[2] = {key, key};
+    lookup_burst(root, {&key, 1}, {&alone, 1});
+    lookup_burst(root, twice, both);
+  };
   if constexpr (std::is_same_v<Root, RootV4>) {
-    const uint32_t key = key_v4(a);
-    lookup_burst(root, {&key, 1}, {&peer, 1});
+    ask(key_v4(a));
   } else {
-    const Ipv6Key key = key_v6(a);
-    lookup_burst(root, {&key, 1}, {&peer, 1});
+    ask(key_v6(a));
   }
-  return peer;
+  EXPECT_EQ(both[0], alone);
+  EXPECT_EQ(both[1], alone);
+  return alone;
 }
 
 // A table whose commits are retired at once.
