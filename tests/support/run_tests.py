@@ -1,6 +1,7 @@
 """Builds what the tests need, runs them part by part and closes with one line of counts.
 
-Called by scripts/test, which has installed the packages. The parts, in the order in which they tell most soonest:
+Called by scripts/test, which has installed the packages. The parts, in the order in which they tell most soonest (but
+the system tests, which mostly wait, go on beside asan and tsan, which wait for nothing: see run_beside()):
   lint     layering, syntax of scripts
   release  every test of the release build that needs no rights
   asan     unit, property, fuzz and simulation tests under AddressSanitizer and UBSan
@@ -18,6 +19,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +33,9 @@ SANITIZED_FOLDERS = {"unit", "property", "fuzz", "simulation"}
 SKIPPED = 77  # the exit status that Meson and Automake agree on
 PARTS = ("lint", "release", "asan", "tsan", "system", "demo")
 # Meson's limits are for a quiet machine; sanitizers cost a factor beside that of a busy one.
-TIMEOUT_FACTOR = {"release": 6, "asan": 20, "tsan": 20, "system": 4}
+TIMEOUT_FACTOR = {"release": 6, "asan": 20, "tsan": 20, "system": 4, "alone": 4}
+BESIDE = ("asan", "tsan")  # the parts that go on beside the system tests
+LANES = 2  # system tests at a time, where Meson's is_parallel allows it: they use a quarter of a CPU each
 
 Arguments = argparse.Namespace
 
@@ -57,12 +62,18 @@ class Test:
         return "threads" in self.suites or "publish" in self.name or "lookup" in self.name
 
 
+Row = tuple[str, testlog.Count, float]  # a part, its tests, seconds
+aside = threading.local()  # .output: where a thread's output goes that would mix with another's
+
+
 def say(text: str) -> None:
-    print(text, flush=True)
+    print(text, file=getattr(aside, "output", None), flush=True)
 
 
 def run(command: list[str], **kwargs) -> int:
-    return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False, **kwargs).returncode
+    output = getattr(aside, "output", None)
+    return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
+                          stderr=output and subprocess.STDOUT, check=False, **kwargs).returncode
 
 
 def build(kind: str, targets: list[str] | None = None) -> bool:
@@ -103,18 +114,18 @@ def test_environment(arguments: Arguments, sanitized: bool = False) -> dict[str,
     return environment
 
 
-def meson_test(kind: str, tests: list[Test], arguments: Arguments, serial: bool = False) -> testlog.Count:
-    """Runs the named tests of one build and counts them."""
+def meson_test(kind: str, tests: list[Test], arguments: Arguments, base: str = "",
+               processes: int = os.cpu_count() or 1) -> testlog.Count:
+    """Runs the named tests of one build and counts them; `base` is the name of the log, where it is not the build's."""
     if not tests:
         return testlog.Count()
     directory = build_dir(kind)
-    base = "system" if serial else kind
+    base = base or kind
     log = directory / "meson-logs" / f"{base}.json"
     log.unlink(missing_ok=True)
     command = ["meson", "test", "-C", str(directory), "--no-rebuild", "--print-errorlogs",
                "--logbase", base, "--timeout-multiplier", str(TIMEOUT_FACTOR[base]),
-               "--num-processes", "1" if serial else str(os.cpu_count() or 1),
-               *[t.name for t in tests]]
+               "--num-processes", str(processes), *[t.name for t in tests]]
     if kind in ("asan", "tsan"):
         # GCC 12's sanitizers cannot place their shadow where kernels since 6.6 randomise so many bits.
         command = ["setarch", "-R", *command]
@@ -140,9 +151,18 @@ def run_release(arguments: Arguments) -> testlog.Count:
     return meson_test("release", chosen(in_mode(tests, arguments), arguments), arguments)
 
 
+def system_tests(arguments: Arguments, alone: bool) -> testlog.Count:
+    """Those of the Meson suite "alone", one by one; or all others, in lanes."""
+    tests = [t for t in known_tests(build_dir("release"))
+             if t.folder in SYSTEM_FOLDERS and ("alone" in t.suites) == alone]
+    return meson_test("release", chosen(in_mode(tests, arguments), arguments), arguments,
+                      "alone" if alone else "system", 1 if alone else LANES)
+
+
 def run_system(arguments: Arguments) -> testlog.Count:
-    tests = [t for t in known_tests(build_dir("release")) if t.folder in SYSTEM_FOLDERS]
-    return meson_test("release", chosen(in_mode(tests, arguments), arguments), arguments, serial=True)
+    count = system_tests(arguments, alone=False)
+    count.add(system_tests(arguments, alone=True))
+    return count
 
 
 def run_sanitized(kind: str, wanted: Callable[[Test], bool], arguments: Arguments) -> testlog.Count:
@@ -194,6 +214,48 @@ def runner(part: str, arguments: Arguments) -> testlog.Count:
     return run_demo(arguments)
 
 
+def run_part(part: str, arguments: Arguments) -> Row:
+    say(f"== {part}")
+    began = time.monotonic()
+    count = runner(part, arguments)
+    return part, count, time.monotonic() - began
+
+
+def run_beside(parts: list[str], arguments: Arguments) -> list[Row]:
+    """Runs `parts` on what the system tests leave of the CPUs, and last the system tests that want to be alone.
+
+    Where both want a CPU the system tests get nine tenths: no less for them, since packets are lost where a program comes
+    late, and no more, since there are limits of seconds among the tests of the parts, too. What the parts print appears
+    when they are through.
+    """
+    rows: list[Row] = []
+
+    def run_parts() -> None:
+        aside.output = output
+        os.nice(10)  # this thread and what it starts
+        for part in parts:
+            try:
+                rows.append(run_part(part, arguments))
+            except Exception as error:  # it would end in this thread, and nobody would miss the part
+                rows.append((part, failure(f"{part}: {error!r}"), 0.0))
+
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        others = threading.Thread(target=run_parts, daemon=True)
+        others.start()
+        say(f"== system, beside {' and '.join(parts)}")
+        began = time.monotonic()
+        system = system_tests(arguments, alone=False)
+        took = time.monotonic() - began
+        say(f"== {' and '.join(parts)} began with them")
+        others.join()
+        output.seek(0)
+        say(output.read())
+    say("== system, alone")
+    began = time.monotonic()
+    system.add(system_tests(arguments, alone=True))
+    return [*rows, ("system", system, took + time.monotonic() - began)]
+
+
 def parse(argv: list[str]) -> Arguments:
     parser = argparse.ArgumentParser(
         prog="scripts/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -219,7 +281,7 @@ def parse(argv: list[str]) -> Arguments:
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
     total = testlog.Count()
-    rows: list[tuple[str, testlog.Count, float]] = []
+    rows: list[Row] = []
     start = time.monotonic()
 
     if arguments.parts != ["lint"]:
@@ -233,11 +295,14 @@ def main(argv: list[str]) -> int:
             say(f"{test.folder:12} {test.name}  ({', '.join(test.suites)})")
         return 0
 
+    beside = [p for p in arguments.parts if p in BESIDE] if "system" in arguments.parts else []
     for part in arguments.parts:
-        say(f"== {part}")
-        began = time.monotonic()
-        count = runner(part, arguments)
-        rows.append((part, count, time.monotonic() - began))
+        if part in beside:
+            continue
+        if part == "system" and beside:
+            rows += run_beside(beside, arguments)
+        else:
+            rows.append(run_part(part, arguments))
     for _, count, _ in rows:
         if not arguments.allow_skip:
             count.forbid_skips()
