@@ -55,6 +55,8 @@ struct WorkerStatus {
   double busy = 0;  // share of turns with work, 0 to 1
   double cycles_per_packet = 0;
   std::optional<uint32_t> numa_node;  // of its CPU; nothing where the kernel knows of none
+  std::string idle = "polls";  // while nothing comes; or: sleeps, waits-for-interrupts
+  uint64_t interrupts = 0;  // that ended such a wait
 };
 
 struct DropCount {

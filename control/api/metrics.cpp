@@ -178,6 +178,11 @@ void workers(const Backend& backend, std::string& out) {
   for (const WorkerStatus& w : all) {
     cycles.sample({{"lcore", std::to_string(w.lcore)}}, w.cycles_per_packet);
   }
+  Family interrupts(out, "turnpike_worker_interrupts_total", "counter",
+                    "Waits of an idle worker that an RX interrupt, or another thread, ended.");
+  for (const WorkerStatus& w : all) {
+    interrupts.sample({{"lcore", std::to_string(w.lcore)}}, w.interrupts);
+  }
   Family queues(out, "turnpike_queue_entries", "gauge",
                 "Entries that wait between a worker and the session thread.");
   for (const QueueFill& fill : backend.totals().queues) {

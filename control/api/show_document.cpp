@@ -205,6 +205,8 @@ class ShowSource final : public BodySource {
       } else {
         out += "null";
       }
+      text(out, "idle", worker.idle);
+      number(out, "interrupts", worker.interrupts);
       out += '}';
     }
     out += ']';

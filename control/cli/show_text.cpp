@@ -115,7 +115,8 @@ class ShowText {
                  {.title = "NODE", .right = true},
                  {.title = "GENERATION", .right = true},
                  {.title = "BUSY", .right = true},
-                 {.title = "CYCLES/PACKET", .right = true}});
+                 {.title = "CYCLES/PACKET", .right = true},
+                 {.title = "IDLE"}});
     for (const json& w : values) {
       char busy[16];
       char cycles[32];
@@ -123,9 +124,11 @@ class ShowText {
       const json& each = w.at("cycles_per_packet");
       std::snprintf(cycles, sizeof(cycles), "%.0f", each.is_number() ? each.get<double>() : 0.0);
       // Null, and not there with an older daemon.
+      const auto idle = w.find("idle");
       const auto node = w.find("numa_node");
       table.add({number(w.at("lcore")), node != w.end() && node->is_number() ? number(*node) : "-",
-                 number(w.at("generation")), busy, cycles});
+                 number(w.at("generation")), busy, cycles,
+                 idle != w.end() ? idle->get<std::string>() : "-"});
     }
     workers_ = finish(table, "no workers");
   }

@@ -122,6 +122,7 @@ Daemon::Daemon(boost::asio::io_context& io, std::unique_ptr<Host> host,
       event_timer_(io),
       host_(std::move(host)),
       loads_(config.dataplane.workers.size()),
+      idle_by_(config.dataplane.workers.size()),
       observer_(wall_now()),
       port_watch_(
           host_->ports_to_watch(), host_->epoch,

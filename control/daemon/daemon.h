@@ -120,6 +120,7 @@ class Daemon final : public api::Backend {
   std::unique_ptr<History> history_;
   std::unique_ptr<Timestamps> timestamps_;
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
+  std::vector<publish::IdleBy> idle_by_;  // as they were last
   bool told_of_hugepages_ = false;  // that they ran out
   Observer observer_;
   PortWatch<io::Port> port_watch_;

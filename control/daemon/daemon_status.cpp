@@ -1,12 +1,26 @@
 // What the daemon tells of itself: read from counters and slots; nothing is stopped for it.
 #include <spdlog/spdlog.h>
 
+#include <utility>
+
 #include "control/daemon/daemon.h"
 
 namespace turnpike::daemon {
 namespace {
 
 constexpr std::chrono::seconds kSampleEvery{1};
+
+const char* name_of(publish::IdleBy idle) {
+  switch (idle) {
+    case publish::IdleBy::Polling:
+      return "polls";
+    case publish::IdleBy::Sleeping:
+      return "sleeps";
+    case publish::IdleBy::WaitingForInterrupts:
+      return "waits-for-interrupts";
+  }
+  return "";
+}
 
 }  // namespace
 
@@ -18,6 +32,13 @@ void Daemon::sample_load() {
     spdlog::warn(
         "dataplane.hugepages: reserved hugepages ran out; tables of allowed IPs go on without. "
         "Reserve more (vm.nr_hugepages): one of 2 MiB for 80,000 prefixes, and two");
+  }
+  for (size_t i = 0; i < doors_.size(); ++i) {
+    const auto idle_by = doors_[i]->counters.idle_by.load(std::memory_order_relaxed);
+    const auto before = std::exchange(idle_by_[i], idle_by);
+    if (before == publish::IdleBy::WaitingForInterrupts && idle_by != before) {
+      spdlog::warn("worker {}: RX interrupts do not come; it sleeps shortly from now on", i);
+    }
   }
   port_watch_.look();
   load_timer_.expires_after(kSampleEvery);
@@ -73,7 +94,9 @@ std::vector<api::WorkerStatus> Daemon::workers() const {
                        .generation = doors_[i]->counters.generation.value(),
                        .busy = loads_[i].busy(),
                        .cycles_per_packet = loads_[i].cycles_per_packet(),
-                       .numa_node = host_->placement().workers[i].node});
+                       .numa_node = host_->placement().workers[i].node,
+                       .idle = name_of(doors_[i]->counters.idle_by.load(std::memory_order_relaxed)),
+                       .interrupts = doors_[i]->counters.interrupts.value()});
   }
   return workers;
 }

@@ -125,12 +125,14 @@ Result<void, std::string> Host::open_ports(const config::Config& config) {
                 std::to_string(config.dataplane.memory_mib) + " MiB): " + io::take_last_errors());
   }
   for (const config::Port& port : config.ports) {
-    auto opened = io::Port::open({.name = port.name,
-                                  .device = port.device,
-                                  .mtu_bytes = port.mtu,
-                                  .workers = static_cast<uint16_t>(config.dataplane.workers.size()),
-                                  .spread = spread_of(port.spread)},
-                                 buffers_);
+    auto opened =
+        io::Port::open({.name = port.name,
+                        .device = port.device,
+                        .mtu_bytes = port.mtu,
+                        .workers = static_cast<uint16_t>(config.dataplane.workers.size()),
+                        .spread = spread_of(port.spread),
+                        .rx_interrupts = config.dataplane.idle == config::IdlePolicy::Adaptive},
+                       buffers_);
     if (!opened) return fail(std::move(opened.error()));
     if (opened->spread_in_software()) {
       spdlog::info("port {}: {} {} for {} workers, which share out its flows among themselves",
@@ -183,12 +185,14 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
   if (!spreader) return fail(std::move(spreader.error()));
   spreader_ = std::move(*spreader);
   std::vector<io::WorkerOptions> options;
+  std::vector<publish::Doorbell*> bells;
   for (size_t i = 0; i < config.dataplane.workers.size(); ++i) {
     doors.push_back(std::make_unique<publish::Door>(epoch, pages, longest_frame(config),
                                                     placement_.workers[i].replica));
     if (!doors.back()->punt.valid() || !doors.back()->inject.valid()) {
       return fail(std::string("memory for the rings of the workers is short"));
     }
+    bells.push_back(&doors.back()->bell);
     aeads_.push_back(make_aead(static_cast<WorkerIndex>(i)));
     if (aeads_.back() == nullptr) {
       return fail(
@@ -205,8 +209,24 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
                        .aead = aeads_.back().get(),
                        .spreader = spreader_.get()});
   }
+  if (spreader_ != nullptr) spreader_->use_bells(std::move(bells));
   workers_ = std::make_unique<io::Workers>(std::move(options));
+  if (config.dataplane.idle == config::IdlePolicy::Adaptive) tell_how_workers_sleep();
   return {};
+}
+
+void Host::tell_how_workers_sleep() const {
+  std::string without;
+  for (const io::Port& port : ports_) {
+    if (!port.rx_interrupts()) without += (without.empty() ? "" : ", ") + port.name();
+  }
+  if (!doors.front()->bell.valid()) {
+    spdlog::info("idle workers sleep shortly: the kernel has no membarrier(2)");
+  } else if (!without.empty()) {
+    spdlog::info("idle workers sleep shortly: no RX interrupts of port {}", without);
+  } else {
+    spdlog::info("idle workers wait for RX interrupts");
+  }
 }
 
 Host::~Host() {

@@ -82,6 +82,7 @@ class Host {
   [[nodiscard]] Result<void, std::string> choose_aead(const config::Config& config);
   [[nodiscard]] std::unique_ptr<crypto::Aead> make_aead(WorkerIndex worker);
   [[nodiscard]] Result<void, std::string> make_workers(const config::Config& config);
+  void tell_how_workers_sleep() const;
 
   const Placement placement_;
   std::vector<std::unique_ptr<ReadyPages>> table_pages_;  // by ReplicaIndex

@@ -1,7 +1,6 @@
 #include "control/session/outbox.h"
 
 #include <cstring>
-#include <utility>
 
 #include "dataplane/base/check.h"
 
@@ -10,15 +9,15 @@ namespace turnpike::session {
 using publish::InjectHeader;
 using publish::InjectKind;
 
-Outbox::Outbox(std::vector<publish::InjectRing*> rings, publish::Counters& counters) noexcept
-    : rings_(std::move(rings)), counters_(counters) {
-  CHECK(!rings_.empty());
+Outbox::Outbox(std::span<publish::Door* const> doors, publish::Counters& counters)
+    : doors_(doors.begin(), doors.end()), counters_(counters) {
+  CHECK(!doors_.empty());
 }
 
 bool Outbox::push(WorkerIndex worker, const InjectHeader& header, Bytes first,
                   Bytes second) noexcept {
-  CHECK(worker < rings_.size());
-  publish::InjectRing& ring = *rings_[worker];
+  CHECK(worker < doors_.size());
+  publish::InjectRing& ring = doors_[worker]->inject;
   publish::InjectRing::Slot* slot =
       first.size() + second.size() <= ring.slot_bytes() ? ring.try_begin() : nullptr;
   if (slot == nullptr) {
@@ -30,6 +29,7 @@ bool Outbox::push(WorkerIndex worker, const InjectHeader& header, Bytes first,
   if (!first.empty()) std::memcpy(slot->data(), first.data(), first.size());
   if (!second.empty()) std::memcpy(slot->data() + first.size(), second.data(), second.size());
   ring.commit();
+  doors_[worker]->bell.ring();
   return true;
 }
 

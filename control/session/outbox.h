@@ -1,4 +1,4 @@
-// What the session thread gives to workers to send: the inject ring of each.
+// What the session thread gives to workers to send: the inject ring of each, and its doorbell.
 //   Threads: the session thread produces.
 //   Bounds:  a full ring, and what is longer than its slots, drops and counts (InjectRingFull).
 #pragma once
@@ -8,13 +8,13 @@
 
 #include "control/session/frames.h"
 #include "dataplane/publish/counters.h"
-#include "dataplane/publish/rings.h"
+#include "dataplane/publish/door.h"
 
 namespace turnpike::session {
 
 class Outbox {
  public:
-  Outbox(std::vector<publish::InjectRing*> rings, publish::Counters& counters) noexcept;
+  Outbox(std::span<publish::Door* const> doors, publish::Counters& counters);
 
   // `header` and `packet` together are the frame.
   void frame(WorkerIndex worker, PortIndex port,
@@ -26,7 +26,7 @@ class Outbox {
   bool push(WorkerIndex worker, const publish::InjectHeader& header, Bytes first,
             Bytes second) noexcept;
 
-  std::vector<publish::InjectRing*> rings_;
+  std::vector<publish::Door*> doors_;
   publish::Counters& counters_;
 };
 

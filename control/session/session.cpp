@@ -10,20 +10,10 @@ using publish::PuntHeader;
 using publish::PuntKind;
 using publish::Snapshot;
 
-namespace {
-
-std::vector<publish::InjectRing*> inject_rings(std::span<publish::Door* const> doors) {
-  std::vector<publish::InjectRing*> rings;
-  for (publish::Door* door : doors) rings.push_back(&door->inject);
-  return rings;
-}
-
-}  // namespace
-
 Session::Session(const SessionParts& parts, Instant now)
     : slots_(parts.peers),
       random_(parts.random),
-      outbox_(inject_rings(parts.doors), counters_),
+      outbox_(parts.doors, counters_),
       keypairs_(parts.keypairs, parts.peers, parts.epoch, parts.aead_keys),
       resolver_(parts.neighbours, outbox_, counters_, parts.random, now,
                 [this](WorkerIndex worker, PortIndex port, Bytes packet) {

@@ -70,6 +70,11 @@ bool is_af_xdp(const std::string& device) { return device.starts_with("net_af_xd
 
 bool is_virtio_user(const std::string& device) { return device.starts_with("net_virtio_user"); }
 
+// Whether a device may have RX interrupts. Other virtual drivers (DPDK 22.11) take the wish and do nothing about it.
+bool may_interrupt(const std::string& device) {
+  return is_pci_address(device) || is_virtio_user(device) || device.starts_with("net_vhost");
+}
+
 // Runs `work` on the EAL's interrupt thread, after what is waiting there, and waits until it is done.
 void on_interrupt_thread(std::function<void()> work) {
   static std::binary_semaphore done{0};  // of the main thread, which alone comes here
@@ -186,6 +191,41 @@ std::string Port::start() {
   // interrupt thread; and its handler, which a lost connection makes it register all the same, outlives the port.
   conf.intr_conf.lsc =
       is_virtio_user(options_.device) && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
+  conf.intr_conf.rxq = options_.rx_interrupts && may_interrupt(options_.device);
+  std::string error = configure_and_start(conf);
+  if (!error.empty() && conf.intr_conf.rxq != 0) {
+    // Maybe for want of vectors.
+    conf.intr_conf.rxq = 0;
+    (void)take_last_errors();
+    error = configure_and_start(conf);
+  }
+  if (!error.empty()) return error;
+  rx_interrupts_ = conf.intr_conf.rxq != 0 && has_rx_interrupts();
+  // Where it exists: neighbour discovery needs the solicited-node groups.
+  (void)rte_eth_allmulticast_enable(dpdk_id_);
+  return {};
+}
+
+std::string Port::configure_and_start(const rte_eth_conf& conf) {
+  std::string error;
+  if (conf.intr_conf.rxq != 0 && is_virtio_user(options_.device)) {
+    // Then configuring registers its handler before there are queues, and starting registers it once more
+    // (DPDK 22.11). On this thread no handler runs, and starting again leaves a single one.
+    on_interrupt_thread([&] {
+      error = configure_and_start_here(conf);
+      if (!error.empty()) return;
+      rte_eth_dev_stop(dpdk_id_);
+      if (const int code = rte_eth_dev_start(dpdk_id_); code != 0) {
+        error = port_error(options_, "cannot be started", code);
+      }
+    });
+  } else {
+    error = configure_and_start_here(conf);
+  }
+  return error;
+}
+
+std::string Port::configure_and_start_here(const rte_eth_conf& conf) {
   if (const int error = rte_eth_dev_configure(dpdk_id_, queues_, queues_, &conf); error != 0) {
     return port_error(options_, "cannot be configured", error);
   }
@@ -193,9 +233,18 @@ std::string Port::start() {
   if (const int error = rte_eth_dev_start(dpdk_id_); error != 0) {
     return port_error(options_, "cannot be started", error);
   }
-  // Where it exists: neighbour discovery needs the solicited-node groups.
-  (void)rte_eth_allmulticast_enable(dpdk_id_);
   return {};
+}
+
+bool Port::has_rx_interrupts() const noexcept {
+  for (uint16_t queue = 0; queue < queues_; ++queue) {
+    if (rte_eth_dev_rx_intr_enable(dpdk_id_, queue) != 0 ||
+        rte_eth_dev_rx_intr_disable(dpdk_id_, queue) != 0 ||
+        rte_eth_dev_rx_intr_ctl_q_get_fd(dpdk_id_, queue) < 0) {
+      return false;
+    }
+  }
+  return true;
 }
 
 std::string Port::set_up_queues() {
@@ -239,6 +288,7 @@ Port::Port(Port&& other) noexcept
       offloads_(other.offloads_),
       queues_(other.queues_),
       rss_(other.rss_),
+      rx_interrupts_(other.rx_interrupts_),
       spread_in_software_(other.spread_in_software_) {}
 
 Port::~Port() { close(); }

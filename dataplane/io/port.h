@@ -12,6 +12,7 @@
 #include "dataplane/base/result.h"
 #include "dataplane/pipeline/packet.h"
 
+struct rte_eth_conf;
 struct rte_mempool;
 
 namespace turnpike::io {
@@ -28,6 +29,7 @@ struct PortOptions {
   uint16_t mtu_bytes = 1500;
   uint16_t workers = 1;  // each gets a queue, as far as the port has them
   Spread spread = Spread::Auto;
+  bool rx_interrupts = false;  // wanted, where the device has them
 };
 
 struct PortStats {
@@ -81,6 +83,8 @@ class Port {
   // Queue i belongs to worker i.
   [[nodiscard]] uint16_t queues() const noexcept { return queues_; }
   [[nodiscard]] bool receive_side_scaling() const noexcept { return rss_; }
+  // Each queue has one that can be turned on and waited for. As dpdk_id(), of a port that serves.
+  [[nodiscard]] bool rx_interrupts() const noexcept { return rx_interrupts_; }
   // The workers have to share out what they receive (io/spreader.h).
   [[nodiscard]] bool spread_in_software() const noexcept { return spread_in_software_; }
   [[nodiscard]] PortStats stats() const noexcept;
@@ -91,7 +95,10 @@ class Port {
   [[nodiscard]] std::string probe();
   // net_af_xdp (DPDK 22.11) never gives back what lies in its rings, so each life after the first has buffers of its own.
   [[nodiscard]] std::string replace_buffers();
+  [[nodiscard]] std::string configure_and_start(const rte_eth_conf& conf);
+  [[nodiscard]] std::string configure_and_start_here(const rte_eth_conf& conf);
   [[nodiscard]] std::string set_up_queues();
+  [[nodiscard]] bool has_rx_interrupts() const noexcept;
   [[nodiscard]] PortStats running_stats() const noexcept;
 
   PortOptions options_;
@@ -105,6 +112,7 @@ class Port {
   pipeline::PortOffloads offloads_;
   uint16_t queues_ = 0;
   bool rss_ = false;
+  bool rx_interrupts_ = false;
   bool spread_in_software_ = false;
   static constexpr uint16_t kNone = 0xffff;
 };

@@ -40,6 +40,7 @@ Result<void, std::string> Spreader::add_port(PortIndex index, const Port& port) 
     return ring;
   };
   Lane& lane = lanes_[index];
+  lane.queues = port.queues();
   lane.received.resize(workers_ * workers_);
   lane.sent.resize(workers_);
   bool made = true;
@@ -52,8 +53,8 @@ Result<void, std::string> Spreader::add_port(PortIndex index, const Port& port) 
       received_for_[to].push_back({.port = index, .ring = ring});
     }
   }
-  for (size_t from = port.queues(); from < workers_; ++from) {
-    const size_t owner = from % port.queues();
+  for (size_t from = lane.queues; from < workers_; ++from) {
+    const size_t owner = from % lane.queues;
     rte_ring* ring = make_ring('t', from, owner);
     made = made && ring != nullptr;
     lane.sent[from] = ring;
@@ -98,6 +99,7 @@ Spreader::Shared Spreader::share(PortIndex port, WorkerIndex from, rte_mbuf** mb
     const unsigned handed =
         rte_ring_sp_enqueue_burst(lanes_[port].received[from * workers_ + to],
                                   reinterpret_cast<void**>(group), size, nullptr);
+    ring_bell(to);
     if (handed == size) continue;
     for (unsigned i = handed; i < size; ++i) lost_bytes += group[i]->pkt_len;
     rte_pktmbuf_free_bulk(group + handed, size - handed);
@@ -112,8 +114,15 @@ Spreader::Shared Spreader::share(PortIndex port, WorkerIndex from, rte_mbuf** mb
 
 uint16_t Spreader::send(PortIndex port, WorkerIndex from, rte_mbuf** mbufs,
                         uint16_t count) const noexcept {
-  return static_cast<uint16_t>(rte_ring_sp_enqueue_burst(
-      lanes_[port].sent[from], reinterpret_cast<void**>(mbufs), count, nullptr));
+  const Lane& lane = lanes_[port];
+  const unsigned sent =
+      rte_ring_sp_enqueue_burst(lane.sent[from], reinterpret_cast<void**>(mbufs), count, nullptr);
+  ring_bell(from % lane.queues);
+  return static_cast<uint16_t>(sent);
+}
+
+void Spreader::ring_bell(size_t worker) const noexcept {
+  if (!bells_.empty()) bells_[worker]->ring();
 }
 
 uint16_t Spreader::take(const Handed& from, rte_mbuf** mbufs, uint16_t room) noexcept {

@@ -12,12 +12,14 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataplane/base/ids.h"
 #include "dataplane/base/limits.h"
 #include "dataplane/base/result.h"
 #include "dataplane/io/port.h"
+#include "dataplane/publish/doorbell.h"
 
 struct rte_mbuf;
 struct rte_ring;
@@ -49,6 +51,8 @@ class Spreader {
   [[nodiscard]] std::span<const Handed> sent_through(WorkerIndex worker) const noexcept {
     return sent_through_[worker];
   }
+  // Before workers run: what is handed to worker i rings bells[i].
+  void use_bells(std::vector<publish::Doorbell*> bells) noexcept { bells_ = std::move(bells); }
   [[nodiscard]] bool spreads(PortIndex port) const noexcept {
     return !lanes_[port].received.empty();
   }
@@ -69,17 +73,20 @@ class Spreader {
  private:
   // Of one port.
   struct Lane {
+    size_t queues = 0;
     std::vector<rte_ring*> received;  // [from * workers + to]; empty: the port spreads by itself
     std::vector<rte_ring*> sent;  // [from]; nullptr where that worker has a queue
   };
   Spreader(size_t workers, uint32_t seed) noexcept : workers_(workers), seed_(seed) {}
   [[nodiscard]] Result<void, std::string> add_port(PortIndex index, const Port& port);
+  void ring_bell(size_t worker) const noexcept;
 
   size_t workers_;
   uint32_t seed_;
   std::vector<Lane> lanes_;
   std::vector<std::vector<Handed>> received_for_, sent_through_;  // by worker
   std::vector<rte_ring*> rings_;
+  std::vector<publish::Doorbell*> bells_;  // by worker
 };
 
 }  // namespace turnpike::io

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "dataplane/io/eal.h"
+#include "dataplane/io/interrupt_wait.h"
 #include "dataplane/io/turn_meter.h"
 #include "dataplane/pipeline/headers.h"
 
@@ -20,19 +21,6 @@ namespace {
 
 using pipeline::Packet;
 using pipeline::RxChecksum;
-
-// After this many turns without a packet the worker lets others run (dpdk-facts: a poller that never yields
-// holds a control thread on the same core back for milliseconds).
-constexpr uint32_t kTurnsBeforeYield = 64;
-// And after this many turns it sleeps, if it may: the longer, the longer nothing has come. A sleep costs some 16 us
-// of a core in a virtual machine, timer and wake-up included. The longest is half of what 1,024 descriptors hold of a
-// burst at a million packets a second.
-constexpr uint32_t kTurnsBeforeSleep = 2'048;
-constexpr long sleep_nanoseconds(uint32_t sleeps) noexcept {
-  if (sleeps < 400) return 50'000;  // for 20 ms
-  if (sleeps < 5'000) return 200'000;  // for a second
-  return 500'000;
-}
 
 // The vDSO's clock: no system call, the same clock as the session thread's, once for each burst.
 Instant read_clock() noexcept {
@@ -275,6 +263,122 @@ class Loop {
   std::array<Packet, kBurstMax> packets_;
 };
 
+// The loop with its rests.
+class Run {
+ public:
+  Run(const WorkerOptions& options, const std::atomic<bool>& stop)
+      : loop_(options),
+        door_(*options.door),
+        stop_(stop),
+        meter_(door_.counters, rte_get_tsc_hz(), loop_.rings()),
+        interrupts_(options.ports, options.index, door_.bell),
+        rules_{.idle = options.idle,
+               .interrupts = options.idle == Idle::Adaptive && interrupts_.possible(),
+               .serves_others = options.spreader != nullptr &&
+                                !options.spreader->sent_through(options.index).empty()} {
+    tell();
+  }
+
+  void run() noexcept {
+    uint32_t empty_turns = 0;
+    door_.wake();
+    turn_began_ = rte_rdtsc();
+    while (!stopping()) {
+      if (!turn().idle) {
+        empty_turns = 0;
+        continue;
+      }
+      const Rest rest = rest_after(++empty_turns, rules_);
+      switch (rest.kind) {
+        case RestKind::None:
+          continue;
+        case RestKind::Yield:
+          sched_yield();
+          break;
+        case RestKind::Sleep:
+          sleep(rest.nanoseconds);
+          break;
+        case RestKind::UntilInterrupt:
+          empty_turns = sleep_until_interrupt() ? 0 : kTurnsAfterNeedlessWake;
+          break;
+      }
+      note_rest();
+    }
+    door_.sleep();
+  }
+
+ private:
+  void tell() const noexcept {
+    using publish::IdleBy;
+    const IdleBy asleep = rules_.interrupts ? IdleBy::WaitingForInterrupts : IdleBy::Sleeping;
+    door_.counters.idle_by.store(rules_.idle == Idle::Poll ? IdleBy::Polling : asleep,
+                                 std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool stopping() const noexcept { return stop_.load(std::memory_order_relaxed); }
+
+  Loop::Turn turn() noexcept {
+    const Loop::Turn turn = loop_.turn();
+    const uint64_t now = rte_rdtsc();
+    meter_.note_turn(now - turn_began_, turn.packets);
+    turn_began_ = now;
+    return turn;
+  }
+  void note_rest() noexcept {
+    const uint64_t now = rte_rdtsc();
+    meter_.note_rest(now - turn_began_);
+    turn_began_ = now;
+  }
+
+  void sleep(long nanoseconds) noexcept {
+    door_.sleep();
+    const timespec pause{.tv_sec = 0, .tv_nsec = nanoseconds};
+    nanosleep(&pause, nullptr);
+    door_.wake();
+  }
+
+  enum class Wait : uint8_t { Woken, Over, Found, Impossible };
+  Wait wait_once() noexcept {
+    if (!interrupts_.arm()) return Wait::Impossible;
+    note_rest();
+    Wait wait = Wait::Found;  // what came before interrupts were on
+    if (turn().idle && !stopping()) {
+      door_.sleep();
+      wait = interrupts_.wait() ? Wait::Woken : Wait::Over;
+      door_.wake();
+    }
+    interrupts_.disarm();
+    return wait;
+  }
+
+  // Until it is woken or something has come: waits that are over follow each other. Whether there were packets.
+  bool sleep_until_interrupt() noexcept {
+    Wait wait;
+    bool over = false;
+    while ((wait = wait_once()) == Wait::Over) over = true;
+    interrupts_.leave();
+    if (wait == Wait::Woken) {
+      trust_.note_woken();
+      door_.counters.interrupts.add(1);
+    } else if (wait == Wait::Found && over && !stopping()) {
+      trust_.note_found_late();
+    }
+    if (wait == Wait::Impossible || !trust_.trusted()) {
+      rules_.interrupts = false;
+      tell();
+    }
+    return wait == Wait::Found;
+  }
+
+  Loop loop_;
+  publish::Door& door_;
+  const std::atomic<bool>& stop_;
+  TurnMeter meter_;
+  InterruptWait interrupts_;
+  InterruptTrust trust_;
+  RestRules rules_;
+  uint64_t turn_began_ = 0;
+};
+
 int worker_main(void* argument) {
   const auto& launch = *static_cast<const Workers::Launch*>(argument);
   run_worker(*launch.options, *launch.stop);
@@ -287,39 +391,7 @@ void run_worker(const WorkerOptions& options, const std::atomic<bool>& stop) {
   // Short sleeps are as short as they say only without the kernel's default slack of 50 us.
   prctl(PR_SET_TIMERSLACK, 1);
   // The stacks of bursts in Loop are large; it lives on the heap.
-  const auto loop = std::make_unique<Loop>(options);
-  publish::Door& door = *options.door;
-  TurnMeter meter(door.counters, rte_get_tsc_hz(), loop->rings());
-  // Whom others send through keeps them waiting while it sleeps: never long.
-  const bool serves_others =
-      options.spreader != nullptr && !options.spreader->sent_through(options.index).empty();
-  uint32_t empty_turns = 0;
-  uint64_t turn_began = rte_rdtsc();
-  door.wake();
-  while (!stop.load(std::memory_order_relaxed)) {
-    const Loop::Turn turn = loop->turn();
-    const uint64_t turn_ended = rte_rdtsc();
-    meter.note_turn(turn_ended - turn_began, turn.packets);
-    turn_began = turn_ended;
-    if (!turn.idle) {
-      empty_turns = 0;
-      continue;
-    }
-    if (++empty_turns >= kTurnsBeforeSleep && options.idle == Idle::Adaptive) {
-      door.sleep();
-      const uint32_t sleeps = serves_others ? 0 : empty_turns - kTurnsBeforeSleep;
-      const timespec pause{.tv_sec = 0, .tv_nsec = sleep_nanoseconds(sleeps)};
-      nanosleep(&pause, nullptr);
-      door.wake();
-    } else if (empty_turns % kTurnsBeforeYield == 0) {
-      sched_yield();
-    } else {
-      continue;
-    }
-    turn_began = rte_rdtsc();
-    meter.note_rest(turn_began - turn_ended);
-  }
-  door.sleep();
+  std::make_unique<Run>(options, stop)->run();
 }
 
 Workers::Workers(std::vector<WorkerOptions> options) : options_(std::move(options)) {
@@ -337,6 +409,7 @@ void Workers::start() {
 void Workers::stop() {
   if (!running_) return;
   stop_.store(true, std::memory_order_relaxed);
+  for (const WorkerOptions& options : options_) options.door->bell.ring();
   for (const WorkerOptions& options : options_) rte_eal_wait_lcore(lcore_of_worker(options.index));
   running_ = false;
 }

@@ -10,16 +10,12 @@
 
 #include "dataplane/crypto/aead.h"
 #include "dataplane/io/port.h"
+#include "dataplane/io/rest.h"
 #include "dataplane/io/spreader.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/publish/door.h"
 
 namespace turnpike::io {
-
-enum class Idle : uint8_t {
-  Poll,  // yields to others on its core, never sleeps
-  Adaptive,  // sleeps shortly when nothing has come for a while
-};
 
 struct WorkerOptions {
   WorkerIndex index = 0;

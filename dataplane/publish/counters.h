@@ -34,6 +34,13 @@ struct TunnelCounters {
   Counter outbound_packets, outbound_bytes, inbound_packets, inbound_bytes;
 };
 
+// What a worker does while nothing comes.
+enum class IdleBy : uint8_t {
+  Polling,
+  Sleeping,  // shortly, again and again
+  WaitingForInterrupts,
+};
+
 struct alignas(kCacheLine) Counters {
   std::array<Counter, kDropReasons> drops;
   std::array<PortCounters, kMaxPorts> ports;
@@ -41,6 +48,8 @@ struct alignas(kCacheLine) Counters {
   // Of the worker loop, in TSC cycles: turns that found packets, and all turns since start.
   Counter busy_cycles, total_cycles, busy_packets, turns;
   Counter generation;  // of the snapshot that the last burst used
+  Counter interrupts;  // sleeps that an RX interrupt or the doorbell ended
+  std::atomic<IdleBy> idle_by{IdleBy::Polling};
 
   void drop(DropReason reason, uint64_t packets = 1) noexcept {
     drops[static_cast<size_t>(reason)].add(packets);

@@ -7,6 +7,7 @@
 #include "dataplane/base/limits.h"
 #include "dataplane/base/replica_pages.h"
 #include "dataplane/publish/counters.h"
+#include "dataplane/publish/doorbell.h"
 #include "dataplane/publish/epoch.h"
 #include "dataplane/publish/rings.h"
 #include "dataplane/publish/snapshot.h"
@@ -43,6 +44,7 @@ class Door {
   PuntRing punt;  // worker: produces · session thread: consumes
   InjectRing inject;  // session thread: produces · worker: consumes
   Counters counters;  // worker: writes · control: reads
+  Doorbell bell;  // worker: listens · session thread, other workers, control: ring
 
  private:
   alignas(kCacheLine) std::atomic<const Snapshot*> published_{

@@ -63,7 +63,9 @@ std::vector<WorkerStatus> FakeBackend::workers() const {
            .generation = state_.generation(),
            .busy = 0.25,
            .cycles_per_packet = 812.5,
-           .numa_node = 1},
+           .numa_node = 1,
+           .idle = "waits-for-interrupts",
+           .interrupts = 9},
           {.lcore = 2, .generation = state_.generation()}};
 }
 

@@ -45,9 +45,9 @@ TEST(HttpServer, ShowsEverythingByTheContract) {
                              "tx_packets":6,"missed":7,"no_mbuf":8}])"));
   EXPECT_EQ(all.at("workers"),
             json::parse(R"([{"lcore":1,"generation":2,"busy":0.25,"cycles_per_packet":812.5,
-                             "numa_node":1},
+                             "numa_node":1,"idle":"waits-for-interrupts","interrupts":9},
                             {"lcore":2,"generation":2,"busy":0,"cycles_per_packet":0,
-                             "numa_node":null}])"));
+                             "numa_node":null,"idle":"polls","interrupts":0}])"));
   EXPECT_EQ(all.at("drops"), json::parse(R"({"no_allowed_ip":3})"));
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -151,6 +152,36 @@ TEST(Spreader, LetsAWorkerWithoutAQueueReceiveFromAllAndSendThroughOne) {
     EXPECT_EQ(taken[i], mbufs[i]);
     rte_pktmbuf_free(taken[i]);
   }
+}
+
+TEST(Spreader, RingsForWhoIsHandedSomethingAndForNobodyElse) {
+  constexpr size_t kWorkers = 17;
+  const std::vector<Port> ports = one_port(kWorkers);
+  const auto spreader = std::move(*Spreader::make(ports, kWorkers, kSeed));
+  std::vector<publish::Doorbell> bells(kWorkers);
+  std::vector<publish::Doorbell*> pointers;
+  for (publish::Doorbell& bell : bells) {
+    bell.listen();
+    pointers.push_back(&bell);
+  }
+  spreader->use_bells(pointers);
+  const auto rung = [&] {
+    std::vector<size_t> which;
+    eventfd_t rings;
+    for (size_t i = 0; i < kWorkers; ++i) {
+      if (eventfd_read(bells[i].fd(), &rings) == 0) which.push_back(i);
+    }
+    return which;
+  };
+  unsigned flow = 0;
+  while (worker_of(frame_of(flow, 0), kWorkers) == 0) ++flow;
+  rte_mbuf* mbuf = mbuf_with(frame_of(flow, 0));
+  uint64_t lost_bytes = 0;
+  EXPECT_EQ(spreader->share(0, 0, &mbuf, 1, lost_bytes).lost, 0u);
+  EXPECT_EQ(rung(), std::vector<size_t>{worker_of(frame_of(flow, 0), kWorkers)});
+  mbuf = mbuf_with(frame_of(flow, 1));
+  EXPECT_EQ(spreader->send(0, 16, &mbuf, 1), 1u);
+  EXPECT_EQ(rung(), std::vector<size_t>{0});
 }
 
 }  // namespace

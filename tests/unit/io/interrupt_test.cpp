@@ -1,0 +1,262 @@
+// A worker that waits for RX interrupts, on each kind of virtual port that has them: the other end is a port of the
+// same process.
+#include <gtest/gtest.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "dataplane/crypto/aead.h"
+#include "dataplane/io/log.h"
+#include "dataplane/io/worker.h"
+#include "tests/unit/io/eal_environment.h"
+
+namespace turnpike::io {
+namespace {
+
+constexpr int kTries = 200'000;
+
+class Environment final : public test::EalEnvironment {
+ public:
+  Environment() : EalEnvironment("interrupt-test") {}
+  void SetUp() override {
+    EalEnvironment::SetUp();
+    buffers = make_buffers("interrupt-test", 8'191, 2'048, 64);
+    ASSERT_NE(buffers, nullptr) << take_last_errors();
+  }
+  static inline rte_mempool* buffers = nullptr;
+};
+
+const auto* const environment = testing::AddGlobalTestEnvironment(new Environment);
+
+// An ARP request as any neighbour sends it, padded to the shortest Ethernet frame.
+struct Arp {
+  uint8_t bytes[60] = {};
+  explicit Arp(uint8_t last_octet) {
+    std::memset(bytes, 0xff, 6);
+    bytes[6] = bytes[22] = 0x02;
+    store_be16(&bytes[12], 0x0806);
+    store_be16(&bytes[14], 1);
+    store_be16(&bytes[16], 0x0800);
+    bytes[18] = 6;
+    bytes[19] = 4;
+    store_be16(&bytes[20], 1);
+    bytes[41] = last_octet;
+  }
+};
+
+enum class Kind : uint8_t { Vhost, VirtioUser, VirtioUserPacked, VirtioUserServer };
+
+class WaitingWorker : public testing::TestWithParam<Kind> {
+ protected:
+  void SetUp() override {
+    // The one that listens first.
+    std::string listens = "net_vhost0,iface=" + socket_ + ",queues=1";
+    std::string connects = "net_virtio_user0,path=" + socket_ + ",queues=1,queue_size=1024";
+    if (GetParam() == Kind::VirtioUserPacked) {
+      connects += ",packed_vq=1,mrg_rxbuf=0,in_order=1,vectorized=1";
+    } else if (GetParam() == Kind::VirtioUserServer) {
+      listens += ",client=1";
+      connects += ",server=1";
+    }
+    const bool worker_listens = GetParam() == Kind::Vhost;
+    open(worker_listens ? ports_ : far_, listens, worker_listens);
+    open(worker_listens ? far_ : ports_, connects, !worker_listens);
+    ASSERT_TRUE(ports_[0].rx_interrupts());
+    for (int i = 0; i < kTries && !(ports_[0].stats().up && far_[0].stats().up); ++i) usleep(50);
+    snapshot_.generation = 7;
+    snapshot_.port_count = 1;
+    snapshot_.ports[0].mac = ports_[0].mac();
+    door_ = std::make_unique<publish::Door>(epoch_, pages_, 2'048);
+    door_->publish(&snapshot_);
+    ASSERT_TRUE(door_->bell.valid());
+    aead_ = crypto::make_aead(crypto::AeadBackend::Auto);
+    shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
+        .peers = peers_, .receivers = receivers_, .neighbours = neighbours_, .offloads = {}});
+    options_ = {.index = 0,
+                .idle = Idle::Adaptive,
+                .ports = ports_,
+                .buffers = Environment::buffers,
+                .door = door_.get(),
+                .shared = shared_.get(),
+                .aead = aead_.get()};
+    thread_ = std::thread([this] { run_worker(options_, stop_); });
+  }
+  void TearDown() override {
+    stop_ = true;
+    if (door_ != nullptr) door_->bell.ring();
+    if (thread_.joinable()) thread_.join();
+    // Who connected first.
+    (GetParam() == Kind::Vhost ? far_ : ports_).clear();
+    ports_.clear();
+    far_.clear();
+    std::filesystem::remove(socket_);
+  }
+
+  void open(std::vector<Port>& into, const std::string& device, bool rx_interrupts) {
+    auto opened = Port::open({.name = device.substr(0, device.find(',')),
+                              .device = device,
+                              .rx_interrupts = rx_interrupts},
+                             Environment::buffers);
+    ASSERT_TRUE(opened) << opened.error();
+    into.push_back(std::move(*opened));
+  }
+
+  // Until it waits: turns become rare.
+  void wait_until_it_waits() {
+    for (int i = 0; i < 400; ++i) {
+      const uint64_t before = door_->counters.turns.value();
+      usleep(100'000);
+      if (door_->counters.turns.value() - before <= 12) return;
+    }
+    FAIL() << "it does not wait";
+  }
+
+  void send_from_afar(uint8_t first, uint16_t count) {
+    std::vector<rte_mbuf*> mbufs(count);
+    ASSERT_EQ(rte_pktmbuf_alloc_bulk(Environment::buffers, mbufs.data(), count), 0);
+    for (uint16_t i = 0; i < count; ++i) {
+      const Arp arp(static_cast<uint8_t>(first + i));
+      std::memcpy(rte_pktmbuf_append(mbufs[i], sizeof(arp.bytes)), arp.bytes, sizeof(arp.bytes));
+    }
+    // In bursts as they are usual.
+    for (uint16_t sent = 0; sent < count;) {
+      const auto burst = std::min<uint16_t>(32, static_cast<uint16_t>(count - sent));
+      const uint16_t taken = rte_eth_tx_burst(far_[0].dpdk_id(), 0, &mbufs[sent], burst);
+      ASSERT_NE(taken, 0);
+      sent = static_cast<uint16_t>(sent + taken);
+    }
+  }
+  [[nodiscard]] bool received(uint64_t packets) const {
+    for (int i = 0; i < kTries; ++i) {
+      if (door_->counters.ports[0].rx_packets.value() >= packets) return true;
+      usleep(50);
+    }
+    return false;
+  }
+  [[nodiscard]] uint16_t received_afar() const {
+    for (int i = 0; i < kTries; ++i) {
+      rte_mbuf* mbufs[32];
+      const uint16_t count = rte_eth_rx_burst(far_[0].dpdk_id(), 0, mbufs, 32);
+      rte_pktmbuf_free_bulk(mbufs, count);
+      if (count != 0) return count;
+      usleep(50);
+    }
+    return 0;
+  }
+  // Without the bell.
+  void inject_unheard() {
+    publish::InjectRing::Slot* slot = door_->inject.try_begin();
+    ASSERT_NE(slot, nullptr);
+    const Arp arp(9);
+    std::memcpy(slot->data(), arp.bytes, sizeof(arp.bytes));
+    slot->length_bytes = sizeof(arp.bytes);
+    slot->header = {.kind = publish::InjectKind::Frame, .port = 0, .tunnel = kNoTunnel, .peer = {}};
+    door_->inject.commit();
+  }
+  [[nodiscard]] uint64_t interrupts() const { return door_->counters.interrupts.value(); }
+  [[nodiscard]] publish::IdleBy idle_by() const {
+    return door_->counters.idle_by.load(std::memory_order_relaxed);
+  }
+
+  const std::string socket_ =
+      std::filesystem::temp_directory_path() / ("turnpike-interrupt-" + std::to_string(getpid()));
+  SystemPages pages_;
+  publish::Epoch epoch_;
+  publish::PeerSlots peers_{pages_, 16};
+  lookup::ReceiverTable receivers_{pages_, 1'024};
+  publish::NeighbourTable neighbours_{epoch_, 1};
+  publish::Snapshot snapshot_;
+  std::unique_ptr<publish::Door> door_;
+  std::unique_ptr<crypto::Aead> aead_;
+  std::unique_ptr<pipeline::Shared> shared_;
+  std::vector<Port> ports_, far_;
+  WorkerOptions options_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+// Where the kind of port does not matter.
+class OneWaitingWorker : public WaitingWorker {};
+
+TEST_P(WaitingWorker, IsWokenByPacketsAndByTheBellAndLosesNothing) {
+  // More than once: nothing may stay armed, or silent, from the time before.
+  uint64_t packets = 0;
+  for (const uint16_t count : {1, 500, 1}) {
+    wait_until_it_waits();
+    const uint64_t before = interrupts();
+    send_from_afar(1, count);
+    ASSERT_TRUE(received(packets += count)) << door_->counters.ports[0].rx_packets.value();
+    EXPECT_GT(interrupts(), before);
+  }
+  wait_until_it_waits();
+  const uint64_t before = interrupts();
+  inject_unheard();
+  door_->bell.ring();
+  EXPECT_EQ(received_afar(), 1);
+  EXPECT_GT(interrupts(), before);
+  EXPECT_EQ(idle_by(), publish::IdleBy::WaitingForInterrupts);
+}
+
+TEST_P(OneWaitingWorker, HoldsUpNoRetirementAndSeesWhatIsPublished) {
+  wait_until_it_waits();
+  const uint64_t tag = epoch_.retire();
+  for (int i = 0; i < kTries && !epoch_.passed(tag); ++i) usleep(50);
+  EXPECT_TRUE(epoch_.passed(tag));
+  publish::Snapshot next = snapshot_;
+  next.generation = 8;
+  door_->publish(&next);
+  for (int i = 0; i < kTries && door_->counters.generation.value() != 8; ++i) usleep(50);
+  EXPECT_EQ(door_->counters.generation.value(), 8u);
+  stop_ = true;  // before `next` goes
+  thread_.join();
+}
+
+TEST_P(OneWaitingWorker, TurnsToSleepsWhereItIsNotWoken) {
+  for (int i = 1; i <= 3; ++i) {
+    wait_until_it_waits();
+    EXPECT_EQ(idle_by(), publish::IdleBy::WaitingForInterrupts) << i;
+    inject_unheard();
+    EXPECT_EQ(received_afar(), 1);
+  }
+  for (int i = 0; i < kTries && idle_by() != publish::IdleBy::Sleeping; ++i) usleep(50);
+  EXPECT_EQ(idle_by(), publish::IdleBy::Sleeping);
+  EXPECT_EQ(interrupts(), 0u);
+}
+
+std::string name_of(const testing::TestParamInfo<Kind>& kind) {
+  switch (kind.param) {
+    case Kind::Vhost:
+      return "Vhost";
+    case Kind::VirtioUser:
+      return "VirtioUser";
+    case Kind::VirtioUserPacked:
+      return "VirtioUserPacked";
+    case Kind::VirtioUserServer:
+      return "VirtioUserServer";
+  }
+  return "";
+}
+
+INSTANTIATE_TEST_SUITE_P(Ports, WaitingWorker,
+                         testing::Values(Kind::Vhost, Kind::VirtioUser, Kind::VirtioUserPacked,
+                                         Kind::VirtioUserServer),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Ports, OneWaitingWorker, testing::Values(Kind::VirtioUser), name_of);
+
+TEST(RxInterrupts, ArePromisedOnlyByPortsThatHaveThem) {
+  auto opened = Port::open({.name = "loop", .device = "net_ring0", .rx_interrupts = true},
+                           Environment::buffers);
+  ASSERT_TRUE(opened) << opened.error();
+  EXPECT_FALSE(opened->rx_interrupts());
+}
+
+}  // namespace
+}  // namespace turnpike::io
