@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from wireguard import KeyPair, write_secret
 MAX_AWAY_US = 300
 MAX_REPEATS = 12
 LINE = "pipeline/far/line-there-and-back"
+SLEEPING = 0.4  # seconds of nothing, after which a worker sleeps shortly
 SHARES = (10, 50, 90)  # per cent of the highest rate without loss
 # The generator waits so long for what is missing (loopback_trial.cpp): what a worker holds that was off its core for longer
 # is not lost.
@@ -65,27 +67,47 @@ QUICK = Effort(rounds=1, seconds=0.05, stock_packets=20_000, resolution=0.4, rep
 class Loopback:
     """A gateway and its generator, for so many peers."""
 
-    def __init__(self, lab: Lab, peers: int, idle: str = "poll") -> None:
+    def __init__(self, lab: Lab, peers: int, idle: str = "poll", keepalive: int = 0) -> None:
         self.lab = lab
         self.idle = idle
+        self.keepalive = keepalive
         self.peers = peers
         self.space = lab.namespace(f"p{peers}")
         self.dir = lab.dir / f"p{peers}"
         self.dir.mkdir(mode=0o700)
         self.cpu = min(os.sched_getaffinity(0))
-        keys = KeyPair.make()
-        self._generator = subprocess.Popen(
-            self.space.command(self._program(), str(self.cpu), str(self.dir), f"{lab.tag}g", keys.public, str(peers)),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-        self.gateway = self._make_gateway(keys)
+        self.keys = KeyPair.make()
+        self._generator = self._start_generator()
+        self.gateway = self._make_gateway(self.keys)
         self.gateway.start()
+        self._worker = self._find_worker()
+        self._meet()
+
+    def _start_generator(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.space.command(self._program(), str(self.cpu), str(self.dir), f"{self.lab.tag}g", self.keys.public,
+                               str(self.peers)),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def _meet(self) -> None:
         if not self.ask("up")["ok"]:
             raise Failed("the generator sees no gateway at the other ends")
-        self._worker = self._find_worker()
         self.handshake()
         for flow in ("outbound", "inbound"):  # after which both ends know their neighbours
             self.ask(f"stock {flow} 64 1000")
             self.ask("trial 10000 0.1")
+
+    def _end_generator(self) -> None:
+        assert self._generator.stdin is not None and self._generator.stdout is not None
+        self._generator.stdin.close()
+        self._generator.wait(20)
+        self._generator.stdout.close()
+
+    def restart_generator(self, how: signal.Signals) -> None:
+        self._generator.send_signal(how)
+        self._end_generator()
+        self._generator = self._start_generator()
+        self._meet()
 
     @staticmethod
     def _program() -> str:
@@ -99,8 +121,8 @@ class Loopback:
         def device(number: int, name: str) -> str:
             return f"net_virtio_user{number},path={self.dir}/{name}.sock,mac=02:00:00:00:00:0{number + 1},{VIRTIO}"
 
-        peers = [{"name": f"p{i}", "public_key": k, "allowed_ips": [f"100.{64 + (i >> 16)}.{i >> 8 & 255}.{i & 255}/32"]}
-                 for i, k in enumerate(public)]
+        peers = [{"name": f"p{i}", "public_key": k, "persistent_keepalive": self.keepalive,
+                  "allowed_ips": [f"100.{64 + (i >> 16)}.{i >> 8 & 255}.{i & 255}/32"]} for i, k in enumerate(public)]
         return Gateway(
             self.lab, self.space, idle=self.idle,
             ports=[{"name": "outside", "device": device(0, "outside"), "addresses": ["192.0.2.1/24"], "mtu": 1500,
@@ -119,10 +141,8 @@ class Loopback:
         return json.loads(text)
 
     def close(self) -> None:
-        assert self._generator.stdin is not None
-        self._generator.stdin.close()
         try:
-            self._generator.wait(20)
+            self._end_generator()
         finally:
             status = self.gateway.stop()
         if status != 0:
@@ -132,18 +152,25 @@ class Loopback:
         assert self.gateway.process is not None
         for task in Path(f"/proc/{self.gateway.process.pid}/task").iterdir():
             if (task / "comm").read_text().startswith(("rte-worker", "lcore-worker")):
-                return task / "schedstat"
+                return task
         raise Failed("turnpiked has no thread of a DPDK worker")
 
     def _worker_waited_us(self) -> float:
         """How long the worker was ready to run and did not, so far."""
-        return int(self._worker.read_text().split()[1]) / 1000
+        return int((self._worker / "schedstat").read_text().split()[1]) / 1000
+
+    def worker_wake_ups(self) -> int:
+        """How often the worker slept so far."""
+        for line in (self._worker / "status").read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches:"):
+                return int(line.split()[1])
+        raise Failed(f"{self._worker}/status does not tell how often the worker slept")
 
     @contextlib.contextmanager
     def _undisturbed(self, effort: Effort) -> Iterator[None]:
         """Nobody else gets the two pollers' CPUs: what isolcpus does for good. The gateway's own threads, which share the
         generator's, have nothing to do meanwhile. Shorter than the kernel's limit for such threads (0.95 s)."""
-        threads = (self._generator.pid, int(self._worker.parent.name)) if effort.repeats else ()
+        threads = (self._generator.pid, int(self._worker.name)) if effort.repeats else ()
         time.sleep(0.3 if effort.repeats else 0)  # the limit holds for each second, trials before this one included
         try:
             for thread in threads:
@@ -159,14 +186,16 @@ class Loopback:
         return {**shown["drops"], **ports}
 
     def _worker_ran_us(self) -> float:
-        return int(self._worker.read_text().split()[0]) / 1000
+        return int((self._worker / "schedstat").read_text().split()[0]) / 1000
 
-    def idle_cpu_percent(self, after: float, seconds: float) -> float:
-        """What the worker takes of its CPU when nothing has come for so long."""
+    def idle_load(self, after: float, seconds: float) -> tuple[float, float]:
+        """What the worker takes of its CPU, in per cent, and how often a second it wakes up, when nothing has come for so
+        long."""
         time.sleep(after)
-        ran, began = self._worker_ran_us(), time.monotonic()
+        ran, slept, began = self._worker_ran_us(), self.worker_wake_ups(), time.monotonic()
         time.sleep(seconds)
-        return (self._worker_ran_us() - ran) / (time.monotonic() - began) / 1e4
+        elapsed = time.monotonic() - began
+        return (self._worker_ran_us() - ran) / elapsed / 1e4, (self.worker_wake_ups() - slept) / elapsed
 
     def burst_from_idle(self, idle_seconds: float) -> Answer:
         """Half a millisecond of a million packets a second, after nothing for so long."""
@@ -307,26 +336,38 @@ def run(report: Report, quick: bool) -> None:
                 Case(loopback, report, flow, size, effort).run(search=peers == 1 and size != 512)
             loopback.close()
     if report.wants("loopback/idle"):
-        idle(report, *((2, 0.1) if quick else (25, 1.2)))
+        idle(report, *((2, 0.1) if quick else (15, 1.7)))
     if report.wants("loopback/spread"):
         spread(report, quick)
 
 
 def idle(report: Report, bursts: int, seconds: float) -> None:
-    """`idle: adaptive`: the first packet waits for the worker to wake up, none is lost, and until then the CPU is free."""
+    """`idle: adaptive`: the first packet waits for the worker to wake up, none is lost, and until then the CPU is free. After
+    a second of nothing the worker waits for an interrupt; SLEEPING is before that."""
     with Lab("loopback") as lab:
         loopback = Loopback(lab, 1, idle="adaptive")
-        answers = [loopback.burst_from_idle(seconds) for _ in range(bursts)]
-        shares = [loopback.idle_cpu_percent(seconds, seconds) for _ in range(3)]
+        for where, after in (("/sleeping", SLEEPING), ("", seconds)):
+            answers = [loopback.burst_from_idle(after) for _ in range(bursts)]
+            idle_figures(report, f"loopback/idle{where}", answers)
+            shares, wake_ups = [], []
+            for _ in range(3):
+                loopback.ask("trial 1000 0.01")
+                cpu, count = loopback.idle_load(after, SLEEPING)
+                shares.append(cpu)
+                wake_ups.append(count)
+            report.add(f"loopback/idle{where}/cpu", statistics.median(shares), "%", shares)
+            report.add(f"loopback/idle{where}/wake-ups", statistics.median(wake_ups), "1/s", wake_ups)
         loopback.close()
+
+
+def idle_figures(report: Report, prefix: str, answers: list[Answer]) -> None:
     # The slowest probe of a burst is its first packet.
     for name, key, unit in (("wake-up", "p999_us", "us"), ("lost-of-burst", "lost", "packets")):
         runs = [float(answer[key]) for answer in answers]
         value = max(runs) if key == "lost" else statistics.median(runs)
-        report.add(f"loopback/idle/{name}", value, unit, runs)
-    report.add("loopback/idle/cpu", statistics.median(shares), "%", shares)
+        report.add(f"{prefix}/{name}", value, unit, runs)
     longest = max(float(answer["p999_us"]) for answer in answers)
-    report.add("loopback/idle/wake-up/longest", longest, "us", [longest])
+    report.add(f"{prefix}/wake-up/longest", longest, "us", [longest])
 
 
 def spread(report: Report, quick: bool) -> None:
