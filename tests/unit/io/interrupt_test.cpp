@@ -67,32 +67,42 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
       connects += ",server=1";
     }
     const bool worker_listens = GetParam() == Kind::Vhost;
+    far_device_ = worker_listens ? connects : listens;
     open(worker_listens ? ports_ : far_, listens, worker_listens);
     open(worker_listens ? far_ : ports_, connects, !worker_listens);
     ASSERT_TRUE(ports_[0].rx_interrupts());
-    for (int i = 0; i < kTries && !(ports_[0].stats().up && far_[0].stats().up); ++i) usleep(50);
+    wait_until_up();
     snapshot_.generation = 7;
     snapshot_.port_count = 1;
     snapshot_.ports[0].mac = ports_[0].mac();
-    door_ = std::make_unique<publish::Door>(epoch_, pages_, 2'048);
-    door_->publish(&snapshot_);
-    ASSERT_TRUE(door_->bell.valid());
-    aead_ = crypto::make_aead(crypto::AeadBackend::Auto);
+    spreader_ = std::move(*Spreader::make(ports_, workers(), 1));
     shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
         .peers = peers_, .receivers = receivers_, .neighbours = neighbours_, .offloads = {}});
-    options_ = {.index = 0,
-                .idle = Idle::Adaptive,
-                .ports = ports_,
-                .buffers = Environment::buffers,
-                .door = door_.get(),
-                .shared = shared_.get(),
-                .aead = aead_.get()};
-    thread_ = std::thread([this] { run_worker(options_, stop_); });
+    std::vector<publish::Doorbell*> bells;
+    for (size_t i = 0; i < workers(); ++i) {
+      workers_.push_back(std::make_unique<Worker>(epoch_, pages_));
+      Worker& worker = *workers_.back();
+      ASSERT_TRUE(worker.door.bell.valid());
+      bells.push_back(&worker.door.bell);
+      worker.door.publish(&snapshot_);
+      worker.options = {.index = static_cast<WorkerIndex>(i),
+                        .idle = Idle::Adaptive,
+                        .ports = ports_,
+                        .buffers = Environment::buffers,
+                        .door = &worker.door,
+                        .shared = shared_.get(),
+                        .aead = worker.aead.get(),
+                        .spreader = spreader_.get()};
+    }
+    if (spreader_ != nullptr) spreader_->use_bells(bells);
+    for (const auto& worker : workers_) {
+      worker->thread =
+          std::thread([this, &worker = *worker] { run_worker(worker.options, stop_); });
+    }
   }
   void TearDown() override {
-    stop_ = true;
-    if (door_ != nullptr) door_->bell.ring();
-    if (thread_.joinable()) thread_.join();
+    stop();
+    spreader_.reset();
     // Who connected first.
     (GetParam() == Kind::Vhost ? far_ : ports_).clear();
     ports_.clear();
@@ -101,20 +111,32 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
   }
 
   void open(std::vector<Port>& into, const std::string& device, bool rx_interrupts) {
-    auto opened = Port::open({.name = device.substr(0, device.find(',')),
-                              .device = device,
-                              .rx_interrupts = rx_interrupts},
-                             Environment::buffers);
+    auto opened =
+        Port::open({.name = device.substr(0, device.find(',')),
+                    .device = device,
+                    .workers = rx_interrupts ? static_cast<uint16_t>(workers()) : uint16_t{1},
+                    .rx_interrupts = rx_interrupts},
+                   Environment::buffers);
     ASSERT_TRUE(opened) << opened.error();
     into.push_back(std::move(*opened));
   }
 
+  void stop() {
+    stop_ = true;
+    for (const auto& worker : workers_) {
+      worker->door.bell.ring();
+      if (worker->thread.joinable()) worker->thread.join();
+    }
+  }
+  void wait_until_up() {
+    for (int i = 0; i < kTries && !(ports_[0].stats().up && far_[0].stats().up); ++i) usleep(50);
+  }
   // Until it waits: turns become rare.
-  void wait_until_it_waits() {
+  void wait_until_it_waits(size_t worker = 0) {
     for (int i = 0; i < 400; ++i) {
-      const uint64_t before = door_->counters.turns.value();
+      const uint64_t before = counters(worker).turns.value();
       usleep(100'000);
-      if (door_->counters.turns.value() - before <= 12) return;
+      if (counters(worker).turns.value() - before <= 12) return;
     }
     FAIL() << "it does not wait";
   }
@@ -136,7 +158,7 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
   }
   [[nodiscard]] bool received(uint64_t packets) const {
     for (int i = 0; i < kTries; ++i) {
-      if (door_->counters.ports[0].rx_packets.value() >= packets) return true;
+      if (counters().ports[0].rx_packets.value() >= packets) return true;
       usleep(50);
     }
     return false;
@@ -152,19 +174,26 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
     return 0;
   }
   // Without the bell.
-  void inject_unheard() {
-    publish::InjectRing::Slot* slot = door_->inject.try_begin();
+  void inject_unheard(size_t worker = 0) {
+    publish::InjectRing& ring = workers_[worker]->door.inject;
+    publish::InjectRing::Slot* slot = ring.try_begin();
     ASSERT_NE(slot, nullptr);
     const Arp arp(9);
     std::memcpy(slot->data(), arp.bytes, sizeof(arp.bytes));
     slot->length_bytes = sizeof(arp.bytes);
     slot->header = {.kind = publish::InjectKind::Frame, .port = 0, .tunnel = kNoTunnel, .peer = {}};
-    door_->inject.commit();
+    ring.commit();
   }
-  [[nodiscard]] uint64_t interrupts() const { return door_->counters.interrupts.value(); }
+  [[nodiscard]] const publish::Counters& counters(size_t worker = 0) const {
+    return workers_[worker]->door.counters;
+  }
+  [[nodiscard]] uint64_t interrupts(size_t worker = 0) const {
+    return counters(worker).interrupts.value();
+  }
   [[nodiscard]] publish::IdleBy idle_by() const {
-    return door_->counters.idle_by.load(std::memory_order_relaxed);
+    return counters().idle_by.load(std::memory_order_relaxed);
   }
+  [[nodiscard]] virtual size_t workers() const { return 1; }
 
   const std::string socket_ =
       std::filesystem::temp_directory_path() / ("turnpike-interrupt-" + std::to_string(getpid()));
@@ -174,13 +203,19 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
   lookup::ReceiverTable receivers_{pages_, 1'024};
   publish::NeighbourTable neighbours_{epoch_, 1};
   publish::Snapshot snapshot_;
-  std::unique_ptr<publish::Door> door_;
-  std::unique_ptr<crypto::Aead> aead_;
   std::unique_ptr<pipeline::Shared> shared_;
+  std::string far_device_;
   std::vector<Port> ports_, far_;
-  WorkerOptions options_;
+  std::unique_ptr<Spreader> spreader_;
+  struct Worker {
+    Worker(publish::Epoch& epoch, PageSource& pages) : door(epoch, pages, 2'048) {}
+    publish::Door door;
+    std::unique_ptr<crypto::Aead> aead = crypto::make_aead(crypto::AeadBackend::Auto);
+    WorkerOptions options;
+    std::thread thread;
+  };
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<bool> stop_{false};
-  std::thread thread_;
 };
 
 // Where the kind of port does not matter.
@@ -193,13 +228,13 @@ TEST_P(WaitingWorker, IsWokenByPacketsAndByTheBellAndLosesNothing) {
     wait_until_it_waits();
     const uint64_t before = interrupts();
     send_from_afar(1, count);
-    ASSERT_TRUE(received(packets += count)) << door_->counters.ports[0].rx_packets.value();
+    ASSERT_TRUE(received(packets += count)) << counters().ports[0].rx_packets.value();
     EXPECT_GT(interrupts(), before);
   }
   wait_until_it_waits();
   const uint64_t before = interrupts();
   inject_unheard();
-  door_->bell.ring();
+  workers_[0]->door.bell.ring();
   EXPECT_EQ(received_afar(), 1);
   EXPECT_GT(interrupts(), before);
   EXPECT_EQ(idle_by(), publish::IdleBy::WaitingForInterrupts);
@@ -212,11 +247,10 @@ TEST_P(OneWaitingWorker, HoldsUpNoRetirementAndSeesWhatIsPublished) {
   EXPECT_TRUE(epoch_.passed(tag));
   publish::Snapshot next = snapshot_;
   next.generation = 8;
-  door_->publish(&next);
-  for (int i = 0; i < kTries && door_->counters.generation.value() != 8; ++i) usleep(50);
-  EXPECT_EQ(door_->counters.generation.value(), 8u);
-  stop_ = true;  // before `next` goes
-  thread_.join();
+  workers_[0]->door.publish(&next);
+  for (int i = 0; i < kTries && counters().generation.value() != 8; ++i) usleep(50);
+  EXPECT_EQ(counters().generation.value(), 8u);
+  stop();  // before `next` goes
 }
 
 TEST_P(OneWaitingWorker, TurnsToSleepsWhereItIsNotWoken) {
@@ -229,6 +263,43 @@ TEST_P(OneWaitingWorker, TurnsToSleepsWhereItIsNotWoken) {
   for (int i = 0; i < kTries && idle_by() != publish::IdleBy::Sleeping; ++i) usleep(50);
   EXPECT_EQ(idle_by(), publish::IdleBy::Sleeping);
   EXPECT_EQ(interrupts(), 0u);
+}
+
+// The port has one queue, so that the second worker has nothing but what the first hands it.
+class TwoWaitingWorkers : public WaitingWorker {
+ protected:
+  [[nodiscard]] size_t workers() const override { return 2; }
+};
+
+TEST_P(TwoWaitingWorkers, WakeEachOther) {
+  wait_until_it_waits(0);
+  wait_until_it_waits(1);
+  EXPECT_EQ(interrupts(0) + interrupts(1), 0u);
+  inject_unheard(1);
+  workers_[1]->door.bell.ring();
+  EXPECT_EQ(received_afar(), 1);
+  EXPECT_EQ(interrupts(0), 1u);
+  EXPECT_EQ(interrupts(1), 1u);
+}
+
+// Where the other end can come back by itself.
+class WaitingWorkerAndReconnect : public WaitingWorker {};
+
+TEST_P(WaitingWorkerAndReconnect, IsWokenByPacketsOfAnOtherEndThatIsBack) {
+  uint64_t packets = 0;
+  for (int i = 0; i < 3; ++i) {
+    wait_until_it_waits();
+    far_.clear();
+    for (int tries = 0; tries < kTries && ports_[0].stats().up; ++tries) usleep(50);
+    open(far_, far_device_, false);
+    wait_until_up();
+    wait_until_it_waits();
+    const uint64_t before = interrupts();
+    send_from_afar(1, 500);
+    ASSERT_TRUE(received(packets += 500)) << counters().ports[0].rx_packets.value();
+    EXPECT_GT(interrupts(), before);
+  }
+  EXPECT_EQ(idle_by(), publish::IdleBy::WaitingForInterrupts);
 }
 
 std::string name_of(const testing::TestParamInfo<Kind>& kind) {
@@ -250,6 +321,9 @@ INSTANTIATE_TEST_SUITE_P(Ports, WaitingWorker,
                                          Kind::VirtioUserServer),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(Ports, OneWaitingWorker, testing::Values(Kind::VirtioUser), name_of);
+INSTANTIATE_TEST_SUITE_P(Ports, TwoWaitingWorkers, testing::Values(Kind::Vhost), name_of);
+INSTANTIATE_TEST_SUITE_P(Ports, WaitingWorkerAndReconnect,
+                         testing::Values(Kind::Vhost, Kind::VirtioUserServer), name_of);
 
 TEST(RxInterrupts, ArePromisedOnlyByPortsThatHaveThem) {
   auto opened = Port::open({.name = "loop", .device = "net_ring0", .rx_interrupts = true},
