@@ -54,7 +54,8 @@ class GatewayCase(unittest.TestCase):
     def assert_pings(self, space: Namespace, *addresses: str, count: int = 5, size: int = 56) -> None:
         """Every one comes back: held packets too, so not even the first may be lost."""
         for address in addresses:
-            self.assertEqual(ping(space, address, count, size), (count, count), f"{space.name} pings {address}")
+            self.assertEqual(ping(space, address, count, size, interval=0.05), (count, count),
+                             f"{space.name} pings {address}")
 
     def assert_silent(self, space: Namespace, address: str, source: str | None = None) -> None:
         self.assertEqual(ping(space, address, 3, wait=2, source=source)[1], 0, f"{space.name} pings {address}")

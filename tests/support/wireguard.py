@@ -125,9 +125,9 @@ class Client:
 
 
 def ping(space: Namespace, address: str, count: int = 3, size: int = 56, wait: float = 5,
-         source: str | None = None) -> tuple[int, int]:
+         source: str | None = None, interval: float = 0.2) -> tuple[int, int]:
     """Pings, and returns (sent, received). Nothing is lost on these links, but the first may wait for a handshake."""
-    words = ["ping", "-n", "-q", "-i", "0.2", "-c", str(count), "-s", str(size), "-W", str(int(wait))]
+    words = ["ping", "-n", "-q", "-i", str(interval), "-c", str(count), "-s", str(size), "-W", str(int(wait))]
     if source:
         words += ["-I", source]
     out = space.run(*words, address, check=False, timeout=wait + count + 30).stdout
