@@ -16,6 +16,7 @@
 #include "dataplane/crypto/aead.h"
 #include "dataplane/io/log.h"
 #include "dataplane/io/worker.h"
+#include "tests/support/sim_random.h"
 #include "tests/unit/io/eal_environment.h"
 
 namespace turnpike::io {
@@ -77,7 +78,7 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
     snapshot_.ports[0].mac = ports_[0].mac();
     spreader_ = std::move(*Spreader::make(ports_, workers(), 1));
     shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
-        .peers = peers_, .receivers = receivers_, .neighbours = neighbours_, .offloads = {}});
+        .peers = peers_, .keypairs = keypairs_, .neighbours = neighbours_, .offloads = {}});
     std::vector<publish::Doorbell*> bells;
     for (size_t i = 0; i < workers(); ++i) {
       workers_.push_back(std::make_unique<Worker>(epoch_, pages_));
@@ -199,8 +200,9 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
       std::filesystem::temp_directory_path() / ("turnpike-interrupt-" + std::to_string(getpid()));
   SystemPages pages_;
   publish::Epoch epoch_;
-  publish::PeerSlots peers_{pages_, 16};
-  lookup::ReceiverTable receivers_{pages_, 1'024};
+  publish::PeerSlots peers_{pages_, 16, 1};
+  sim::Random random_{1};
+  wireguard::KeypairArena keypairs_{pages_, 64, random_};
   publish::NeighbourTable neighbours_{epoch_, 1};
   publish::Snapshot snapshot_;
   std::unique_ptr<pipeline::Shared> shared_;
