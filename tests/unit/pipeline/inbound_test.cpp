@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <thread>
 
 #include "tests/unit/pipeline/gateway.h"
@@ -263,7 +264,7 @@ TEST_F(Inbound, TwoWorkersTakeAReplayedMessageOnce) {
 
 // Each message under a key of its own, all of one peer: what the workers add to is the peer's, not the key's.
 TEST_F(Inbound, TwoWorkersLoseNothingOfWhatOnePeerSendsUnderManyKeys) {
-  constexpr size_t kKeys = 16;
+  constexpr size_t kKeys = 32;
   Pair two(Family::V4, 2);
   uint64_t bytes = 0;
   for (int round = 0; round < 100; ++round) {
@@ -276,8 +277,15 @@ TEST_F(Inbound, TwoWorkersLoseNothingOfWhatOnePeerSendsUnderManyKeys) {
       }
     }
     std::array<Turn, 2> turns;
-    std::thread other([&] { turns[1] = two.b.receive(0, frames[1], 1); });
-    turns[0] = two.b.receive(0, frames[0], 0);
+    std::atomic<int> ready{0};
+    const auto receive = [&](size_t worker) {
+      ready.fetch_add(1);
+      while (ready.load() != 2) {
+      }
+      turns[worker] = two.b.receive(0, frames[worker], worker);
+    };
+    std::thread other([&] { receive(1); });
+    receive(0);
     other.join();
     ASSERT_EQ(turns[0].sent.size() + turns[1].sent.size(), 2 * kKeys);
     ASSERT_EQ(two.b.peers.rx_bytes(0), bytes);
