@@ -152,6 +152,9 @@ class Bench {
     auto spreader = io::Spreader::make(ports_, kWorkers, kSeed);
     if (!spreader) give_up(spreader.error());
     spreader_ = std::move(*spreader);
+    std::vector<publish::Doorbell*> bells;
+    for (publish::Doorbell& bell : bells_) bells.push_back(&bell);
+    spreader_->use_bells(std::move(bells));
     taker_ = std::make_unique<Taker>(*spreader_);
     mbufs_.resize(kBursts * kRxBurst);
     if (rte_pktmbuf_alloc_bulk(buffers_, mbufs_.data(), kBursts * kRxBurst) != 0) {
@@ -238,6 +241,7 @@ class Bench {
   const std::vector<uint32_t> own_ = sources_of(0), others_ = sources_of(1);
   rte_mempool* buffers_ = nullptr;
   std::vector<io::Port> ports_;
+  std::vector<publish::Doorbell> bells_{kWorkers};  // nobody listens
   std::unique_ptr<io::Spreader> spreader_;
   std::unique_ptr<Taker> taker_;
   std::vector<rte_mbuf*> mbufs_;
