@@ -132,12 +132,13 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
   void wait_until_up() {
     for (int i = 0; i < kTries && !(ports_[0].stats().up && far_[0].stats().up); ++i) usleep(50);
   }
-  // Until it waits: turns become rare.
+  // Until it waits: turns become rare, and stay so, or it has only been kept from its CPU.
   void wait_until_it_waits(size_t worker = 0) {
-    for (int i = 0; i < 400; ++i) {
+    for (int i = 0, rare = 0; i < 400; ++i) {
       const uint64_t before = counters(worker).turns.value();
-      usleep(100'000);
-      if (counters(worker).turns.value() - before <= 12) return;
+      usleep(150'000);
+      rare = counters(worker).turns.value() - before <= 12 ? rare + 1 : 0;
+      if (rare == 2) return;
     }
     FAIL() << "it does not wait";
   }
