@@ -41,15 +41,15 @@ Keypair* KeypairStore::make(const wireguard::DerivedKeys& keys, PeerRef peer, Tu
 
 bool KeypairStore::admit(const Keypair& keypair) {
   if (aead_keys_ == nullptr) return true;
-  if (!aead_keys_->admit(keypair.sending_key.data(), crypto::AeadDirection::Seal)) return false;
+  if (!aead_keys_->admit(keypair.sending().key.data(), crypto::AeadDirection::Seal)) return false;
   if (aead_keys_->admit(keypair.receiving_key.data(), crypto::AeadDirection::Open)) return true;
-  aead_keys_->forget(keypair.sending_key.data(), crypto::AeadDirection::Seal);
+  aead_keys_->forget(keypair.sending().key.data(), crypto::AeadDirection::Seal);
   return false;
 }
 
 void KeypairStore::forget(const Keypair& keypair) {
   if (aead_keys_ == nullptr) return;
-  aead_keys_->forget(keypair.sending_key.data(), crypto::AeadDirection::Seal);
+  aead_keys_->forget(keypair.sending().key.data(), crypto::AeadDirection::Seal);
   aead_keys_->forget(keypair.receiving_key.data(), crypto::AeadDirection::Open);
 }
 
@@ -92,7 +92,7 @@ void KeypairStore::retire_lingering(PeerKeypairs& keypairs) {
 
 // No worker is to make it current any more, also not in the place of a later keypair in the same memory.
 void KeypairStore::settle(Keypair& keypair) noexcept {
-  keypair.replaces.store(&keypair, std::memory_order_relaxed);
+  keypair.sending().replaces.store(&keypair, std::memory_order_relaxed);
   keypair.confirmed.store(true, std::memory_order_relaxed);
 }
 
@@ -140,22 +140,22 @@ void KeypairStore::install_initiator(PeerKeypairs& keypairs, Keypair* fresh) {
     settle(*old_next);  // it only receives from now on
     keypairs.previous = old_next;
     retire(old_previous);
-    linger(keypairs, old_current, fresh->created_at);
+    linger(keypairs, old_current, fresh->sending().created_at);
   } else {
     keypairs.previous = old_current;
-    linger(keypairs, old_previous, fresh->created_at);
+    linger(keypairs, old_previous, fresh->sending().created_at);
   }
 }
 
 void KeypairStore::install_responder(PeerKeypairs& keypairs, Keypair* fresh) {
-  fresh->replaces.store(keypairs.current, std::memory_order_relaxed);
+  fresh->sending().replaces.store(keypairs.current, std::memory_order_relaxed);
   Keypair* const old_next = keypairs.next;
   Keypair* const old_previous = keypairs.previous;
   keypairs.next = fresh;
   keypairs.previous = nullptr;
   arena_.publish(*fresh);
   retire(old_next);
-  linger(keypairs, old_previous, fresh->created_at);
+  linger(keypairs, old_previous, fresh->sending().created_at);
 }
 
 void KeypairStore::stop_sending(PeerKeypairs& keypairs) {

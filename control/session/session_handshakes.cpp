@@ -245,7 +245,8 @@ void Session::release_held(Peer& peer) {
 bool Session::can_send(const Peer& peer) const noexcept {
   const Keypair* current = peer.keypairs.current;
   return current != nullptr && !current->expired(now_.instant) &&
-         current->send_counter.load(std::memory_order_relaxed) < wireguard::kRejectAfterMessages;
+         current->sending().counter.load(std::memory_order_relaxed) <
+             wireguard::kRejectAfterMessages;
 }
 
 }  // namespace turnpike::session

@@ -28,11 +28,12 @@ TimerDecision Session::decide(const Peer& peer) noexcept {
                     .unanswered_since = read(activity.unanswered_since),
                     .unacknowledged_since = read(activity.unacknowledged_since)};
   const PeerKeypairs& keypairs = peer.keypairs;
-  if (keypairs.current != nullptr) input.session.current_created_at = keypairs.current->created_at;
+  if (keypairs.current != nullptr)
+    input.session.current_created_at = keypairs.current->sending().created_at;
   for (const wireguard::Keypair* keypair : {keypairs.previous, keypairs.current, keypairs.next}) {
     if (keypair == nullptr) continue;
     input.session.newest_created_at =
-        std::max(input.session.newest_created_at, keypair->created_at);
+        std::max(input.session.newest_created_at, keypair->sending().created_at);
   }
   input.handshake = peer.progress;
   input.persistent_keepalive = std::chrono::seconds(peer.persistent_keepalive_seconds);

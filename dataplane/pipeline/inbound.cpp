@@ -199,12 +199,12 @@ void accept(Burst& burst, const Batch& batch) noexcept {
 // the session thread has put another key there meanwhile. If the ring had no room for the event, the next
 // packet tries again.
 void confirm(Burst& burst, Keypair& keypair) noexcept {
-  if (keypair.role != wireguard::Role::Responder ||
+  if (keypair.sending().role != wireguard::Role::Responder ||
       keypair.confirmed.exchange(true, std::memory_order_relaxed)) {
     return;
   }
   publish::PeerSend& send = burst.shared.peers[keypair.peer.index].send;
-  Keypair* expected = keypair.replaces.load(std::memory_order_acquire);
+  Keypair* expected = keypair.sending().replaces.load(std::memory_order_acquire);
   // Release: who loads the pointer finds a whole keypair (it was published to us by its index).
   // A failure changes nothing: either it is current already, or something newer is.
   (void)send.current.compare_exchange_strong(expected, &keypair, std::memory_order_acq_rel,
@@ -276,12 +276,12 @@ void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
 void ask_for_late_rekey(Burst& burst, Keypair& keypair) noexcept {
   if (!keypair.receiving_reached(wireguard::kRekeyAfterTimeReceiving, burst.now)) [[likely]]
     return;
-  if (keypair.role != wireguard::Role::Initiator ||
-      keypair.rekey_requested.exchange(true, std::memory_order_relaxed)) {
+  if (keypair.sending().role != wireguard::Role::Initiator ||
+      keypair.sending().rekey_requested.exchange(true, std::memory_order_relaxed)) {
     return;
   }
   if (!punt_event(burst, event(PuntKind::KeyAgedReceiving, keypair))) {
-    keypair.rekey_requested.store(false, std::memory_order_relaxed);
+    keypair.sending().rekey_requested.store(false, std::memory_order_relaxed);
   }
 }
 

@@ -131,7 +131,7 @@ void load_keypairs(Burst& burst, const Batch& batch, Sendings& sendings) noexcep
     // Acquire pairs with the release store of the session thread that published the keypair.
     Keypair* keypair = slot.send.current.load(std::memory_order_acquire);
     sendings.of[g].keypair = keypair;
-    prefetch_for_write(keypair);
+    prefetch_for_write(wireguard::KeypairChunk::sending_at(keypair));
     prefetch_for_write(&slot.activity);
   }
 }
@@ -151,20 +151,20 @@ void end_group(Burst& burst, size_t group, size_t first, End&& end) noexcept {
 
 // A key is due for renewal by age, which the initiator alone looks at (paper, 6.2), or by messages.
 void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
-  const bool aged = keypair.role == wireguard::Role::Initiator &&
-                    burst.now - keypair.created_at >= wireguard::kRekeyAfterTime;
+  const bool aged = keypair.sending().role == wireguard::Role::Initiator &&
+                    burst.now - keypair.sending().created_at >= wireguard::kRekeyAfterTime;
   if (!aged && counter < wireguard::kRekeyAfterMessages) [[likely]]
     return;
   // Once for each key: a flag that another worker set is as good as ours.
-  if (keypair.rekey_requested.load(std::memory_order_relaxed) ||
-      keypair.rekey_requested.exchange(true, std::memory_order_relaxed)) {
+  if (keypair.sending().rekey_requested.load(std::memory_order_relaxed) ||
+      keypair.sending().rekey_requested.exchange(true, std::memory_order_relaxed)) {
     return;
   }
   if (!punt_event(burst, {.kind = PuntKind::KeyAged,
                           .tunnel = keypair.tunnel,
                           .peer = keypair.peer,
                           .local_index = keypair.local_index.load(std::memory_order_relaxed)})) {
-    keypair.rekey_requested.store(false, std::memory_order_relaxed);
+    keypair.sending().rekey_requested.store(false, std::memory_order_relaxed);
   }
 }
 
@@ -266,7 +266,7 @@ void prepare_nonces(Burst& burst, size_t group, Sending& sending) noexcept {
   const Ecn ecn = inner_bytes == 0 ? Ecn::NotEct : ip_ecn(packet.data);
   // As many zeros as padding can be; the tag overwrites what is too much.
   std::memset(packet.data + inner_bytes, 0, wireguard::kPaddingMultiple);
-  job = {.key = sending.keypair->sending_key.data(),
+  job = {.key = sending.keypair->sending().key.data(),
          .counter = sending.counter,
          .data = packet.data,
          .length_bytes = text_bytes};
@@ -274,7 +274,7 @@ void prepare_nonces(Burst& burst, size_t group, Sending& sending) noexcept {
   const auto message_bytes = static_cast<uint16_t>(wireguard::kDataOverheadBytes + text_bytes);
   wireguard::write_data_header(
       std::span<uint8_t, wireguard::kDataHeaderBytes>(message, wireguard::kDataHeaderBytes),
-      {.receiver_index = sending.keypair->remote_index, .counter = sending.counter});
+      {.receiver_index = sending.keypair->sending().remote_index, .counter = sending.counter});
   outer.write(sending.remote, message, message_bytes, ecn, burst.ipv4_id++);
   packet.extend(static_cast<uint16_t>(wireguard::kDataHeaderBytes + outer.header_bytes),
                 static_cast<uint16_t>(text_bytes - inner_bytes + crypto::kAuthTagBytes));
@@ -378,8 +378,8 @@ void send_to_peers(Burst& burst, const Lanes& lanes) noexcept {
   if (lanes.empty()) return;
   // The first ones are needed soon.
   for (size_t i = 0; i < lanes.size() && i < kBatchLanes; ++i) {
-    prefetch_for_write(
-        burst.shared.peers[burst.peer[lanes[i]]].send.current.load(std::memory_order_relaxed));
+    prefetch_for_write(wireguard::KeypairChunk::sending_at(
+        burst.shared.peers[burst.peer[lanes[i]]].send.current.load(std::memory_order_relaxed)));
   }
   Groups& groups = burst.groups;
   groups.build(lanes, [&](Lane lane) { return uint64_t{burst.peer[lane]}; });

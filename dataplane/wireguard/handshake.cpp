@@ -61,12 +61,12 @@ void PeerHandshake::abandon() noexcept { in_flight = InFlight{}; }
 
 void assign_keys(Keypair& keypair, const DerivedKeys& keys, PeerRef peer, TunnelIndex tunnel,
                  Instant created_at) noexcept {
-  DCHECK(keypair.send_counter.load(std::memory_order_relaxed) == 0);
-  std::memcpy(keypair.sending_key.data(), keys.sending.bytes().data(), kKeyBytes);
+  DCHECK(keypair.sending().counter.load(std::memory_order_relaxed) == 0);
+  std::memcpy(keypair.sending().key.data(), keys.sending.bytes().data(), kKeyBytes);
   std::memcpy(keypair.receiving_key.data(), keys.receiving.bytes().data(), kKeyBytes);
   keypair.set_created_at(created_at);
-  keypair.remote_index = keys.remote_index;
-  keypair.role = keys.role;
+  keypair.sending().remote_index = keys.remote_index;
+  keypair.sending().role = keys.role;
   keypair.peer = peer;
   keypair.tunnel = tunnel;
   // The response that ended the handshake has shown the initiator that the responder has the key.

@@ -38,13 +38,13 @@ Keypair& KeypairArena::reserved_keypair(uint32_t index) const noexcept {
   const KeypairPlace place = indexes_.place_of(index);
   CHECK(place.slot < opened_);
   Keypair& keypair = *keypair_at(place.slot);
-  CHECK((keypair.life & ~kMade) == (kReserved | place.generation));
+  CHECK((keypair.sending().life & ~kMade) == (kReserved | place.generation));
   return keypair;
 }
 
 uint32_t KeypairArena::index_of(const Keypair& keypair) const noexcept {
-  return indexes_.index_of(
-      {.slot = slot_of(keypair), .generation = keypair.life % KeypairPlace::kGenerations});
+  return indexes_.index_of({.slot = slot_of(keypair),
+                            .generation = keypair.sending().life % KeypairPlace::kGenerations});
 }
 
 // What workers compare with in a slot in which they are to find nothing: an index that leads elsewhere.
@@ -59,9 +59,10 @@ bool KeypairArena::grow(uint32_t number) noexcept {
   const auto first = static_cast<uint32_t>(number * KeypairChunk::kKeypairs);
   for (uint32_t i = 0; i < KeypairChunk::kKeypairs; ++i) {
     auto* keypair = new (chunk + i * sizeof(Keypair)) Keypair();
+    new (KeypairChunk::sending_at(keypair)) KeypairSending();
     keypair->local_index.store(vacant(first + i), std::memory_order_relaxed);
   }
-  new (chunk + kHugePageBytes) KeypairChunk::Tail{.number = number};
+  new (chunk + KeypairChunk::kTailAt) KeypairChunk::Tail{.number = number};
   chunks_[number].store(chunk, std::memory_order_release);  // pairs with locate()
   return true;
 }
@@ -90,22 +91,22 @@ std::optional<uint32_t> KeypairArena::reserve() noexcept {
   } else if (free_ > 0) {
     slot = first_free_;
     Keypair& keypair = *keypair_at(slot);
-    first_free_ = keypair.remote_index;
-    keypair.remote_index = 0;
+    first_free_ = keypair.sending().remote_index;
+    keypair.sending().remote_index = 0;
     --free_;
   } else {
     return std::nullopt;
   }
   Keypair& keypair = *keypair_at(slot);
-  DCHECK(keypair.life < KeypairPlace::kGenerations);
-  keypair.life |= kReserved;
+  DCHECK(keypair.sending().life < KeypairPlace::kGenerations);
+  keypair.sending().life |= kReserved;
   return index_of(keypair);
 }
 
 Keypair& KeypairArena::make(uint32_t index) noexcept {
   Keypair& keypair = reserved_keypair(index);
-  CHECK((keypair.life & kMade) == 0);
-  keypair.life |= kMade;
+  CHECK((keypair.sending().life & kMade) == 0);
+  keypair.sending().life |= kMade;
   ++made_;
   // The rest is zero, from pages or from clear().
   keypair.peer = {};
@@ -115,7 +116,7 @@ Keypair& KeypairArena::make(uint32_t index) noexcept {
 
 void KeypairArena::publish(Keypair& keypair) noexcept {
   const uint32_t index = index_of(keypair);
-  CHECK((keypair.life & kMade) != 0 && !keypair.answers_to(index));
+  CHECK((keypair.sending().life & kMade) != 0 && !keypair.answers_to(index));
   keypair.local_index.store(index, std::memory_order_release);  // pairs with answers_to()
 }
 
@@ -128,31 +129,33 @@ void KeypairArena::withdraw(Keypair& keypair) noexcept {
 void KeypairArena::clear(Keypair& keypair) noexcept {
   static constexpr size_t kBefore = offsetof(Keypair, local_index);
   static constexpr size_t kBehind = kBefore + sizeof(keypair.local_index);
-  const uint16_t life = keypair.life;
+  const uint16_t life = keypair.sending().life;
   auto* bytes = reinterpret_cast<std::byte*>(&keypair);
   wipe(&keypair.bitmap(), sizeof(ReplayBitmap));
   wipe(bytes, kBefore);
   wipe(bytes + kBehind, sizeof(Keypair) - kBehind);
-  keypair.life = static_cast<uint16_t>(life & ~kMade);
+  wipe(&keypair.sending(), sizeof(KeypairSending));
+  keypair.sending().life = static_cast<uint16_t>(life & ~kMade);
   --made_;
 }
 
 void KeypairArena::unmake(uint32_t index) noexcept {
   Keypair& keypair = reserved_keypair(index);
-  CHECK((keypair.life & kMade) != 0 && !keypair.answers_to(index));
+  CHECK((keypair.sending().life & kMade) != 0 && !keypair.answers_to(index));
   clear(keypair);
 }
 
 void KeypairArena::release(uint32_t index) noexcept {
   Keypair& keypair = reserved_keypair(index);
   CHECK(!keypair.answers_to(index));
-  if ((keypair.life & kMade) != 0) clear(keypair);
-  keypair.life = static_cast<uint16_t>((keypair.life + 1) % KeypairPlace::kGenerations);
+  if ((keypair.sending().life & kMade) != 0) clear(keypair);
+  keypair.sending().life =
+      static_cast<uint16_t>((keypair.sending().life + 1) % KeypairPlace::kGenerations);
   const uint32_t slot = slot_of(keypair);
   if (free_ == 0) {
     first_free_ = slot;
   } else {
-    keypair_at(last_free_)->remote_index = slot;
+    keypair_at(last_free_)->sending().remote_index = slot;
   }
   last_free_ = slot;
   ++free_;

@@ -76,10 +76,10 @@ void World::make_peers() {
                             .first_hop = router});
     wireguard::Keypair* keypair = &keypairs_.make(keypairs_.reserve().value());
     if (i == 0) first_keypair_ = keypair;
-    random_.fill(keypair->sending_key);
+    random_.fill(keypair->sending().key);
     random_.fill(keypair->receiving_key);
     keypair->set_created_at(now_);
-    keypair->remote_index = i;
+    keypair->sending().remote_index = i;
     keypair->peer = {.index = i, .incarnation = 1};
     keypair->tunnel = 0;
     keypair->confirmed = true;

@@ -50,7 +50,7 @@ class World {
     uint64_t counter;  // std::atomic_ref where several workers seal
   };
   [[nodiscard]] Sealing& sealing(uint32_t peer) { return sealing_[peer]; }
-  [[nodiscard]] const uint8_t* first_key() const { return first_keypair_->sending_key.data(); }
+  [[nodiscard]] const uint8_t* first_key() const { return first_keypair_->sending().key.data(); }
 
   // Publishes one edit more, as control does: a new version of the trie, retired by epoch. On one thread.
   void publish_an_edit(std::span<publish::Door* const> doors);

@@ -80,7 +80,8 @@ TEST(Peers, ThatComeAndGoLeaveSessionsAndSendCountersOfOthersAsTheyWere) {
     const publish::PeerSlot& slot = world.gateway(hub).slot(world.peer(hub, first));
     const wireguard::Keypair* session = slot.send.current.load();
     ASSERT_NE(session, nullptr);
-    const uint64_t counter = session->send_counter.load(), sent = slot.activity.tx_bytes.load();
+    const uint64_t counter = session->sending().counter.load(),
+                   sent = slot.activity.tx_bytes.load();
     const Incarnation incarnation = slot.activity.incarnation.load();
     EXPECT_GT(counter, 50u);
     for (int round = 0; round < 10; ++round) {
@@ -90,7 +91,7 @@ TEST(Peers, ThatComeAndGoLeaveSessionsAndSendCountersOfOthersAsTheyWere) {
       world.run_for(300ms, {{.from = hub, .to = second, .every = 20ms}});
     }
     EXPECT_EQ(slot.send.current.load(), session);
-    EXPECT_EQ(session->send_counter.load(), counter);
+    EXPECT_EQ(session->sending().counter.load(), counter);
     EXPECT_EQ(slot.activity.incarnation.load(), incarnation);
     EXPECT_EQ(slot.activity.tx_bytes.load(), sent);
   });

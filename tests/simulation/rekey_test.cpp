@@ -87,7 +87,7 @@ TEST(Rekey, HappensByTheNumberOfMessagesWithoutALoss) {
     wireguard::Keypair* keypair =
         world.gateway(two.a).slot(world.peer(two.a, two.b)).send.current.load();
     ASSERT_NE(keypair, nullptr);
-    keypair->send_counter = kRekeyAfterMessages - 20;
+    keypair->sending().counter = kRekeyAfterMessages - 20;
     const Instant then = world.now();
     world.run_for(20s, traffic);
     EXPECT_EQ(world.handshakes_completed(), handshakes + 1);
@@ -104,7 +104,7 @@ TEST(Nonces, GoOnBeyondThirtyTwoBits) {
     wireguard::Keypair* keypair =
         world.gateway(two.a).slot(world.peer(two.a, two.b)).send.current.load();
     ASSERT_NE(keypair, nullptr);
-    keypair->send_counter = 0xffff'ffff - 20;
+    keypair->sending().counter = 0xffff'ffff - 20;
     const Instant then = world.now();
     world.run_for(10s, both_ways(two, {.every = 100ms, .burst = 5}));
     EXPECT_GT(world.ledger().highest_nonce, 0x1'0000'0000u);
@@ -124,7 +124,7 @@ TEST(NonceLimit, IsNeverReachedAndTrafficGoesOnUnderANewKey) {
         wireguard::Keypair* keypair =
             world.gateway(at).slot(world.peer(at, other)).send.current.load();
         ASSERT_NE(keypair, nullptr);
-        keypair->send_counter = kRejectAfterMessages - left;
+        keypair->sending().counter = kRejectAfterMessages - left;
       }
       const Instant then = world.now();
       world.run_for(30s, traffic);

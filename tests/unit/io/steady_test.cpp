@@ -106,10 +106,10 @@ class Circle {
     gateway_.set_endpoint(self, {ip("192.0.2.1"), 51820}, ip("192.0.2.1"), kOutside,
                           ip("192.0.2.1"));
     wireguard::Keypair& keypair = gateway_.add_keypair(tunnel, self, wireguard::Role::Initiator);
-    keypair.remote_index = gateway_.keypairs.index_of(keypair);
+    keypair.sending().remote_index = gateway_.keypairs.index_of(keypair);
     gateway_.peers[self].send.current.store(&keypair);
     if (crypto_device != nullptr) {
-      CHECK(crypto_device->admit(keypair.sending_key.data(), crypto::AeadDirection::Seal));
+      CHECK(crypto_device->admit(keypair.sending().key.data(), crypto::AeadDirection::Seal));
       CHECK(crypto_device->admit(keypair.receiving_key.data(), crypto::AeadDirection::Open));
       gateway_.workers[0]->aead = crypto_device->aead(0);
     }

@@ -108,7 +108,7 @@ void Gateway::set_endpoint(PeerIndex peer, const Endpoint& remote, const IpAddre
 
 wireguard::Keypair& Gateway::add_keypair(TunnelIndex tunnel, PeerIndex peer, wireguard::Role role) {
   wireguard::Keypair& keypair = keypairs.make(keypairs.reserve().value());
-  keypair.role = role;
+  keypair.sending().role = role;
   keypair.set_created_at(now);
   keypair.tunnel = tunnel;
   keypair.peer = {.index = peer, .incarnation = peers[peer].activity.incarnation.load()};
@@ -222,11 +222,11 @@ Session connect(Gateway& a, TunnelIndex tunnel_a, PeerIndex peer_at_a, Gateway& 
   wireguard::Keypair& ka = a.add_keypair(tunnel_a, peer_at_a, wireguard::Role::Initiator);
   wireguard::Keypair& kb = b.add_keypair(tunnel_b, peer_at_b, wireguard::Role::Responder);
   for (size_t i = 0; i < kKeyBytes; ++i) {
-    ka.sending_key[i] = kb.receiving_key[i] = static_cast<uint8_t>(a.random());
-    kb.sending_key[i] = ka.receiving_key[i] = static_cast<uint8_t>(a.random());
+    ka.sending().key[i] = kb.receiving_key[i] = static_cast<uint8_t>(a.random());
+    kb.sending().key[i] = ka.receiving_key[i] = static_cast<uint8_t>(a.random());
   }
-  ka.remote_index = kb.local_index;
-  kb.remote_index = ka.local_index;
+  ka.sending().remote_index = kb.local_index;
+  kb.sending().remote_index = ka.local_index;
   kb.confirmed.store(true);
   a.peers[peer_at_a].send.current.store(&ka, std::memory_order_release);
   b.peers[peer_at_b].send.current.store(&kb, std::memory_order_release);

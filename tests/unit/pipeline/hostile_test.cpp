@@ -159,11 +159,11 @@ TEST_F(Hostile, AnAuthenticPeerThatSendsGarbageIsAccountedFor) {
       spoil(text);
       Blob message(16 + text.size() + 16);
       message[0] = 4;
-      store_le32(&message[4], pair.session.a->remote_index);
-      const uint64_t counter = pair.session.a->send_counter.fetch_add(1);
+      store_le32(&message[4], pair.session.a->sending().remote_index);
+      const uint64_t counter = pair.session.a->sending().counter.fetch_add(1);
       store_le64(&message[8], counter);
       std::copy(text.begin(), text.end(), message.begin() + 16);
-      const crypto::AeadJob job{.key = pair.session.a->sending_key.data(),
+      const crypto::AeadJob job{.key = pair.session.a->sending().key.data(),
                                 .counter = counter,
                                 .data = message.data() + 16,
                                 .length_bytes = static_cast<uint32_t>(text.size())};

@@ -33,11 +33,11 @@ class Inbound : public testing::Test {
   Blob sealed_text(const Blob& text) {
     Blob message(16 + text.size() + 16);
     message[0] = 4;
-    store_le32(&message[4], pair.session.a->remote_index);
-    const uint64_t counter = pair.session.a->send_counter.fetch_add(1);
+    store_le32(&message[4], pair.session.a->sending().remote_index);
+    const uint64_t counter = pair.session.a->sending().counter.fetch_add(1);
     store_le64(&message[8], counter);
     std::copy(text.begin(), text.end(), message.begin() + 16);
-    const crypto::AeadJob job{.key = pair.session.a->sending_key.data(),
+    const crypto::AeadJob job{.key = pair.session.a->sending().key.data(),
                               .counter = counter,
                               .data = message.data() + 16,
                               .length_bytes = static_cast<uint32_t>(text.size())};
@@ -140,9 +140,9 @@ TEST_F(Inbound, ReplayedCounter) {
   EXPECT_EQ(turn.drops_of(DropReason::ReplayedCounter), 2u);
   expect_drop(DropReason::ReplayedCounter, frame);
   // Behind the window.
-  pair.session.a->send_counter.store(10'000);
+  pair.session.a->sending().counter.store(10'000);
   EXPECT_EQ(pair.b.receive(pair.outside, {sealed()}).sent.size(), 1u);
-  pair.session.a->send_counter.store(10'000 - wireguard::kReplayWindow - 1);
+  pair.session.a->sending().counter.store(10'000 - wireguard::kReplayWindow - 1);
   expect_drop(DropReason::ReplayedCounter, sealed());
 }
 
@@ -202,7 +202,7 @@ TEST_F(Inbound, TheFirstAuthenticPacketConfirmsAResponderKey) {
   const Session fresh = connect(pair.a, 0, 0, pair.b, 0, 0);
   pair.b.peers[0].send.current.store(old);
   fresh.b->confirmed.store(false);
-  fresh.b->replaces.store(old);
+  fresh.b->sending().replaces.store(old);
   const Blob frame = sealed();
   expect_drop(DropReason::AuthenticationFailed, changed(frame, 20));
   EXPECT_EQ(pair.b.peers[0].send.current.load(), old);
@@ -221,7 +221,7 @@ TEST_F(Inbound, ConfirmationNeverUndoesWhatTheSessionThreadInstalledMeanwhile) {
   const Session fresh = connect(pair.a, 0, 0, pair.b, 0, 0);
   const Blob frame = sealed();
   fresh.b->confirmed.store(false);
-  fresh.b->replaces.store(old);
+  fresh.b->sending().replaces.store(old);
   wireguard::Keypair& newer = pair.b.add_keypair(0, 0, wireguard::Role::Initiator);
   pair.b.peers[0].send.current.store(&newer);
   EXPECT_EQ(pair.b.receive(pair.outside, {frame}).events.size(), 1u);
@@ -235,7 +235,7 @@ TEST_F(Inbound, TwoWorkersConfirmAKeyOnce) {
     const Session fresh = connect(two.a, 0, 0, two.b, 0, 0);
     two.b.peers[0].send.current.store(old);
     fresh.b->confirmed.store(false);
-    fresh.b->replaces.store(old);
+    fresh.b->sending().replaces.store(old);
     const std::array<Blob, 2> frames = {two.sealed_by_a(two.a_to_b(Family::V4, 8)),
                                         two.sealed_by_a(two.a_to_b(Family::V4, 8))};
     std::array<Turn, 2> turns;
@@ -381,7 +381,7 @@ TEST_F(Inbound, TheInitiatorIsToldOnceOfAKeyThatAgesWhileItOnlyReceives) {
 
 TEST_F(Inbound, EventsThatFindNoRoomAreRepeated) {
   pair.session.b->confirmed.store(false);
-  pair.session.b->replaces.store(nullptr);
+  pair.session.b->sending().replaces.store(nullptr);
   publish::PuntRing& ring = pair.b.workers[0]->door.punt;
   while (auto* slot = ring.try_begin()) {
     slot->length_bytes = 0;

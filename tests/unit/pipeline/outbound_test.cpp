@@ -162,15 +162,15 @@ TEST_F(Outbound, PacketsWithoutUsableKeyAreHeldByTheSessionThread) {
   pair.a.now = kStart + 180s;
   expect_held(send(2));
   pair.a.now = kStart;
-  pair.session.a->send_counter.store(kRejectAfterMessages);
+  pair.session.a->sending().counter.store(kRejectAfterMessages);
   expect_held(send(2));
-  EXPECT_EQ(pair.session.a->send_counter.load(), kRejectAfterMessages) << "nothing was added";
+  EXPECT_EQ(pair.session.a->sending().counter.load(), kRejectAfterMessages) << "nothing was added";
   pair.a.peers[0].send.current.store(nullptr);
   expect_held(send(2));
 }
 
 TEST_F(Outbound, NonceLimit) {
-  pair.session.a->send_counter.store(kRejectAfterMessages - 3);
+  pair.session.a->sending().counter.store(kRejectAfterMessages - 3);
   const Turn turn = send(5);
   EXPECT_EQ(turn.sent.size(), 3u);
   EXPECT_EQ(turn.drops_of(DropReason::NonceLimit), 2u);
@@ -197,7 +197,7 @@ TEST_F(Outbound, AnAgedKeyIsReportedOnceByTheInitiator) {
 }
 
 TEST_F(Outbound, AKeyOfManyMessagesIsReportedByEitherRole) {
-  pair.session.b->send_counter.store(wireguard::kRekeyAfterMessages - 1);
+  pair.session.b->sending().counter.store(wireguard::kRekeyAfterMessages - 1);
   const auto back = [&] {
     return pair.b.receive(pair.inside, {pair.from_host_b(pair.b_to_a(Family::V4, 5))});
   };
@@ -381,7 +381,7 @@ TEST_F(Outbound, SealFailed) {
 TEST(OutboundWorkers, NoNonceIsUsedTwiceByTwoWorkersThatShareAPeer) {
   for (const uint64_t first : {uint64_t{0}, kRejectAfterMessages - 10'000}) {
     Pair pair(Family::V4, 2);
-    pair.session.a->send_counter.store(first);
+    pair.session.a->sending().counter.store(first);
     constexpr size_t kBursts = 400;
     std::array<std::vector<uint64_t>, 2> counters;
     std::array<std::thread, 2> threads;

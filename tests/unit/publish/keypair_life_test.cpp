@@ -27,16 +27,16 @@ using wireguard::reserve_nonces;
 
 // Plain writes, as session code makes them: ThreadSanitizer sees a worker that still reads.
 void set_keys(Keypair& keypair, uint32_t local_index, uint8_t byte) {
-  keypair.remote_index = ~local_index;
-  keypair.sending_key.fill(byte);
+  keypair.sending().remote_index = ~local_index;
+  keypair.sending().key.fill(byte);
   keypair.receiving_key.fill(byte);
 }
 uint8_t byte_of(uint32_t local_index) { return static_cast<uint8_t>(local_index % 251 + 1); }
 
 bool whole(const Keypair& keypair) {
-  const uint8_t byte = byte_of(~keypair.remote_index);
+  const uint8_t byte = byte_of(~keypair.sending().remote_index);
   const auto is_byte = [byte](uint8_t b) { return b == byte; };
-  return std::ranges::all_of(keypair.sending_key, is_byte) &&
+  return std::ranges::all_of(keypair.sending().key, is_byte) &&
          std::ranges::all_of(keypair.receiving_key, is_byte);
 }
 
@@ -101,7 +101,7 @@ TEST(KeypairLife, WorkersFindKeypairsWholeAndUnderTheirOwnIndexOnly) {
                              std::memory_order_relaxed);
         Keypair* keypair = arena.locate(index);
         if (keypair == nullptr || !keypair->answers_to(index)) continue;
-        ASSERT_EQ(keypair->remote_index, ~index);
+        ASSERT_EQ(keypair->sending().remote_index, ~index);
         ASSERT_TRUE(whole(*keypair));
         (void)keypair->bitmap();
         ++found[number];
@@ -145,7 +145,7 @@ TEST(KeypairLife, MemoryThatGrowsUnderTheWorkersEyesIsWhole) {
                 i % 2 == 0 ? own.next_u32() : last.load(std::memory_order_relaxed);
             const Keypair* keypair = arena.find(index);
             if (keypair == nullptr) continue;
-            ASSERT_EQ(keypair->remote_index, ~index);
+            ASSERT_EQ(keypair->sending().remote_index, ~index);
             ASSERT_TRUE(whole(*keypair));
           }
         }
@@ -168,7 +168,7 @@ TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
     Retirement<test::KeypairPtr> retired(epoch);
     std::vector<test::KeypairPtr> free;
     const auto give_back = [&free](test::KeypairPtr old) {
-      old->replaces.store(nullptr, std::memory_order_relaxed);
+      old->sending().replaces.store(nullptr, std::memory_order_relaxed);
       set_keys(*old, 0, 0);
       free.push_back(std::move(old));
     };
@@ -190,7 +190,7 @@ TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
     for (int round = 0; round < kRounds; ++round) {
       // As responder: a `next` that waits for its first packet.
       test::KeypairPtr waiting = make();
-      waiting->replaces.store(current.get(), std::memory_order_relaxed);
+      waiting->sending().replaces.store(current.get(), std::memory_order_relaxed);
       next.store(waiting.get(), std::memory_order_release);
       if (round % 3 == 0) std::this_thread::yield();
       // Now and then the worker is let to be first, however crowded the machine is.
@@ -229,7 +229,7 @@ TEST(KeypairLife, PromotionAndANewCurrentNeverLoseOrRetireAKeypairTwice) {
       Keypair* candidate = next.load(std::memory_order_acquire);
       if (candidate != nullptr) {
         ASSERT_TRUE(whole(*candidate));
-        Keypair* expected = candidate->replaces.load(std::memory_order_relaxed);
+        Keypair* expected = candidate->sending().replaces.load(std::memory_order_relaxed);
         if (send->current.compare_exchange_strong(expected, candidate, std::memory_order_acq_rel,
                                                   std::memory_order_acquire)) {
           ++promoted_by_worker;
@@ -261,18 +261,18 @@ TEST(Nonces, GroupsOfOneThreadFollowEachOther) {
 
 TEST(Nonces, GroupAcrossTheLimitIsCutAndNothingIsAddedBeyondIt) {
   const auto keypair = test::make_keypair();
-  keypair->send_counter = kRejectAfterMessages - 10;
+  keypair->sending().counter = kRejectAfterMessages - 10;
   const NonceRange cut = reserve_nonces(*keypair, 64);
   EXPECT_EQ(cut.first, kRejectAfterMessages - 10);
   EXPECT_EQ(cut.count, 10u);
-  const uint64_t after = keypair->send_counter;
+  const uint64_t after = keypair->sending().counter;
   for (int i = 0; i < 1'000; ++i) EXPECT_EQ(reserve_nonces(*keypair, 64).count, 0u);
-  EXPECT_EQ(keypair->send_counter, after);
+  EXPECT_EQ(keypair->sending().counter, after);
 }
 
 TEST(Nonces, LastOneIsJustBelowTheLimit) {
   const auto keypair = test::make_keypair();
-  keypair->send_counter = kRejectAfterMessages - 1;
+  keypair->sending().counter = kRejectAfterMessages - 1;
   const NonceRange last = reserve_nonces(*keypair, 1);
   EXPECT_EQ(last.first, kRejectAfterMessages - 1);
   EXPECT_EQ(last.count, 1u);
@@ -284,7 +284,7 @@ TEST(Nonces, SeveralWorkersNearTheLimitNeverShareOneAndNeverPassIt) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const auto keypair = test::make_keypair();
     constexpr uint64_t kLeft = 5'000;
-    keypair->send_counter = kRejectAfterMessages - kLeft;
+    keypair->sending().counter = kRejectAfterMessages - kLeft;
     std::array<std::vector<NonceRange>, 4> taken;
     const auto worker = [&](size_t number) {
       sim::Random random(seed * 4 + number);
@@ -311,7 +311,7 @@ TEST(Nonces, SeveralWorkersNearTheLimitNeverShareOneAndNeverPassIt) {
       expected += range.count;
     }
     EXPECT_EQ(expected, kRejectAfterMessages);
-    EXPECT_LT(keypair->send_counter, kRejectAfterMessages + 4 * kBurstMax);
+    EXPECT_LT(keypair->sending().counter, kRejectAfterMessages + 4 * kBurstMax);
   }
 }
 

@@ -168,10 +168,11 @@ class Gateway {
   bool receive_data(uint32_t index, const Now& now, bool keepalive) {
     wireguard::Keypair* keypair = keypairs.find(index);
     if (keypair == nullptr) return false;
-    if (now.instant - keypair->created_at >= wireguard::kRejectAfterTime) return false;
+    if (now.instant - keypair->sending().created_at >= wireguard::kRejectAfterTime) return false;
     publish::PeerSlot& slot = slots[keypair->peer.index];
-    if (keypair->role == wireguard::Role::Responder && !keypair->confirmed.exchange(true)) {
-      wireguard::Keypair* expected = keypair->replaces.load();
+    if (keypair->sending().role == wireguard::Role::Responder &&
+        !keypair->confirmed.exchange(true)) {
+      wireguard::Keypair* expected = keypair->sending().replaces.load();
       (void)slot.send.current.compare_exchange_strong(expected, keypair);
       if (lose_events) {
         keypair->confirmed.store(false);  // a full ring

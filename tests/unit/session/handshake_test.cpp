@@ -24,7 +24,7 @@ void expect_held_packet_brings_session_up(bool v6) {
   EXPECT_EQ(count(world, false, kResponse), 1u);
   EXPECT_EQ(world.at_b, std::vector<std::string>{"first"});
   ASSERT_TRUE(world.can_send(world.a));
-  EXPECT_EQ(world.a.sending(0)->role, wireguard::Role::Initiator);
+  EXPECT_EQ(world.a.sending(0)->sending().role, wireguard::Role::Initiator);
   EXPECT_EQ(world.a.session->held_packets(), 0u);
   EXPECT_EQ(world.a.all_drops(), 0u);
   EXPECT_EQ(world.b.all_drops(), 0u);

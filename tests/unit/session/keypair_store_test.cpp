@@ -33,8 +33,8 @@ class Store : public ::testing::Test {
   std::atomic<Keypair*>& slot() { return slots[kPeer.index].send.current; }
   // What a worker does at the first packet under a keypair; it tries once.
   void confirm(Keypair* keypair) {
-    if (keypair->role != Role::Responder || keypair->confirmed.exchange(true)) return;
-    Keypair* expected = keypair->replaces.load();
+    if (keypair->sending().role != Role::Responder || keypair->confirmed.exchange(true)) return;
+    Keypair* expected = keypair->sending().replaces.load();
     (void)slot().compare_exchange_strong(expected, keypair);
   }
 
@@ -94,7 +94,7 @@ TEST_F(StoreOfADevice, TellsTheAeadOfBothKeysBeforeAndOfTheirEndWhenNoWorkerHold
   worker.online();
   Keypair* const keypair = make(Role::Initiator);
   EXPECT_TRUE(
-      device_keys.known.contains({keypair->sending_key.data(), crypto::AeadDirection::Seal}));
+      device_keys.known.contains({keypair->sending().key.data(), crypto::AeadDirection::Seal}));
   EXPECT_TRUE(
       device_keys.known.contains({keypair->receiving_key.data(), crypto::AeadDirection::Open}));
   store.install_initiator(keypairs, keypair);
@@ -174,7 +174,7 @@ TEST_F(Store, LetsTwoKeypairsLingerForAWhileAndNoLonger) {
 TEST_F(Store, TakesAConfirmedNextAlsoWhenTheWorkerCouldNotPutItThere) {
   Keypair* const dropped = make(Role::Responder);
   store.install_responder(keypairs, dropped);
-  Keypair* const stale_view = dropped->replaces.load();
+  Keypair* const stale_view = dropped->sending().replaces.load();
   Keypair* const next = make(Role::Responder);
   store.install_responder(keypairs, next);
   // A worker had read what `dropped` replaces just before, and promotes it.
@@ -271,7 +271,7 @@ TEST_F(Store, NeverLetsAWorkerSeeAFreedKeypair) {
       Keypair* fresh = make(dice < 8 ? Role::Responder : Role::Initiator);
       ASSERT_NE(fresh, nullptr);
       recent[static_cast<size_t>(round) % recent.size()].store(arena.index_of(*fresh));
-      if (fresh->role == Role::Responder) {
+      if (fresh->sending().role == Role::Responder) {
         store.install_responder(keypairs, fresh);
       } else {
         store.install_initiator(keypairs, fresh);

@@ -66,15 +66,15 @@ class World {
       return from.needs_handshake(ref, packet);
     }
     from.note_sent(0, clock.now, packet.empty());
-    if (!packet.empty() && keypair->role == wireguard::Role::Initiator &&
-        clock.now.instant - keypair->created_at >= wireguard::kRekeyAfterTime &&
-        !keypair->rekey_requested.exchange(true)) {
+    if (!packet.empty() && keypair->sending().role == wireguard::Role::Initiator &&
+        clock.now.instant - keypair->sending().created_at >= wireguard::kRekeyAfterTime &&
+        !keypair->sending().rekey_requested.exchange(true)) {
       from.punt({.kind = publish::PuntKind::KeyAged,
                  .tunnel = 0,
                  .peer = ref,
                  .local_index = keypair->local_index});
     }
-    if (!data_lost) deliver(from, keypair->remote_index, packet);
+    if (!data_lost) deliver(from, keypair->sending().remote_index, packet);
   }
   void send(Gateway& from, std::string_view text) {
     send(from, Bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size()));

@@ -310,9 +310,9 @@ TEST(AssignKeys, PutsASessionIntoAFreshKeypair) {
   Keypair& at_b = *keypair_at_b;
   assign_keys(at_a, *keys, {.index = 5, .incarnation = 6}, 7, at(1s).instant);
   assign_keys(at_b, created->keys, {.index = 8, .incarnation = 9}, 10, at(1s).instant);
-  EXPECT_EQ(at_a.sending_key, at_b.receiving_key);
-  EXPECT_EQ(at_a.receiving_key, at_b.sending_key);
-  EXPECT_EQ(at_a.remote_index, 2u);
+  EXPECT_EQ(at_a.sending().key, at_b.receiving_key);
+  EXPECT_EQ(at_a.receiving_key, at_b.sending().key);
+  EXPECT_EQ(at_a.sending().remote_index, 2u);
   EXPECT_EQ(at_a.peer, (PeerRef{.index = 5, .incarnation = 6}));
   EXPECT_EQ(at_a.tunnel, 7);
   EXPECT_TRUE(at_a.confirmed);

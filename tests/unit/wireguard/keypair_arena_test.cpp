@@ -46,10 +46,10 @@ TEST(KeypairArena, GivesFreshAlignedKeypairsUpToItsBoundAndThenSaysNo) {
     indexes.insert(*index);
     Keypair& keypair = arena.make(*index);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(&keypair) % alignof(Keypair), 0u);
-    EXPECT_EQ(keypair.send_counter, 0u);
+    EXPECT_EQ(keypair.sending().counter, 0u);
     EXPECT_EQ(keypair.peer, PeerRef{});
     EXPECT_EQ(keypair.tunnel, kNoTunnel);
-    keypair.send_counter = i + 1;
+    keypair.sending().counter = i + 1;
     seen.insert(&keypair);
   }
   EXPECT_EQ(seen.size(), kRoom);
@@ -190,9 +190,9 @@ TEST(KeypairArena, LeavesNoKeyInReleasedMemoryAndReusesNothingOfIt) {
   for (const bool was_published : {false, true}) {
     const uint32_t index = arena.reserve().value();
     Keypair* keypair = &arena.make(index);
-    keypair->sending_key.fill(0xaa);
+    keypair->sending().key.fill(0xaa);
     keypair->receiving_key.fill(0xbb);
-    keypair->send_counter = 77;
+    keypair->sending().counter = 77;
     keypair->confirmed = true;
     keypair->tunnel = 3;
     ASSERT_TRUE(keypair->accept(5));
@@ -209,8 +209,8 @@ TEST(KeypairArena, LeavesNoKeyInReleasedMemoryAndReusesNothingOfIt) {
       EXPECT_EQ(arena.reserved(), 1u);
     }
     // The memory is still the arena's.
-    EXPECT_EQ(keypair->send_counter, 0u);
-    EXPECT_TRUE(all_zero(keypair->sending_key.data(), kKeyBytes));
+    EXPECT_EQ(keypair->sending().counter, 0u);
+    EXPECT_TRUE(all_zero(keypair->sending().key.data(), kKeyBytes));
     EXPECT_TRUE(all_zero(keypair->receiving_key.data(), kKeyBytes));
     EXPECT_TRUE(all_zero(&keypair->window, sizeof(keypair->window)));
     EXPECT_TRUE(all_zero(&bitmap, sizeof(bitmap)));
@@ -234,10 +234,10 @@ TEST(KeypairArena, GivesEachKeypairABitmapOfItsOwn) {
   for (size_t i = 0; i < all.size(); ++i) {
     EXPECT_TRUE(std::ranges::all_of(all[i]->bitmap().blocks, [](uint32_t b) { return b == 0; }));
     all[i]->bitmap().blocks.fill(static_cast<uint32_t>(i + 1));
-    all[i]->remote_index = static_cast<uint32_t>(i);
+    all[i]->sending().remote_index = static_cast<uint32_t>(i);
   }
   for (size_t i = 0; i < all.size(); ++i) {
-    EXPECT_EQ(all[i]->remote_index, i);
+    EXPECT_EQ(all[i]->sending().remote_index, i);
     EXPECT_TRUE(std::ranges::all_of(all[i]->bitmap().blocks,
                                     [i](uint32_t block) { return block == i + 1; }));
   }
@@ -268,7 +268,7 @@ TEST(KeypairArena, WipesKeypairsThatAreStillInUseWhenItDies) {
     Arena arena(pages, 1);
     Keypair* keypair = arena.make_one();
     ASSERT_NE(keypair, nullptr);
-    keypair->sending_key.fill(0xaa);
+    keypair->sending().key.fill(0xaa);
     keypair->bitmap().blocks.fill(0xcc);
   }
   EXPECT_EQ(pages.released, 2);

@@ -27,19 +27,19 @@ TEST(ReserveNonces, GivesConsecutiveRangesFromZero) {
 TEST(ReserveNonces, CutsTheRangeAtTheLimitAndGivesNothingBeyond) {
   const test::KeypairPtr owned = test::make_keypair();
   Keypair& keypair = *owned;
-  keypair.send_counter = kRejectAfterMessages - 10;
+  keypair.sending().counter = kRejectAfterMessages - 10;
   const NonceRange last = reserve_nonces(keypair, 64);
   EXPECT_EQ(last.first, kRejectAfterMessages - 10);
   EXPECT_EQ(last.count, 10u);
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(reserve_nonces(keypair, 64).count, 0u);
   // What is beyond the limit adds nothing: the counter cannot reach its wrap.
-  EXPECT_EQ(keypair.send_counter, kRejectAfterMessages - 10 + 64);
+  EXPECT_EQ(keypair.sending().counter, kRejectAfterMessages - 10 + 64);
 }
 
 TEST(ReserveNonces, GivesTheVeryLastNonceOnce) {
   const test::KeypairPtr owned = test::make_keypair();
   Keypair& keypair = *owned;
-  keypair.send_counter = kRejectAfterMessages - 1;
+  keypair.sending().counter = kRejectAfterMessages - 1;
   const NonceRange last = reserve_nonces(keypair, 1);
   EXPECT_EQ(last.first, kRejectAfterMessages - 1);
   EXPECT_EQ(last.count, 1u);
@@ -74,20 +74,20 @@ TEST(ReserveNonces, NeverGivesANonceTwiceToSeveralThreads) {
     ASSERT_EQ(range.first, expected);
     expected += range.count;
   }
-  EXPECT_EQ(keypair->send_counter, expected);
+  EXPECT_EQ(keypair->sending().counter, expected);
 }
 
 TEST(ReserveNonces, EndsExactlyAtTheLimitWithSeveralThreads) {
   auto keypair = test::make_keypair();
   constexpr uint64_t kStart = kRejectAfterMessages - 100'000;
-  keypair->send_counter = kStart;
+  keypair->sending().counter = kStart;
   uint64_t expected = kStart;
   for (const NonceRange& range : reserve_in_threads(*keypair, 4, 20'000)) {
     ASSERT_EQ(range.first, expected);
     expected += range.count;
   }
   EXPECT_EQ(expected, kRejectAfterMessages);
-  EXPECT_LT(keypair->send_counter, kRejectAfterMessages + 4 * kBurstMax);
+  EXPECT_LT(keypair->sending().counter, kRejectAfterMessages + 4 * kBurstMax);
 }
 
 TEST(Keypair, IsOfTheSameAgeForWhoSendsAndWhoReceives) {
