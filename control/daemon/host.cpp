@@ -211,7 +211,6 @@ Result<void, std::string> Host::make_workers(const config::Config& config) {
   }
   if (spreader_ != nullptr) spreader_->use_bells(std::move(bells));
   workers_ = std::make_unique<io::Workers>(std::move(options));
-  if (config.dataplane.idle == config::IdlePolicy::Adaptive) tell_how_workers_sleep();
   return {};
 }
 

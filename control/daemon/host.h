@@ -42,6 +42,9 @@ class Host {
   void start_workers();
   void stop_workers();
 
+  // Logs it, and what keeps idle workers that may sleep from waiting for RX interrupts.
+  void tell_how_workers_sleep() const;
+
   [[nodiscard]] std::vector<MacAddress> macs() const;
   // Main thread; workers see serving() and what a serving port has.
   [[nodiscard]] std::span<io::Port> ports_to_watch() noexcept { return ports_; }
@@ -82,7 +85,6 @@ class Host {
   [[nodiscard]] Result<void, std::string> choose_aead(const config::Config& config);
   [[nodiscard]] std::unique_ptr<crypto::Aead> make_aead(WorkerIndex worker);
   [[nodiscard]] Result<void, std::string> make_workers(const config::Config& config);
-  void tell_how_workers_sleep() const;
 
   const Placement placement_;
   std::vector<std::unique_ptr<ReadyPages>> table_pages_;  // by ReplicaIndex

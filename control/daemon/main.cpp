@@ -148,6 +148,9 @@ int run(const std::string& file) {
     metrics = std::move(*served);
   }
 
+  if (config->dataplane.idle == config::IdlePolicy::Adaptive) {
+    (*daemon)->host().tell_how_workers_sleep();
+  }
   spdlog::info("ready: {} workers, {} ports, {} tunnels, {} peers; AEAD by {}; control at {}",
                config->dataplane.workers.size(), config->ports.size(), config->tunnels.size(),
                (*daemon)->state().peer_count(), speeds_of((*daemon)->host()),
