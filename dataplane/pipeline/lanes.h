@@ -33,10 +33,16 @@ class Lanes {
   [[nodiscard]] const Lane* begin() const noexcept { return lanes_.data(); }
   [[nodiscard]] const Lane* end() const noexcept { return lanes_.data() + size_; }
 
-  // Puts both behind what is here, as std::merge does.
+  // Puts both behind what is here: of the next of each the lower one first. Either keeps its order, also where that is
+  // not ascending, which std::merge would want.
   void append_merged(const Lanes& a, const Lanes& b) noexcept {
     DCHECK(size_ + a.size_ + b.size_ <= kBurstMax);
-    std::merge(a.begin(), a.end(), b.begin(), b.end(), lanes_.begin() + size_);
+    const Lane *next_a = a.begin(), *next_b = b.begin();
+    Lane* out = lanes_.data() + size_;
+    while (next_a != a.end() && next_b != b.end()) {
+      *out++ = *next_b < *next_a ? *next_b++ : *next_a++;
+    }
+    std::copy(next_b, b.end(), std::copy(next_a, a.end(), out));
     size_ += a.size_ + b.size_;
   }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <map>
 #include <random>
 #include <vector>
@@ -29,6 +31,25 @@ Found built(Groups& groups, const Lanes& lanes, const PerLane<uint64_t>& keys) {
     found.push_back({groups.key(g), {groups.lanes(g).begin(), groups.lanes(g).end()}});
   }
   return found;
+}
+
+Lanes list(std::initializer_list<int> lanes) {
+  Lanes made;
+  for (const int lane : lanes) made.push(static_cast<Lane>(lane));
+  return made;
+}
+
+// As they come out of a burst of both families: IPv4 first, then IPv6, each in its order.
+TEST(Lanes, OfTwoListsKeepTheOrderOfEachAlsoWhereThatIsNotAscending) {
+  Lanes merged = list({0});
+  merged.append_merged(list({2, 5, 6}), list({3, 8, 1, 7}));
+  EXPECT_TRUE(std::ranges::equal(merged, list({0, 2, 3, 5, 6, 8, 1, 7})));
+  merged.clear();
+  merged.append_merged(list({2, 5, 9}), list({3, 1, 7}));
+  EXPECT_TRUE(std::ranges::equal(merged, list({2, 3, 1, 5, 7, 9})));
+  merged.append_merged(list({}), list({11, 10}));
+  merged.append_merged(list({13, 12}), list({}));
+  EXPECT_TRUE(std::ranges::equal(merged, list({2, 3, 1, 5, 7, 9, 11, 10, 13, 12})));
 }
 
 // From one key for all to one for each, in bursts of all sizes, with lanes left out.
