@@ -50,7 +50,7 @@ bool InterruptWait::add(int fd) const noexcept {
 
 bool InterruptWait::add_queues() const noexcept {
   for (const Port& port : ports_) {
-    if (worker_ >= port.queues() || !port.serving()) continue;
+    if (!port.serving() || worker_ >= port.queues()) continue;
     if (!port.rx_interrupts() || rte_eth_dev_rx_intr_enable(port.dpdk_id(), worker_) != 0) {
       return false;
     }
@@ -78,7 +78,7 @@ void InterruptWait::leave() noexcept {
 
 void InterruptWait::switch_off() const noexcept {
   for (const Port& port : ports_) {
-    if (worker_ >= port.queues() || !port.serving() || !port.rx_interrupts()) continue;
+    if (!port.serving() || worker_ >= port.queues() || !port.rx_interrupts()) continue;
     (void)rte_eth_dev_rx_intr_disable(port.dpdk_id(), worker_);
   }
 }

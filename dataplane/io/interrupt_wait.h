@@ -1,7 +1,7 @@
 // Where an idle worker waits for the RX interrupts of its queues and for its doorbell.
 // A wait is arm(), one more look at everything that may have come, wait(), disarm(). What comes after arm() ends the
 // wait, also if it came before the look.
-//   Threads: the worker. Ports: between begin_burst() and sleep() of its door but for wait(), which touches none.
+//   Threads: the worker, while its door is awake, since it looks at ports; but for wait(), which looks at none.
 #pragma once
 
 #include <span>

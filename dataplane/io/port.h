@@ -1,7 +1,8 @@
 // One DPDK port: a PCI address or a vdev string, with one RX and one TX queue for each worker, or as many as it has.
 // A port whose other end or interface has been away may have to be opened anew: withdraw() it, wait until every worker
 // has begun another turn (an epoch of its own), close() and reopen() it.
-//   Threads:   all but the queues and serving() on the main thread; the queues belong to the workers.
+//   Threads:   the main thread. The queues belong to the workers, which ask serving(), and of a port that serves dpdk_id(),
+//              queues() and rx_interrupts(): opening it anew writes these.
 #pragma once
 
 #include <atomic>

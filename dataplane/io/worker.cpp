@@ -184,7 +184,7 @@ class Loop {
   }
 
   [[nodiscard]] bool has_queue(PortIndex port) const noexcept {
-    return options_.index < options_.ports[port].queues() && options_.ports[port].serving();
+    return options_.ports[port].serving() && options_.index < options_.ports[port].queues();
   }
 
   size_t inject(const publish::Snapshot& snapshot, Instant now) noexcept {
@@ -236,15 +236,17 @@ class Loop {
 
   // A frame for another worker's queue is counted as sent by that worker.
   void transmit(PortIndex port, rte_mbuf** mbufs, uint16_t count, uint64_t bytes) noexcept {
+    const Port& to = options_.ports[port];
     uint16_t sent;
-    if (has_queue(port)) {
-      sent = rte_eth_tx_burst(options_.ports[port].dpdk_id(), options_.index, mbufs, count);
+    // Asked once: it may begin to serve in between, and who has a queue has no ring.
+    if (!to.serving()) {
+      sent = 0;  // as a port whose other end is away
+    } else if (options_.index < to.queues()) {
+      sent = rte_eth_tx_burst(to.dpdk_id(), options_.index, mbufs, count);
       publish::PortCounters& counters = door_.counters.ports[port];
       for (uint16_t i = sent; i < count; ++i) bytes -= mbufs[i]->pkt_len;
       counters.tx_packets.add(sent);
       counters.tx_bytes.add(bytes);
-    } else if (!options_.ports[port].serving()) {
-      sent = 0;  // as a port whose other end is away
     } else {
       sent = options_.spreader->send(port, options_.index, mbufs, count);
     }
