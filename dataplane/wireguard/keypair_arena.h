@@ -77,7 +77,7 @@ class KeypairArena {
 
  private:
   static constexpr size_t kMaxChunks = kMaxKeypairs / KeypairChunk::kKeypairs;
-  // Of Keypair::life, above the generation.
+  // Of KeypairSending::life, above the generation.
   static constexpr uint16_t kReserved = 1u << 14;
   static constexpr uint16_t kMade = 1u << 15;
   static_assert(KeypairPlace::kGenerations <= kReserved);
