@@ -176,9 +176,6 @@ Result<std::unique_ptr<Daemon>, std::vector<std::string>> Daemon::start(
   if (auto errors = daemon->begin(std::move(*store), std::move(*loaded), shared); !errors.empty()) {
     return fail(std::move(errors));
   }
-  if (!daemon->host_->secret_pages.all_locked()) {
-    spdlog::warn("keys cannot be locked into memory (RLIMIT_MEMLOCK): they may reach swap");
-  }
   daemon->host_->start_workers();
   daemon->sample_load();
   daemon->drain_events();

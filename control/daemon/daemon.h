@@ -122,6 +122,7 @@ class Daemon final : public api::Backend {
   std::vector<WorkerLoad> loads_;  // by WorkerIndex
   std::vector<publish::IdleBy> idle_by_;  // as they were last
   bool told_of_hugepages_ = false;  // that they ran out
+  bool told_of_locks_ = false;  // that keys are not locked into memory
   Observer observer_;
   PortWatch<io::Port> port_watch_;
   Service service_;

@@ -33,6 +33,11 @@ void Daemon::sample_load() {
         "dataplane.hugepages: reserved hugepages ran out; tables of allowed IPs go on without. "
         "Reserve more (vm.nr_hugepages): one of 2 MiB for 80,000 prefixes, and two");
   }
+  // Memory for keys is there from the first handshake on, and grows.
+  if (!told_of_locks_ && !host_->secret_pages.all_locked()) {
+    told_of_locks_ = true;
+    spdlog::warn("keys cannot be locked into memory (RLIMIT_MEMLOCK): they may reach swap");
+  }
   for (size_t i = 0; i < doors_.size(); ++i) {
     const auto idle_by = doors_[i]->counters.idle_by.load(std::memory_order_relaxed);
     const auto before = std::exchange(idle_by_[i], idle_by);

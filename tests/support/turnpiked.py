@@ -92,6 +92,7 @@ class Gateway:
         self.config_file = self.dir / "turnpike.yaml"
         self.process: Process | None = None
         self.environment: dict[str, str] = {}  # what turnpiked finds beside ours
+        self.started_by: list[str] = []  # a command that takes away rights and then becomes what follows it
         first = min(os.sched_getaffinity(0))
         self.config: Config = {
             "dataplane": {"workers": worker_cpus(workers), "main_core": first, "session_cores": [first],
@@ -116,7 +117,7 @@ class Gateway:
         """Writes the configuration and begins to start."""
         self.write_config()
         self.process = self.space.start(f"turnpiked-{self.name}", "env", *(f"{k}={v}" for k, v in self.environment.items()),
-                                        program(self.daemon), "--config", str(self.config_file))
+                                        *self.started_by, program(self.daemon), "--config", str(self.config_file))
 
     def start(self, seconds: float = 60) -> None:
         """Writes the configuration and waits until the daemon answers."""

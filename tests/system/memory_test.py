@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Where the tables of allowed IPs lie: on the huge pages that the configuration asks for, or the log says so.
+"""Where the tables of allowed IPs lie: on the huge pages that the configuration asks for, or the log says so. And keys are
+locked into memory, or the log says so.
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 import unittest
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from wireguard import KeyPair, write_secret
 MEMORY_MIB = 128
 PACKET_PAGES = hugepages.pages_of(MEMORY_MIB)
 TABLE_PAGES = 12
+MAY_BE_SWAPPED = "keys cannot be locked into memory (RLIMIT_MEMLOCK)"
 RAN_OUT = "dataplane.hugepages: reserved hugepages ran out"
 PREFIXES = 60_000
 PREFIXES_OF_A_CALL = 6_000
@@ -118,6 +121,22 @@ class TableMemory(unittest.TestCase):
         self.assertEqual(len(lines), 1, done.stderr)
         self.assertIn("reserve hugepages", lines[0])
         self.assertIn("dataplane.hugepages", lines[0])
+
+    def count_after_a_handshake_begins(self) -> int:
+        """How often the log tells of keys that are not locked. Where a key will be is kept ready from an initiation on."""
+        self.gateway.start()
+        self.assertNotIn(MAY_BE_SWAPPED, self.gateway.log.read_text())
+        self.gateway.cli("peer", "set", "wg0", "site", "--endpoint", "192.0.0.9:51820", "--persistent-keepalive", "1")
+        time.sleep(2.5)  # the daemon looks each second
+        return self.gateway.log.read_text().count(MAY_BE_SWAPPED)
+
+    def test_where_keys_cannot_be_locked_the_log_says_so_once(self) -> None:
+        requirements.need(("prlimit", "setpriv"))
+        self.assertEqual(self.count_after_a_handshake_begins(), 0)
+        self.stop()
+        self.gateway.started_by = ["prlimit", "--memlock=65536", "setpriv", "--bounding-set=-ipc_lock"]
+        self.assertEqual(self.count_after_a_handshake_begins(), 1)
+        self.stop()
 
 
 if __name__ == "__main__":
