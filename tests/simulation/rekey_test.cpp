@@ -118,7 +118,8 @@ TEST(NonceLimit, IsNeverReachedAndTrafficGoesOnUnderANewKey) {
     for_each_seed(4, {.loss = 0.05, .delay_max = 40ms, .interleave = 0.5}, [&](World& world) {
       const auto two = world.two_gateways();
       const auto traffic = both_ways(two, {.every = 20ms, .burst = 16});
-      world.run_for(2s, traffic);
+      // Long enough for an initiation that was lost to come again.
+      world.run_for(7s, traffic);
       world.run_for(1s);  // a counter that leaps leaves what is under way behind the window
       for (const auto& [at, other] : {std::pair(two.a, two.b), std::pair(two.b, two.a)}) {
         wireguard::Keypair* keypair =
