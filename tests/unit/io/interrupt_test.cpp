@@ -16,8 +16,8 @@
 #include "dataplane/crypto/aead.h"
 #include "dataplane/io/log.h"
 #include "dataplane/io/worker.h"
-#include "tests/support/sim_random.h"
 #include "tests/unit/io/eal_environment.h"
+#include "tests/unit/io/worker_parts.h"
 
 namespace turnpike::io {
 namespace {
@@ -55,7 +55,7 @@ struct Arp {
 
 enum class Kind : uint8_t { Vhost, VirtioUser, VirtioUserPacked, VirtioUserServer };
 
-class WaitingWorker : public testing::TestWithParam<Kind> {
+class WaitingWorker : public testing::TestWithParam<Kind>, protected test::WorkerParts {
  protected:
   void SetUp() override {
     // The one that listens first.
@@ -73,25 +73,23 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
     open(worker_listens ? far_ : ports_, connects, !worker_listens);
     ASSERT_TRUE(ports_[0].rx_interrupts());
     wait_until_up();
-    snapshot_.generation = 7;
-    snapshot_.port_count = 1;
-    snapshot_.ports[0].mac = ports_[0].mac();
+    snapshot.generation = 7;
+    snapshot.port_count = 1;
+    snapshot.ports[0].mac = ports_[0].mac();
     spreader_ = std::move(*Spreader::make(ports_, workers(), 1));
-    shared_ = std::make_unique<pipeline::Shared>(pipeline::Shared{
-        .peers = peers_, .keypairs = keypairs_, .neighbours = neighbours_, .offloads = {}});
     std::vector<publish::Doorbell*> bells;
     for (size_t i = 0; i < workers(); ++i) {
-      workers_.push_back(std::make_unique<Worker>(epoch_, pages_));
+      workers_.push_back(std::make_unique<Worker>(epoch, pages));
       Worker& worker = *workers_.back();
       ASSERT_TRUE(worker.door.bell.valid());
       bells.push_back(&worker.door.bell);
-      worker.door.publish(&snapshot_);
+      worker.door.publish(&snapshot);
       worker.options = {.index = static_cast<WorkerIndex>(i),
                         .idle = Idle::Adaptive,
                         .ports = ports_,
                         .buffers = Environment::buffers,
                         .door = &worker.door,
-                        .shared = shared_.get(),
+                        .shared = &shared,
                         .aead = worker.aead.get(),
                         .spreader = spreader_.get()};
     }
@@ -199,14 +197,6 @@ class WaitingWorker : public testing::TestWithParam<Kind> {
 
   const std::string socket_ =
       std::filesystem::temp_directory_path() / ("turnpike-interrupt-" + std::to_string(getpid()));
-  SystemPages pages_;
-  publish::Epoch epoch_;
-  publish::PeerSlots peers_{pages_, 16, 1};
-  sim::Random random_{1};
-  wireguard::KeypairArena keypairs_{pages_, 64, random_};
-  publish::NeighbourTable neighbours_{epoch_, 1};
-  publish::Snapshot snapshot_;
-  std::unique_ptr<pipeline::Shared> shared_;
   std::string far_device_;
   std::vector<Port> ports_, far_;
   std::unique_ptr<Spreader> spreader_;
@@ -245,10 +235,10 @@ TEST_P(WaitingWorker, IsWokenByPacketsAndByTheBellAndLosesNothing) {
 
 TEST_P(OneWaitingWorker, HoldsUpNoRetirementAndSeesWhatIsPublished) {
   wait_until_it_waits();
-  const uint64_t tag = epoch_.retire();
-  for (int i = 0; i < kTries && !epoch_.passed(tag); ++i) usleep(50);
-  EXPECT_TRUE(epoch_.passed(tag));
-  publish::Snapshot next = snapshot_;
+  const uint64_t tag = epoch.retire();
+  for (int i = 0; i < kTries && !epoch.passed(tag); ++i) usleep(50);
+  EXPECT_TRUE(epoch.passed(tag));
+  publish::Snapshot next = snapshot;
   next.generation = 8;
   workers_[0]->door.publish(&next);
   for (int i = 0; i < kTries && counters().generation.value() != 8; ++i) usleep(50);

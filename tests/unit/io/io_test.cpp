@@ -12,7 +12,7 @@
 #include "dataplane/io/port.h"
 #include "dataplane/io/turn_meter.h"
 #include "dataplane/io/worker.h"
-#include "tests/support/sim_random.h"
+#include "tests/unit/io/worker_parts.h"
 
 namespace turnpike::io {
 namespace {
@@ -123,7 +123,7 @@ TEST(TurnMeter, LeavesATurnThatLostTheCoreOut) {
 }
 
 // A worker in a thread of the test, over one looped port.
-class WorkerTest : public testing::Test {
+class WorkerTest : public testing::Test, protected test::WorkerParts {
  protected:
   void SetUp() override {
     auto opened = Port::open({.name = "loop", .device = "net_ring0"}, Environment::buffers);
@@ -135,14 +135,12 @@ class WorkerTest : public testing::Test {
     door = std::make_unique<publish::Door>(epoch, pages, 2'048);
     door->publish(&snapshot);
     aead = crypto::make_aead(crypto::AeadBackend::Auto);
-    shared = std::make_unique<pipeline::Shared>(pipeline::Shared{
-        .peers = peers, .keypairs = keypairs, .neighbours = neighbours, .offloads = {}});
     options = {.index = 0,
                .idle = Idle::Adaptive,
                .ports = ports,
                .buffers = Environment::buffers,
                .door = door.get(),
-               .shared = shared.get(),
+               .shared = &shared,
                .aead = aead.get()};
     thread = std::thread([this] { run_worker(options, stop); });
   }
@@ -180,16 +178,8 @@ class WorkerTest : public testing::Test {
     return nullptr;
   }
 
-  SystemPages pages;
-  publish::Epoch epoch;
-  publish::PeerSlots peers{pages, 16, 1};
-  sim::Random random{1};
-  wireguard::KeypairArena keypairs{pages, 64, random};
-  publish::NeighbourTable neighbours{epoch, 1};
-  publish::Snapshot snapshot;
   std::unique_ptr<publish::Door> door;
   std::unique_ptr<crypto::Aead> aead;
-  std::unique_ptr<pipeline::Shared> shared;
   std::vector<Port> ports;
   WorkerOptions options;
   std::atomic<bool> stop{false};
