@@ -54,7 +54,8 @@ size_t items_of(const state::State& state, const state::Transaction& transaction
 
 void Committer::submit(Request request) {
   if (request.look_up) request.large = true;
-  queue_.push_back(std::move(request));
+  queue_.push_back(std::make_shared<Job>());
+  queue_.back()->request = std::move(request);
   run_queue();
 }
 
@@ -66,8 +67,7 @@ void Committer::when_ready(std::function<void()> run) {
 void Committer::run_queue() {
   while (!running_ && next_large_ == nullptr && !queue_.empty() && withdrawals_ == 0 &&
          in_flight_.size() < kInFlightMax) {
-    const auto job = std::make_shared<Job>();
-    job->request = std::move(queue_.front());
+    const JobPointer job = std::move(queue_.front());
     queue_.pop_front();
     job->chain = chain_;
     if (!diverged_.empty() && !job->request.dry_run) {

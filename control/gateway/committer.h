@@ -141,7 +141,7 @@ class Committer {
   Generation in_force_;
   // On their way to the disk: nothing is judged until it is known what is there.
   size_t withdrawals_ = 0;
-  std::deque<Request> queue_;
+  std::deque<JobPointer> queue_;
   std::deque<JobPointer> in_flight_;  // small ones, in order
   JobPointer next_large_;  // waits until nothing is in flight
   uint64_t chain_ = 1;  // of records; a new one begins when some were taken back

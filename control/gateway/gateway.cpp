@@ -41,6 +41,8 @@ struct Gateway::Commit {
 
 namespace {
 
+constexpr size_t kSpareMax = 32;  // commits that one sync made durable come together
+
 PeerSettings settings_of(PeerRef peer, TunnelIndex tunnel,
                          const state::PeerAttributes& attributes) {
   return {.peer = peer,
@@ -226,7 +228,7 @@ void Gateway::seal(Generation generation) {
   }
   for (const PeerId id : prepared_->removed) commit.recycle.push_back(peers_.remove(id).index);
 
-  commit.next = std::make_unique<Published>(parts_.pages.size());
+  commit.next = empty_published();
   commit.next->routes = routes_;
   for (size_t i = 0; i < commit.next->snapshots.size(); ++i) {
     commit.next->snapshots[i].generation = generation;
@@ -247,6 +249,20 @@ void Gateway::commit(Instant now, Acknowledge acknowledge) {
   commit.acknowledge = std::move(acknowledge);
   if (!commit.before.empty()) commit.ticket = parts_.session.post(std::move(commit.before));
   poll(now);
+}
+
+std::unique_ptr<Gateway::Published> Gateway::empty_published() {
+  if (spare_.empty()) return std::make_unique<Published>(parts_.pages.size());
+  std::unique_ptr<Published> published = std::move(spare_.back());
+  spare_.pop_back();
+  return published;
+}
+
+void Gateway::keep_spare(std::unique_ptr<Published> published) {
+  if (spare_.size() >= kSpareMax) return;
+  published->routes = nullptr;
+  std::ranges::fill(published->snapshots, publish::Snapshot{});
+  spare_.push_back(std::move(published));
 }
 
 void Gateway::fill_ports(publish::Snapshot& snapshot, ReplicaIndex replica) const {
@@ -354,8 +370,9 @@ bool Gateway::poll(Instant now) {
       ++i;
     }
   }
-  const size_t waiting = retired_.collect([](Retired retired) {
+  const size_t waiting = retired_.collect([this](Retired retired) {
     for (const auto& reclaim : retired.reclaim) reclaim();
+    keep_spare(std::move(retired.published));
   });
   polling_ = false;
   return waiting != 0 || !commits_.empty();

@@ -98,6 +98,8 @@ class Gateway {
   };
   struct Commit;
 
+  [[nodiscard]] std::unique_ptr<Published> empty_published();
+  void keep_spare(std::unique_ptr<Published> published);
   void fill_ports(publish::Snapshot& snapshot, ReplicaIndex replica) const;
   void fill_tunnels(publish::Snapshot& snapshot, ReplicaIndex replica) const;
   void publish(const Published& next);
@@ -121,6 +123,7 @@ class Gateway {
   std::unique_ptr<Published> published_owned_;  // what the workers have
   const Published* newest_;  // what the last commit made
   publish::Retirement<Retired> retired_;
+  std::vector<std::unique_ptr<Published>> spare_;  // empty, for commits to come: each is some KiB
   bool polling_ = false;
 };
 

@@ -10,7 +10,7 @@ constexpr uint32_t kFirstCapacity = 8;
 }  // namespace
 
 HashIndex::HashIndex(unsigned shard_bits)
-    : shard_bits_(shard_bits), shards_(size_t{1} << shard_bits) {}
+    : shard_bits_(shard_bits), shards_(shard_bits == 0 ? 0 : size_t{1} << shard_bits) {}
 
 void HashIndex::place(Shard& shard, Entry entry) noexcept {
   const uint32_t mask = shard.capacity - 1;
@@ -30,7 +30,7 @@ void HashIndex::resize(Shard& shard, uint32_t capacity) {
 
 void HashIndex::insert(uint64_t hash, uint32_t slot) {
   DCHECK(slot != kNoSlot);
-  Shard& shard = shards_[shard_of(hash)];
+  Shard& shard = shard_of(hash);
   if ((shard.size + 1) * 8ULL > shard.capacity * 7ULL) {
     resize(shard, shard.capacity == 0 ? kFirstCapacity : shard.capacity * 2);
   }
@@ -40,7 +40,7 @@ void HashIndex::insert(uint64_t hash, uint32_t slot) {
 }
 
 void HashIndex::erase(uint64_t hash, uint32_t slot) {
-  Shard& shard = shards_[shard_of(hash)];
+  Shard& shard = shard_of(hash);
   CHECK(shard.size > 0);
   const uint32_t mask = shard.capacity - 1;
   uint32_t hole = tag_of(hash) & mask;
@@ -65,7 +65,7 @@ void HashIndex::erase(uint64_t hash, uint32_t slot) {
 }
 
 uint64_t HashIndex::memory_bytes() const noexcept {
-  uint64_t bytes = shards_.capacity() * sizeof(Shard);
+  uint64_t bytes = shards_.capacity() * sizeof(Shard) + only_.capacity * sizeof(Entry);
   for (const Shard& shard : shards_) bytes += shard.capacity * sizeof(Entry);
   return bytes;
 }

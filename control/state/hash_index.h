@@ -15,13 +15,14 @@ inline constexpr uint32_t kNoSlot = 0xffff'ffff;
 
 class HashIndex {
  public:
-  // 2^shard_bits shards: 10 for a table that lives long, 0 for one that lives for a call.
+  // 2^shard_bits shards: 10 for a table that lives long, 0 for one that lives for a call, which takes no memory before
+  // its first entry.
   explicit HashIndex(unsigned shard_bits);
 
   // The slot with this hash for which `equal(slot)` holds, or kNoSlot.
   template <typename Equal>
   [[nodiscard]] uint32_t find(uint64_t hash, Equal&& equal) const {
-    const Shard& shard = shards_[shard_of(hash)];
+    const Shard& shard = shard_of(hash);
     if (shard.size == 0) return kNoSlot;
     const uint32_t tag = tag_of(hash);
     const uint32_t mask = shard.capacity - 1;
@@ -54,15 +55,19 @@ class HashIndex {
   [[nodiscard]] static uint32_t tag_of(uint64_t hash) noexcept {
     return static_cast<uint32_t>(hash);
   }
-  [[nodiscard]] uint64_t shard_of(uint64_t hash) const noexcept {
-    return shard_bits_ == 0 ? 0 : hash >> (64 - shard_bits_);
+  [[nodiscard]] const Shard& shard_of(uint64_t hash) const noexcept {
+    return shard_bits_ == 0 ? only_ : shards_[hash >> (64 - shard_bits_)];
+  }
+  [[nodiscard]] Shard& shard_of(uint64_t hash) noexcept {
+    return shard_bits_ == 0 ? only_ : shards_[hash >> (64 - shard_bits_)];
   }
   static void place(Shard& shard, Entry entry) noexcept;
   static void resize(Shard& shard, uint32_t capacity);
 
   unsigned shard_bits_;
   uint64_t size_ = 0;
-  std::vector<Shard> shards_;
+  Shard only_;  // of one with a single shard
+  std::vector<Shard> shards_;  // of one with several
 };
 
 // splitmix64's finaliser: hashes that come in may be a few bytes of a key.

@@ -1,5 +1,7 @@
 #include "control/store/journal.h"
 
+#include <pthread.h>
+
 #include <utility>
 
 namespace turnpike::store {
@@ -17,7 +19,9 @@ Journal::Journal(Store store, Deliver deliver, std::chrono::microseconds gather_
     : deliver_(std::move(deliver)),
       gather_for_(gather_for),
       store_(std::move(store)),
-      thread_([this] { loop(); }) {}
+      thread_([this] { loop(); }) {
+  pthread_setname_np(thread_.native_handle(), "journal");
+}
 
 Journal::~Journal() {
   {
@@ -37,23 +41,25 @@ void Journal::run(std::function<void(Store&)> work, std::function<void()> done) 
 }
 
 void Journal::enqueue(Job job) {
-  bool wake = false;
+  bool enough = false, wake = false;
   {
     const std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(job));
-    wake = wanted_ != kNever && (waiting_.size() >= wanted_ || waiting_.back().work);
-    if (wake) wanted_ = kNever;  // once is enough
+    enough = wanted_ != kNever && (waiting_.size() >= wanted_ || waiting_.back().work);
+    if (enough) {
+      wanted_ = kNever;  // once is enough
+      wake = std::exchange(asleep_, false);
+    }
   }
   // After the mutex was let go: who spins asks for it at once.
-  posted_.fetch_add(1, std::memory_order_relaxed);
+  if (enough) announced_.fetch_add(1, std::memory_order_relaxed);
   if (wake) wake_.notify_one();
 }
 
 void Journal::loop() {
   while (await_next()) {
-    if (taken_.front().work) {
-      const Job question = std::move(taken_.front());
-      taken_.pop_front();
+    if (taken_[next_].work) {
+      const Job question = std::move(taken_[next_++]);
       question.work(store_);
       deliver_(question.worked);
     } else {
@@ -62,68 +68,81 @@ void Journal::loop() {
   }
 }
 
-// All that waits; false: nothing does.
+// All that waits, when all that was taken is done; false: nothing waits.
 bool Journal::take() {
+  taken_.clear();
+  next_ = 0;
   const std::lock_guard lock(mutex_);
   taken_.swap(waiting_);
-  took_ += taken_.size();
   return !taken_.empty();
 }
 
-// Whether something came. What is read after it is read under the mutex.
-bool Journal::spin(Patience& patience, Clock::time_point until) const {
-  bool paid = false;
-  if (!patience.has()) return false;
+// Whether there was an announcement. What is read after it is read under the mutex.
+bool Journal::spin(uint64_t announced, Clock::time_point until) const {
   do {
-    for (int i = 0; i < 16 && !paid; ++i) {
+    for (int i = 0; i < 16; ++i) {
       __builtin_ia32_pause();
-      paid = posted_.load(std::memory_order_relaxed) > took_;
+      if (announced_.load(std::memory_order_relaxed) != announced) return true;
     }
-  } while (!paid && Clock::now() < until);
-  patience.learn(paid);
-  return paid;
+  } while (Clock::now() < until);
+  return false;
 }
 
-// The next is in `taken_`. False: this is the end.
-bool Journal::await_next() {
-  if (!taken_.empty() || take()) return true;
-  if (spin(between_, Clock::now() + kSpinFor)) return take();
-  {
-    std::unique_lock lock(mutex_);
-    wanted_ = 1;
-    wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-    wanted_ = kNever;
+// Until so many wait, a question among them, time is over or this is the end. With patience it looks before it sleeps.
+void Journal::await(size_t wanted, Clock::time_point until, Patience* patience) {
+  std::unique_lock lock(mutex_);
+  if (stopping_ || waiting_.size() >= wanted) return;
+  wanted_ = wanted;
+  if (patience != nullptr) {
+    const uint64_t announced = announced_.load(std::memory_order_relaxed);
+    lock.unlock();
+    const bool paid = spin(announced, std::min(until, Clock::now() + kSpinFor));
+    patience->learn(paid);
+    lock.lock();
   }
+  const auto over = [this] { return stopping_ || wanted_ == kNever; };
+  asleep_ = true;
+  if (until == kEver) {
+    wake_.wait(lock, over);
+  } else {
+    wake_.wait_until(lock, until, over);
+  }
+  asleep_ = false;
+  wanted_ = kNever;
+}
+
+// There is a next one. False: this is the end.
+bool Journal::await_next() {
+  if (has_next() || take()) return true;
+  await(1, kEver, between_.has() ? &between_ : nullptr);
   return take();
 }
 
-// The next entry for a sync that has `have` is in `taken_`. False: it waits for no more.
+// The next one is an entry for a sync that has `have`. False: it waits for no more.
 bool Journal::await_entry(size_t have, Clock::time_point until) {
   if (have >= kBatchMax) return false;
-  if (taken_.empty() && !take()) {
+  if (!has_next() && !take()) {
     if (have >= expected_) return false;
-    if (!spin(within_, std::min(until, Clock::now() + kSpinFor))) {
-      std::unique_lock lock(mutex_);
-      if (waiting_.empty() && !stopping_) {
-        // While those of two thirds are written the others come.
-        wanted_ = (2 * (expected_ - have) + 2) / 3;
-        wake_.wait_until(lock, until, [this] { return stopping_ || wanted_ == kNever; });
-        wanted_ = kNever;
-      }
+    const size_t missing = expected_ - have;
+    if (within_.has()) {
+      await(std::min(kTogether, (missing + 1) / 2), until, &within_);
+    } else {
+      // While those of two thirds are written the others come.
+      await((2 * missing + 2) / 3, until, nullptr);
     }
     if (!take()) return false;
   }
-  return !taken_.front().work;
+  return !taken_[next_].work;
 }
 
 void Journal::write() {
   const auto until = Clock::now() + gather_for_;
   std::vector<Job> jobs;
+  jobs.reserve(expected_);
   uint64_t newest_chain = 0;
   store_.begin();
   while (await_entry(jobs.size(), until)) {
-    Job& job = jobs.emplace_back(std::move(taken_.front()));
-    taken_.pop_front();
+    Job& job = jobs.emplace_back(std::move(taken_[next_++]));
     if (const auto* record = std::get_if<Record>(&job.entry)) {
       job.refused = job.chain <= failed_chain_;
       if (job.refused) continue;
@@ -141,7 +160,7 @@ void Journal::write() {
   }
   {
     const std::lock_guard lock(mutex_);
-    expected_ = std::min(jobs.size() + taken_.size() + waiting_.size(), kBatchMax);
+    expected_ = std::min(jobs.size() + (taken_.size() - next_) + waiting_.size(), kBatchMax);
   }
   // Memory goes back to the thread that it came from: to be let go here it would be fought for while that one makes
   // the next entries.

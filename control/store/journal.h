@@ -2,7 +2,8 @@
 // close together share one sync. Their rows are written as they come; the sync waits, kGatherFor at most, until
 // there are as many as were under way after the last one. Who commits alone waits for nobody.
 // After a write, and while it expects more, it looks for the next entry, kSpinFor at most, before it sleeps: to wake it
-// costs whoever posts more than a row costs here. Where that is in vain it looks less often (Patience).
+// costs whoever posts more than a row costs here. Where that is in vain it looks less often (Patience). Of what it expects
+// it asks for kTogether at a time: what both threads touch goes from one CPU to the other once for all of them.
 //   Threads: post() and run() on the control thread; `deliver` brings what is done back to it, in order.
 //   Bounds:  kBatchMax entries in one write; what waits is the caller's to bound.
 //   Failure: of a batch, all entries fail. Records planned on one that failed fail, too: those of the same chain.
@@ -13,12 +14,12 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <limits>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "control/store/store.h"
 #include "dataplane/base/limits.h"
@@ -56,6 +57,7 @@ class Patience {
 class Journal final : public Log {
  public:
   static constexpr size_t kBatchMax = 512;
+  static constexpr size_t kTogether = 4;
   static constexpr std::chrono::microseconds kGatherFor{250};
   static constexpr std::chrono::microseconds kSpinFor{100};
 
@@ -81,27 +83,33 @@ class Journal final : public Log {
     std::function<void()> worked;
   };
   using Clock = std::chrono::steady_clock;
+  static constexpr auto kEver = Clock::time_point::max();
   static constexpr size_t kNever = std::numeric_limits<size_t>::max();
   void loop();
   void write();
   void enqueue(Job job);
+  [[nodiscard]] bool has_next() const noexcept { return next_ < taken_.size(); }
   [[nodiscard]] bool take();
   [[nodiscard]] bool await_next();
   [[nodiscard]] bool await_entry(size_t have, Clock::time_point until);
-  [[nodiscard]] bool spin(Patience& patience, Clock::time_point until) const;
+  void await(size_t wanted, Clock::time_point until, Patience* patience);
+  [[nodiscard]] bool spin(uint64_t announced, Clock::time_point until) const;
 
   Deliver deliver_;
   std::chrono::microseconds gather_for_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Job> waiting_;  // under the mutex
-  size_t wanted_ = kNever;  // the thread sleeps until so many wait; under the mutex
+  std::vector<Job> waiting_;  // under the mutex
+  size_t wanted_ = kNever;  // the thread waits until so many do; under the mutex
+  bool asleep_ = false;  // meanwhile; under the mutex
   bool stopping_ = false;  // under the mutex
-  alignas(kCacheLine) std::atomic<uint64_t> posted_{0};  // control: writes · the thread: reads
+  // How often there was what the thread waited for. control: writes · the thread: reads
+  alignas(kCacheLine) std::atomic<uint64_t> announced_{0};
   // The thread's.
   Store store_;
-  alignas(kCacheLine) std::deque<Job> taken_;  // next to be done
-  uint64_t took_ = 0;  // of what was posted
+  alignas(kCacheLine)
+      std::vector<Job> taken_;  // swapped with what waits: neither side allocates for the other
+  size_t next_ = 0;  // of those, to be done
   size_t expected_ = 1;  // in the next sync
   Patience between_, within_;  // two writes; one of them
   uint64_t failed_chain_ = 0;  // 0: none; chains begin at 1

@@ -123,16 +123,19 @@ class DurableWorld {
     --to_ask_;
     const uint32_t number = next_++ % kPeers;
     const state::Claim* claim = state_.owner(0, prefix_of(number));
-    const state::Edit edit =
-        move(number, load_be32(state_.peer(claim->peer).public_key.bytes.data()));
-    committer_->submit(
-        {.make = [edit](const state::State&) { return state::Transaction{.edits = {edit}}; },
-         .answer =
-             [this](const gateway::Committer::Outcome& outcome) {
-               CHECK(std::holds_alternative<gateway::Committer::Done>(outcome));
-               --to_answer_;
-               ask();
-             }});
+    const uint32_t from = load_be32(state_.peer(claim->peer).public_key.bytes.data());
+    committer_->submit({.make =
+                            [number, from](const state::State&) {
+                              state::Transaction transaction;
+                              transaction.edits.push_back(move(number, from));
+                              return transaction;
+                            },
+                        .answer =
+                            [this](const gateway::Committer::Outcome& outcome) {
+                              CHECK(std::holds_alternative<gateway::Committer::Done>(outcome));
+                              --to_answer_;
+                              ask();
+                            }});
   }
 
   SystemPages pages_;

@@ -265,5 +265,35 @@ TEST_F(GatewayTest, TheNumberOfARemovedTunnelIsNotGivenAwayBeforeEveryThreadForg
   gateway->abort();
 }
 
+// Snapshots that workers have left come into use again: nothing of what they said before may be left.
+TEST_F(GatewayTest, ATunnelThatWentIsInNoSnapshotThatIsUsedAgain) {
+  config::Config none = two_peers();
+  none.tunnels.clear();
+  const auto come_round = [&] {
+    for (int round = 0; round < 3; ++round) {
+      for (const auto& door : doors) (void)door->begin_burst();
+      session.done_ticket = session.last_ticket;
+      settle();
+    }
+  };
+  for (int commit = 0; commit < 6; ++commit) {
+    apply(two_peers(), none);
+    come_round();
+    const publish::Snapshot& without = doors[0]->begin_burst();
+    EXPECT_EQ(without.generation, state.generation());
+    EXPECT_EQ(without.tunnel_count, 0);
+    EXPECT_FALSE(without.tunnels[0].active);
+    EXPECT_EQ(without.ports[1].inside_count, 0);
+    EXPECT_EQ(without.ports[0].outside_count, 0);
+    apply(none, two_peers());
+    come_round();
+    const publish::Snapshot& with = doors[0]->begin_burst();
+    EXPECT_EQ(with.generation, state.generation());
+    EXPECT_EQ(with.tunnel_count, 1);
+    EXPECT_EQ(with.ports[1].inside_count, 1);
+    EXPECT_EQ(owner(with, "10.8.0.2"), index_of("alice"));
+  }
+}
+
 }  // namespace
 }  // namespace turnpike::gateway

@@ -1,6 +1,8 @@
 #include "control/store/journal.h"
 
+#include <deque>
 #include <future>
+#include <random>
 
 #include "tests/unit/store/store_fixture.h"
 
@@ -122,6 +124,36 @@ TEST_F(JournalTest, ASyncWaitsNoLongerThanIsAllowed) {
   post(plan({add("b", 2)}));  // nobody comes with it
   finish();
   EXPECT_EQ(outcomes_, std::vector<std::string>(3));
+}
+
+// At any pace, alone and in groups, with questions among them: all is done, in its order, and the questions see what was
+// posted before them.
+TEST_F(JournalTest, WhatIsPostedAtAnyPaceIsDoneInItsOrder) {
+  start();
+  post(plan({add_tunnel("wg0")}));
+  finish();
+  std::mt19937 random(20261126);
+  const auto below = [&](uint32_t bound) { return random() % bound; };
+  size_t questions = 0, asked = 0;
+  uint64_t key = 0;
+  for (int turn = 0; turn < 300; ++turn) {
+    for (uint32_t group = 1 + below(12); group > 0; --group) {
+      ++key;
+      post(plan({add("peer" + std::to_string(key), key)}));
+      if (below(4) == 0) std::this_thread::sleep_for(std::chrono::microseconds(below(40)));
+      if (below(16) != 0) continue;
+      journal_->run([want = posted_](Store& store) { EXPECT_EQ(store.newest(), want); },
+                    [&] { ++asked; });
+      ++questions;
+    }
+    if (below(2) == 0) finish();
+    if (below(4) == 0) std::this_thread::sleep_for(std::chrono::microseconds(below(400)));
+  }
+  finish();
+  inbox_.run_until([&] { return asked == questions; });
+  EXPECT_EQ(outcomes_, std::vector<std::string>(posted_));
+  journal_.reset();
+  EXPECT_EQ(dump(state_of(load())), dump(state_));
 }
 
 TEST_F(JournalTest, WhatWasPostedIsWrittenBeforeTheEnd) {
