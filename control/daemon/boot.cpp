@@ -45,7 +45,7 @@ Result<void, Boot::Refused> Boot::commit(Commit commit) {
 
   store::Record record{.change = {},
                        .entry = std::move(commit.entry),
-                       .undo = state::undo(state_, change),
+                       .undo = store::encode(state::undo(state_, change)),
                        .file = std::move(commit.file),
                        .unconfirmed = {},
                        .settled = std::move(commit.settles)};

@@ -20,7 +20,7 @@ struct Committer::Job {
   Request request;
   state::Transaction transaction;
   std::shared_ptr<const state::Change> change;
-  state::Transaction undo;
+  store::Buffer undo;
   state::Change inverse;  // of a small one, which is applied before it is durable
   Generation generation = 0;
   uint64_t chain = 0;  // in which it was made
@@ -188,7 +188,7 @@ void Committer::withdraw(const std::string& why) {
     Job& job = **at;
     if (job.publish) {
       job.inverse.base = state_.generation();
-      state::Transaction redo = undo(state_, job.inverse);
+      store::Buffer redo = store::encode(undo(state_, job.inverse));
       state_.apply(job.inverse);
       write_withdrawal(job, std::move(job.inverse), std::move(redo));
     }
@@ -199,7 +199,7 @@ void Committer::withdraw(const std::string& why) {
   if (next_large_ != nullptr) next_large_->chain = 0;
 }
 
-void Committer::write_withdrawal(const Job& job, state::Change inverse, state::Transaction redo) {
+void Committer::write_withdrawal(const Job& job, state::Change inverse, store::Buffer redo) {
   store::Record record{.change = std::make_shared<const state::Change>(std::move(inverse)),
                        .entry = job.request.entry,
                        .undo = std::move(redo),
@@ -312,7 +312,7 @@ void Committer::judge(Job& job) const {
     }
   }
   job.publish = done.changed && !job.request.dry_run;
-  if (job.publish && log_ != nullptr) job.undo = undo(state_, *change);
+  if (job.publish && log_ != nullptr) job.undo = store::encode(undo(state_, *change));
   job.change = std::make_shared<const state::Change>(std::move(*change));
   job.outcome = std::move(done);
 }
@@ -339,7 +339,7 @@ void Committer::make_true(Job& job) {
   // It is durable already. The state goes through it and back, so that its generation is ahead of the disk's.
   job.inverse = inverse(state_, *job.change);
   state_.apply(*job.change);
-  job.undo = undo(state_, job.inverse);
+  job.undo = store::encode(undo(state_, job.inverse));
   state_.apply(job.inverse);
   job.withdrawn = true;
 }

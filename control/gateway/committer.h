@@ -126,7 +126,7 @@ class Committer {
   void answer_settled();
   void take_back(const std::string& why);
   void withdraw(const std::string& why);
-  void write_withdrawal(const Job& job, state::Change inverse, state::Transaction redo);
+  void write_withdrawal(const Job& job, state::Change inverse, store::Buffer redo);
   void judge_large(const JobPointer& job);
   void large_judged(const JobPointer& job);
   void make_large_true(const JobPointer& job);

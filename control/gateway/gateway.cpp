@@ -261,7 +261,11 @@ std::unique_ptr<Gateway::Published> Gateway::empty_published() {
 void Gateway::keep_spare(std::unique_ptr<Published> published) {
   if (spare_.size() >= kSpareMax) return;
   published->routes = nullptr;
-  std::ranges::fill(published->snapshots, publish::Snapshot{});
+  for (publish::Snapshot& snapshot : published->snapshots) {
+    std::fill_n(snapshot.tunnels.begin(), snapshot.tunnel_count, publish::TunnelView{});
+    std::fill_n(snapshot.ports.begin(), snapshot.port_count, publish::PortView{});
+    snapshot.tunnel_count = 0;
+  }
   spare_.push_back(std::move(published));
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 // Takes long to let go, which nobody shall wait for but this thread.
 bool is_large(const Record& record) {
-  constexpr size_t kEditsMax = 64;
-  return record.undo.edits.size() > kEditsMax || record.file != nullptr;
+  constexpr size_t kUndoBytesMax = 16 * 1024;
+  return record.undo.size() > kUndoBytesMax || record.file != nullptr;
 }
 
 }  // namespace
@@ -33,19 +33,21 @@ Journal::~Journal() {
 }
 
 void Journal::post(Entry entry, uint64_t chain, Done done) {
-  enqueue({.entry = std::move(entry), .chain = chain, .done = std::move(done)});
+  enqueue(std::make_unique<Job>(
+      Job{.entry = std::move(entry), .chain = chain, .done = std::move(done)}));
 }
 
 void Journal::run(std::function<void(Store&)> work, std::function<void()> done) {
-  enqueue({.work = std::move(work), .worked = std::move(done)});
+  enqueue(std::make_unique<Job>(Job{.work = std::move(work), .worked = std::move(done)}));
 }
 
-void Journal::enqueue(Job job) {
+void Journal::enqueue(JobPointer job) {
+  const bool asks = static_cast<bool>(job->work);
   bool enough = false, wake = false;
   {
     const std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(job));
-    enough = wanted_ != kNever && (waiting_.size() >= wanted_ || waiting_.back().work);
+    enough = wanted_ != kNever && (waiting_.size() >= wanted_ || asks);
     if (enough) {
       wanted_ = kNever;  // once is enough
       wake = std::exchange(asleep_, false);
@@ -58,10 +60,10 @@ void Journal::enqueue(Job job) {
 
 void Journal::loop() {
   while (await_next()) {
-    if (taken_[next_].work) {
-      const Job question = std::move(taken_[next_++]);
-      question.work(store_);
-      deliver_(question.worked);
+    if (taken_[next_]->work) {
+      const JobPointer question = std::move(taken_[next_++]);
+      question->work(store_);
+      deliver_(question->worked);
     } else {
       write();
     }
@@ -132,20 +134,23 @@ bool Journal::await_entry(size_t have, Clock::time_point until) {
     }
     if (!take()) return false;
   }
-  return !taken_[next_].work;
+  return !taken_[next_]->work;
 }
 
 void Journal::write() {
   const auto until = Clock::now() + gather_for_;
-  std::vector<Job> jobs;
+  const auto all = std::make_shared<std::vector<JobPointer>>();
+  std::vector<JobPointer>& jobs = *all;
   jobs.reserve(expected_);
   uint64_t newest_chain = 0;
   store_.begin();
   while (await_entry(jobs.size(), until)) {
-    Job& job = jobs.emplace_back(std::move(taken_[next_++]));
+    Job& job = *jobs.emplace_back(std::move(taken_[next_++]));
     if (const auto* record = std::get_if<Record>(&job.entry)) {
-      job.refused = job.chain <= failed_chain_;
-      if (job.refused) continue;
+      if (job.chain <= failed_chain_) {
+        job.refused = true;
+        continue;
+      }
       newest_chain = std::max(newest_chain, job.chain);
       store_.add(job.entry);
       if (is_large(*record)) job.entry = {};
@@ -164,9 +169,12 @@ void Journal::write() {
   }
   // Memory goes back to the thread that it came from: to be let go here it would be fought for while that one makes
   // the next entries.
-  deliver_([jobs = std::move(jobs), failure = failure_, outcome] {
-    for (const Job& job : jobs) {
-      job.refused ? job.done(fail(std::string(failure))) : job.done(outcome);
+  deliver_([all, failure = failure_, outcome] {
+    for (JobPointer& job : *all) {
+      const Done done = std::move(job->done);
+      const bool refused = job->refused;
+      job = nullptr;
+      refused ? done(fail(std::string(failure))) : done(outcome);
     }
   });
 }

@@ -16,6 +16,7 @@
 #include <condition_variable>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -82,12 +83,14 @@ class Journal final : public Log {
     std::function<void(Store&)> work;  // instead of an entry
     std::function<void()> worked;
   };
+  // The thread only reads what control wrote, and control lets it go: what both write goes to and fro between two CPUs.
+  using JobPointer = std::unique_ptr<Job>;
   using Clock = std::chrono::steady_clock;
   static constexpr auto kEver = Clock::time_point::max();
   static constexpr size_t kNever = std::numeric_limits<size_t>::max();
   void loop();
   void write();
-  void enqueue(Job job);
+  void enqueue(JobPointer job);
   [[nodiscard]] bool has_next() const noexcept { return next_ < taken_.size(); }
   [[nodiscard]] bool take();
   [[nodiscard]] bool await_next();
@@ -99,7 +102,7 @@ class Journal final : public Log {
   std::chrono::microseconds gather_for_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<Job> waiting_;  // under the mutex
+  std::vector<JobPointer> waiting_;  // under the mutex
   size_t wanted_ = kNever;  // the thread waits until so many do; under the mutex
   bool asleep_ = false;  // meanwhile; under the mutex
   bool stopping_ = false;  // under the mutex
@@ -107,8 +110,7 @@ class Journal final : public Log {
   alignas(kCacheLine) std::atomic<uint64_t> announced_{0};
   // The thread's.
   Store store_;
-  alignas(kCacheLine)
-      std::vector<Job> taken_;  // swapped with what waits: neither side allocates for the other
+  alignas(kCacheLine) std::vector<JobPointer> taken_;  // swapped with what waits
   size_t next_ = 0;  // of those, to be done
   size_t expected_ = 1;  // in the next sync
   Patience between_, within_;  // two writes; one of them

@@ -284,14 +284,13 @@ void Store::Parts::write_file(const FileRows& rows) {
 void Store::Parts::write_history(const Record& record) {
   const state::Change& change = *record.change;
   const HistoryEntry& entry = record.entry;
-  const Buffer undo = encode(record.undo);
   put_history.run(
       entry.generation, entry.at.nanoseconds, entry.uid, entry.pid,
       static_cast<uint8_t>(entry.cause),
       count(change.peers_added.size() + change.peers_removed.size() + change.peers_changed.size()),
-      count(change.prefixes.size()), std::string_view(entry.comment), Bytes(undo));
-  kept.push_back({entry.generation, undo.size()});
-  kept_bytes += undo.size();
+      count(change.prefixes.size()), std::string_view(entry.comment), Bytes(record.undo));
+  kept.push_back({entry.generation, record.undo.size()});
+  kept_bytes += record.undo.size();
   ++pending.commits;
   // What was kept for a confirmation goes little by little, so that no commit waits for it.
   for (int erased = 0; erased < kErasedMax && is_too_long(); ++erased) {

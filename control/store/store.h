@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "control/state/change.h"
 #include "control/state/transaction.h"
+#include "control/store/codec.h"
 #include "control/store/file_rows.h"
 #include "dataplane/base/result.h"
 #include "dataplane/base/time.h"
@@ -63,7 +64,8 @@ struct Record {
   // As planned; nothing: only the file's text changed, and there is no new generation.
   std::shared_ptr<const state::Change> change;
   HistoryEntry entry;  // its counts are filled in
-  state::Transaction undo;
+  // The way back, encoded where it was made: a small one costs less so than what another CPU reads of its parts.
+  Buffer undo;
   std::shared_ptr<const FileRows> file;  // to the file applied last
   std::optional<Unconfirmed> unconfirmed;
   std::vector<Generation> settled;  // these no longer wait: they are what is undone

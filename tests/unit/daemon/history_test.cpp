@@ -61,7 +61,7 @@ class HistoryTest : public store::StoreTest {
     }
     store::Record record{.change = std::make_shared<const state::Change>(*change),
                          .entry = request.entry,
-                         .undo = state::undo(state_, *change),
+                         .undo = store::encode(state::undo(state_, *change)),
                          .file = {},
                          .unconfirmed = {},
                          .settled = request.settles};

@@ -114,7 +114,7 @@ TEST_F(DurableCommits, NothingIsPublishedOrAnsweredBeforeItIsDurable) {
   EXPECT_EQ(owner(doors[0]->begin_burst(), "10.9.0.1"), index_of("alice"));
   EXPECT_EQ(log.posted[0].record.entry.generation, before + 1);
   EXPECT_EQ(log.posted[0].record.entry.comment, "a");
-  EXPECT_EQ(log.posted[0].record.undo.edits.size(), 1u);
+  EXPECT_EQ(store::decode_transaction(log.posted[0].record.undo).value().edits.size(), 1u);
 }
 
 TEST_F(DurableCommits, TheNextIsJudgedBeforeTheFirstIsDurableSoThatTheyShareASync) {

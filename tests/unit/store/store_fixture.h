@@ -55,7 +55,7 @@ class StoreTest : public testing::Test {
     auto change = state::plan(state_, {.edits = std::move(edits)});
     EXPECT_TRUE(change.has_value());
     Record record;
-    record.undo = state::undo(state_, *change);
+    record.undo = encode(state::undo(state_, *change));
     record.entry.generation = state_.apply(*change);
     record.entry.at = WallTime{record.entry.generation * 1'000};
     record.entry.uid = 7;
