@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 namespace turnpike::io {
 
@@ -23,23 +24,29 @@ bool InterruptWait::possible() const noexcept {
 // Edges are waited for, and nothing is ever read: drivers share the descriptors with the other end, may close them at any
 // time, and the number can be somebody else's by then. A descriptor that was readable before is readable when it is
 // added; so the set is a new one each time, and what it has at first is taken out before the last look.
-bool InterruptWait::arm() noexcept {
+InterruptWait::Armed InterruptWait::arm() noexcept {
   if (!listening_) {
     bell_.listen();
     listening_ = true;
   }
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
-  if (epoll_ < 0 || !add(bell_.fd()) || !add_queues()) {
+  Armed armed = Armed::Done;
+  if (epoll_ < 0 || !add(bell_.fd())) {
+    armed = Armed::Short;
+  } else if (!add_queues()) {
+    armed = Armed::Refused;
+  }
+  if (armed != Armed::Done) {
     disarm();
     leave();
-    return false;
+    return armed;
   }
   // What turning interrupts on stored is to be seen by the other end before we look (drivers do not say).
   rte_mb();
-  epoll_event event;
-  while (epoll_wait(epoll_, &event, 1, 0) > 0) {
-  }
-  return true;
+  // All in one look, of what may ring on without end: what comes later ends the wait.
+  epoll_event events[kMaxPorts + 1];
+  (void)epoll_wait(epoll_, events, std::size(events), 0);
+  return Armed::Done;
 }
 
 bool InterruptWait::add(int fd) const noexcept {
@@ -60,9 +67,15 @@ bool InterruptWait::add_queues() const noexcept {
   return true;
 }
 
-bool InterruptWait::wait() noexcept {
-  epoll_event event;
-  return epoll_wait(epoll_, &event, 1, kLongestMilliseconds) != 0;
+InterruptWait::End InterruptWait::wait() noexcept {
+  // One of two is no bell.
+  epoll_event events[2];
+  const int count = epoll_wait(epoll_, events, std::size(events), kLongestMilliseconds);
+  if (count == 0) return End::Over;
+  for (int i = 0; i < count; ++i) {
+    if (events[i].data.fd != bell_.fd()) return End::Interrupt;
+  }
+  return End::Bell;
 }
 
 void InterruptWait::disarm() noexcept {

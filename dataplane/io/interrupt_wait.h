@@ -4,6 +4,7 @@
 //   Threads: the worker, while its door is awake, since it looks at ports; but for wait(), which looks at none.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "dataplane/base/ids.h"
@@ -27,10 +28,19 @@ class InterruptWait {
   // Whether everything that this worker receives from has interrupts.
   [[nodiscard]] bool possible() const noexcept;
 
-  // False: it cannot be; nothing is armed then.
-  [[nodiscard]] bool arm() noexcept;
-  // Whether it was woken; if not, the time is over.
-  [[nodiscard]] bool wait() noexcept;
+  // Unless it says Done, nothing is armed.
+  enum class Armed : uint8_t {
+    Done,
+    Short,  // the kernel has no descriptor or memory for it now
+    Refused,  // by a port
+  };
+  [[nodiscard]] Armed arm() noexcept;
+  enum class End : uint8_t {
+    Interrupt,
+    Bell,  // alone, or a signal
+    Over,  // the time is
+  };
+  [[nodiscard]] End wait() noexcept;
   void disarm() noexcept;
   // After the last of several waits in a row: others need not ring any more.
   void leave() noexcept;

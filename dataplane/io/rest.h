@@ -54,12 +54,16 @@ constexpr Rest rest_after(uint32_t empty_turns, const RestRules& rules) noexcept
 // rings without end is no busy loop.
 inline constexpr uint32_t kTurnsAfterNeedlessWake = kTurnsBeforeSleep + kMediumSleeps - 2;
 
-// Whether the interrupts that a port promises come. What is found only when the longest rest is over came without one.
-// Once that may be because it came just then.
+// A wait could not be, perhaps for want of a descriptor: some second of sleeps until the next try.
+inline constexpr uint32_t kTurnsAfterNoWait = kTurnsBeforeSleep + kShortSleeps;
+
+// Whether the interrupts that a port promises come. What a port is found to have only when the longest rest is over came
+// without one. Once that may be because it came just then. A bell and what it is rung for say nothing about interrupts.
 class InterruptTrust {
  public:
-  void note_woken() noexcept { late_ = 0; }
+  void note_interrupt() noexcept { late_ = 0; }
   void note_found_late() noexcept { ++late_; }
+  void note_refused() noexcept { ++late_; }  // by the port, to turn them on
   [[nodiscard]] bool trusted() const noexcept { return late_ < kLateMax; }
 
  private:

@@ -117,6 +117,7 @@ class Loop {
   struct Turn {
     size_t packets = 0;  // worked on
     bool idle = true;  // nothing came, from anywhere
+    bool from_ports = false;  // something came out of its own queues
   };
   Turn turn() noexcept {
     const publish::Snapshot& snapshot = door_.begin_burst();
@@ -125,6 +126,7 @@ class Loop {
     for (PortIndex port = 0; port < options_.ports.size(); ++port) {
       received += receive(snapshot, now, port, handed_on);
     }
+    const bool from_ports = received + handed_on != 0;
     for (const Spreader::Handed& handed : received_elsewhere_) {
       received += receive_handed(snapshot, now, handed);
     }
@@ -132,7 +134,7 @@ class Loop {
     // What others worked on counts with them.
     for (const Spreader::Handed& handed : to_send_for_others_) handed_on += send_handed(handed);
     door_.counters.generation.set(snapshot.generation);
-    return {.packets = received, .idle = received + handed_on == 0};
+    return {.packets = received, .idle = received + handed_on == 0, .from_ports = from_ports};
   }
 
  private:
@@ -301,7 +303,7 @@ class Run {
           sleep(rest.nanoseconds);
           break;
         case RestKind::UntilInterrupt:
-          empty_turns = sleep_until_interrupt() ? 0 : kTurnsAfterNeedlessWake;
+          empty_turns = sleep_until_interrupt();
           break;
       }
       note_rest();
@@ -338,37 +340,69 @@ class Run {
     door_.wake();
   }
 
-  enum class Wait : uint8_t { Woken, Over, Found, Impossible };
+  enum class Wait : uint8_t { Interrupt, Bell, Over, FoundInPorts, Found, Short, Refused };
   Wait wait_once() noexcept {
-    if (!interrupts_.arm()) return Wait::Impossible;
-    note_rest();
-    Wait wait = Wait::Found;  // what came before interrupts were on
-    if (turn().idle && !stopping()) {
-      door_.sleep();
-      wait = interrupts_.wait() ? Wait::Woken : Wait::Over;
-      door_.wake();
+    switch (interrupts_.arm()) {
+      case InterruptWait::Armed::Done:
+        break;
+      case InterruptWait::Armed::Short:
+        return Wait::Short;
+      case InterruptWait::Armed::Refused:
+        return Wait::Refused;
     }
+    note_rest();
+    const Loop::Turn before = turn();  // what came before interrupts were on
+    Wait wait = before.from_ports ? Wait::FoundInPorts : Wait::Found;
+    if (before.idle && !stopping()) wait = wait_asleep();
     interrupts_.disarm();
     return wait;
   }
+  Wait wait_asleep() noexcept {
+    door_.sleep();
+    const InterruptWait::End end = interrupts_.wait();
+    door_.wake();
+    switch (end) {
+      case InterruptWait::End::Interrupt:
+        return Wait::Interrupt;
+      case InterruptWait::End::Bell:
+        return Wait::Bell;
+      case InterruptWait::End::Over:
+        break;
+    }
+    return Wait::Over;
+  }
 
-  // Until it is woken or something has come: waits that are over follow each other. Whether there were packets.
-  bool sleep_until_interrupt() noexcept {
+  // Until it is woken or something has come: waits that are over follow each other. How many empty turns count from there.
+  uint32_t sleep_until_interrupt() noexcept {
     Wait wait;
     bool over = false;
     while ((wait = wait_once()) == Wait::Over) over = true;
     interrupts_.leave();
-    if (wait == Wait::Woken) {
-      trust_.note_woken();
-      door_.counters.interrupts.add(1);
-    } else if (wait == Wait::Found && over && !stopping()) {
-      trust_.note_found_late();
+    switch (wait) {
+      case Wait::FoundInPorts:
+        if (over) trust_.note_found_late();
+        break;
+      case Wait::Interrupt:
+        trust_.note_interrupt();
+        [[fallthrough]];
+      case Wait::Bell:
+        door_.counters.interrupts.add(1);
+        break;
+      case Wait::Refused:
+        trust_.note_refused();
+        break;
+      case Wait::Short:
+      case Wait::Over:
+      case Wait::Found:
+        break;
     }
-    if (wait == Wait::Impossible || !trust_.trusted()) {
+    if (!trust_.trusted()) {
       rules_.interrupts = false;
       tell();
     }
-    return wait == Wait::Found;
+    if (wait == Wait::Found || wait == Wait::FoundInPorts) return 0;
+    const bool woken = wait == Wait::Interrupt || wait == Wait::Bell;
+    return woken ? kTurnsAfterNeedlessWake : kTurnsAfterNoWait;
   }
 
   Loop loop_;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -246,16 +247,50 @@ TEST_P(OneWaitingWorker, HoldsUpNoRetirementAndSeesWhatIsPublished) {
   stop();  // before `next` goes
 }
 
-TEST_P(OneWaitingWorker, TurnsToSleepsWhereItIsNotWoken) {
-  for (int i = 1; i <= 3; ++i) {
+TEST_P(OneWaitingWorker, TurnsToSleepsWhereItIsNotWokenWhateverRings) {
+  for (uint64_t i = 1; i <= 3; ++i) {
     wait_until_it_waits();
     EXPECT_EQ(idle_by(), publish::IdleBy::WaitingForInterrupts) << i;
-    inject_unheard();
-    EXPECT_EQ(received_afar(), 1);
+    workers_[0]->door.bell.ring();
+    wait_until_it_waits();
+    EXPECT_EQ(interrupts(), i);
+    // As a driver that loses one.
+    ASSERT_EQ(rte_eth_dev_rx_intr_disable(ports_[0].dpdk_id(), 0), 0);
+    send_from_afar(1, 1);
+    ASSERT_TRUE(received(i));
   }
   for (int i = 0; i < kTries && idle_by() != publish::IdleBy::Sleeping; ++i) usleep(50);
   EXPECT_EQ(idle_by(), publish::IdleBy::Sleeping);
+  EXPECT_EQ(interrupts(), 3u);
+}
+
+TEST_P(OneWaitingWorker, TrustsInterruptsWhateverElseItFindsLate) {
+  for (int i = 1; i <= 4; ++i) {
+    wait_until_it_waits();
+    inject_unheard();
+    EXPECT_EQ(received_afar(), 1);
+  }
+  wait_until_it_waits();
+  EXPECT_EQ(idle_by(), publish::IdleBy::WaitingForInterrupts);
   EXPECT_EQ(interrupts(), 0u);
+}
+
+TEST_P(OneWaitingWorker, WaitsAgainAfterAShortageOfDescriptors) {
+  wait_until_it_waits();
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  // Several tries, a second or more apart; meanwhile it sleeps.
+  const uint64_t turns = counters().turns.value();
+  sleep(5);
+  EXPECT_GT(counters().turns.value() - turns, 5'000u);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  wait_until_it_waits();
+  EXPECT_EQ(idle_by(), publish::IdleBy::WaitingForInterrupts);
+  send_from_afar(1, 1);
+  EXPECT_TRUE(received(1));
+  EXPECT_EQ(interrupts(), 1u);
 }
 
 // The port has one queue, so that the second worker has nothing but what the first hands it.

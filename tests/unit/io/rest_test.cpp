@@ -72,7 +72,7 @@ TEST(InterruptTrust, ForgivesWhatCameJustWhenAWaitWasOver) {
   for (int i = 0; i < 100; ++i) {
     trust.note_found_late();
     trust.note_found_late();
-    trust.note_woken();
+    trust.note_interrupt();
   }
   EXPECT_TRUE(trust.trusted());
 }
