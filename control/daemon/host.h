@@ -78,7 +78,7 @@ class Host {
  private:
   Host(RandomSource& random, Placement placement)
       : peers(pages, kMaxPeers, random.next_u64()),
-        keypairs(secret_pages, wireguard::KeypairArena::kMaxKeypairs, random),
+        keypairs(secret_pages, pages, wireguard::KeypairArena::kMaxKeypairs, random),
         neighbours(epoch, random.next_u64()),
         placement_(std::move(placement)) {}
   [[nodiscard]] Result<void, std::string> open_ports(const config::Config& config);

@@ -41,6 +41,13 @@ bool prefer_node(void* at, size_t bytes, int node) noexcept {
 
 }  // namespace
 
+void touch(void* pages, size_t bytes) noexcept {
+  // Of the pages that there may be beneath: without transparent huge pages each is touched by itself.
+  static constexpr size_t kSmallPageBytes = 4'096;
+  auto* first = static_cast<volatile uint8_t*>(pages);
+  for (size_t at = 0; at < bytes; at += kSmallPageBytes) first[at] = 0;
+}
+
 bool SystemPages::take(size_t bytes) noexcept {
   const size_t used = __atomic_add_fetch(&used_bytes_, bytes, __ATOMIC_RELAXED);
   if (options_.limit_bytes == 0 || used <= options_.limit_bytes) return true;

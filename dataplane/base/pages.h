@@ -34,6 +34,10 @@ class RoomSource : public PageSource {
   virtual void expect_growth(bool expected) noexcept { (void)expected; }
 };
 
+// Has the kernel give the memory of zeroed pages now instead of when they are first written to. By plain writes:
+// madvise() would hold the lock of the address space, which others need, for as long as it takes.
+void touch(void* pages, size_t bytes) noexcept;
+
 // Anonymous mappings. Parts of 2 MiB and more are on reserved hugepages where these are wanted and there are
 // some, else on transparent ones where the kernel gives them.
 class SystemPages final : public RoomSource {

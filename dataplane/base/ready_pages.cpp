@@ -1,22 +1,9 @@
 #include "dataplane/base/ready_pages.h"
 
 #include <csignal>
-#include <cstdint>
 #include <utility>
 
 namespace turnpike {
-namespace {
-
-// Of the pages that there may be beneath: without transparent huge pages each is touched by itself.
-constexpr size_t kSmallPageBytes = 4'096;
-
-// By plain writes and not by madvise(): that would hold the lock which back() needs for as long as it takes.
-void touch_all(void* pages) noexcept {
-  auto* bytes = static_cast<volatile uint8_t*>(pages);
-  for (size_t at = 0; at < kHugePageBytes; at += kSmallPageBytes) bytes[at] = 0;
-}
-
-}  // namespace
 
 ReadyPages::~ReadyPages() {
   if (started_) {
@@ -117,7 +104,7 @@ void ReadyPages::help() noexcept {
     touching_ = true;
     lock.unlock();
     void* page = pages_.allocate(kHugePageBytes);
-    if (page != nullptr) touch_all(page);
+    if (page != nullptr) touch(page, kHugePageBytes);
     lock.lock();
     touching_ = false;
     refused_ = page == nullptr;

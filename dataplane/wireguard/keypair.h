@@ -4,8 +4,8 @@
 //              (sending) and one of its own index (receiving), and retires it by epoch.
 //              Workers load it once for a group of packets.
 //   Ownership: KeypairArena, the only one that makes keypairs: what sending needs and the bitmap of the window lie in
-//              its memory, found by the keypair's address. All of it is wiped when the keypair goes back, but for what says that
-//              nobody finds it.
+//              its memory, found by the keypair's address. All of it is zero again when the keypair goes back, but for what says
+//              that nobody finds it.
 #pragma once
 
 #include <array>

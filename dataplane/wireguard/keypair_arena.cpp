@@ -7,9 +7,11 @@
 
 namespace turnpike::wireguard {
 
-KeypairArena::KeypairArena(PageSource& pages, uint32_t max_keypairs, RandomSource& random) noexcept
+KeypairArena::KeypairArena(PageSource& keys, PageSource& bitmaps, uint32_t max_keypairs,
+                           RandomSource& random) noexcept
     : indexes_(random),
-      pages_(pages),
+      key_pages_(keys),
+      bitmap_pages_(bitmaps),
       max_keypairs_(max_keypairs),
       zero_slot_(indexes_.place_of(0).slot) {
   CHECK(max_keypairs <= kMaxKeypairs);
@@ -20,12 +22,10 @@ KeypairArena::~KeypairArena() {
     std::byte* chunk = place.load(std::memory_order_relaxed);
     if (chunk == nullptr) continue;
     for (ReplayBitmap* bitmaps : KeypairChunk::tail_of(chunk).bitmaps) {
-      if (bitmaps == nullptr) continue;
-      wipe(bitmaps, kHugePageBytes);
-      pages_.release(bitmaps, kHugePageBytes);
+      if (bitmaps != nullptr) bitmap_pages_.release(bitmaps, kHugePageBytes);
     }
     wipe(chunk, KeypairChunk::kBytes);
-    pages_.release(chunk, KeypairChunk::kBytes);
+    key_pages_.release(chunk, KeypairChunk::kBytes);
   }
 }
 
@@ -53,7 +53,7 @@ uint32_t KeypairArena::vacant(uint32_t slot) const noexcept {
 }
 
 bool KeypairArena::grow(uint32_t number) noexcept {
-  auto* chunk = static_cast<std::byte*>(pages_.allocate(KeypairChunk::kBytes));
+  auto* chunk = static_cast<std::byte*>(key_pages_.allocate(KeypairChunk::kBytes));
   if (chunk == nullptr) return false;
   CHECK(reinterpret_cast<uintptr_t>(chunk) % kHugePageBytes == 0);
   const auto first = static_cast<uint32_t>(number * KeypairChunk::kKeypairs);
@@ -77,8 +77,10 @@ bool KeypairArena::open_slot() noexcept {
       KeypairChunk::tail_of(&keypair)
           .bitmaps[KeypairChunk::position_of(&keypair) / KeypairChunk::kBitmapsOfPage];
   if (bitmaps == nullptr) {
-    bitmaps = static_cast<ReplayBitmap*>(pages_.allocate(kHugePageBytes));
-    if (bitmaps == nullptr) return false;
+    void* const pages = bitmap_pages_.allocate(kHugePageBytes);
+    if (pages == nullptr) return false;
+    touch(pages, kHugePageBytes);  // a worker would be held up by it for milliseconds
+    bitmaps = static_cast<ReplayBitmap*>(pages);
   }
   ++opened_;
   return true;

@@ -1,7 +1,8 @@
-// Memory for keypairs and the bitmaps of their windows, from a page source that is meant to be crypto::SecretPages;
-// and receiver index -> keypair, for the workers: an index is its keypair's place (receiver_index.h, KeypairChunk).
+// Memory for keypairs, from a page source that is meant to be crypto::SecretPages, and for the bitmaps of their windows,
+// which are no secret, from any other; and receiver index -> keypair, for the workers: an index is its keypair's place
+// (receiver_index.h, KeypairChunk).
 //   Threads:   one, the session thread, reserves, makes, publishes, withdraws and releases; locate() and find() on any.
-//   Ownership: the arena owns the memory, also of keypairs still in use when it dies; all of it is wiped. What was
+//   Ownership: the arena owns the memory, also of keypairs still in use when it dies; they are wiped. What was
 //              withdrawn is released only when its epoch is retired.
 //   Bounds:    `max_keypairs`, kMaxKeypairs at most; reserve() says no at the bound and when the source has no more.
 //              Memory grows by chunks, the keypairs side by side; of released keypairs it is used again, not given back.
@@ -28,7 +29,10 @@ class KeypairArena {
   // indexes are given out before one comes again.
   static constexpr uint32_t kResting = 512;
 
-  KeypairArena(PageSource& pages, uint32_t max_keypairs, RandomSource& random) noexcept;
+  KeypairArena(PageSource& keys, PageSource& bitmaps, uint32_t max_keypairs,
+               RandomSource& random) noexcept;
+  KeypairArena(PageSource& pages, uint32_t max_keypairs, RandomSource& random) noexcept
+      : KeypairArena(pages, pages, max_keypairs, random) {}
   ~KeypairArena();
   KeypairArena(const KeypairArena&) = delete;
   KeypairArena& operator=(const KeypairArena&) = delete;
@@ -101,7 +105,8 @@ class KeypairArena {
   std::array<std::atomic<std::byte*>, kMaxChunks> chunks_{};
 
   // Session thread.
-  alignas(kCacheLine) PageSource& pages_;
+  alignas(kCacheLine) PageSource& key_pages_;
+  PageSource& bitmap_pages_;
   const uint32_t max_keypairs_;
   const uint32_t zero_slot_;  // where index 0 leads
   uint32_t opened_ = 0;  // slots that were in use ever: these come first

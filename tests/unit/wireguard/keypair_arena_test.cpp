@@ -2,13 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <set>
 #include <vector>
 
 #include "dataplane/crypto/secret_pages.h"
 #include "tests/support/sim_random.h"
+#include "tests/support/stingy_pages.h"
 
 namespace turnpike::wireguard {
 namespace {
@@ -262,6 +266,26 @@ class WatchedPages final : public PageSource {
   SystemPages under_;
 };
 
+// For workers, who write there first, at a packet.
+TEST(KeypairArena, TakesOnlyBitmapsFromTheirSourceAndHasThemTouched) {
+  test::StingyPages keys, bitmaps;
+  {
+    sim::Random random(1);
+    KeypairArena arena(keys, bitmaps, KeypairArena::kMaxKeypairs, random);
+    Keypair* keypair = nullptr;
+    for (uint32_t i = 0; i < KeypairChunk::kKeypairs; ++i) {
+      keypair = &arena.make(arena.reserve().value());
+    }
+    EXPECT_EQ(keys.out, KeypairChunk::kBytes);
+    EXPECT_EQ(bitmaps.out, KeypairChunk::kKeypairs * sizeof(ReplayBitmap));
+    auto* const end = reinterpret_cast<uint8_t*>(&keypair->bitmap() + 1);
+    std::array<unsigned char, kHugePageBytes / 4'096> resident;
+    ASSERT_EQ(mincore(end - kHugePageBytes, kHugePageBytes, resident.data()), 0);
+    EXPECT_TRUE(std::ranges::all_of(resident, [](unsigned char c) { return (c & 1) != 0; }));
+  }
+  EXPECT_EQ(keys.out + bitmaps.out, 0u);
+}
+
 TEST(KeypairArena, WipesKeypairsThatAreStillInUseWhenItDies) {
   WatchedPages pages;
   {
@@ -269,7 +293,6 @@ TEST(KeypairArena, WipesKeypairsThatAreStillInUseWhenItDies) {
     Keypair* keypair = arena.make_one();
     ASSERT_NE(keypair, nullptr);
     keypair->sending().key.fill(0xaa);
-    keypair->bitmap().blocks.fill(0xcc);
   }
   EXPECT_EQ(pages.released, 2);
   EXPECT_TRUE(pages.clean);
