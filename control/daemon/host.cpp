@@ -111,6 +111,7 @@ Result<std::unique_ptr<Host>, std::string> Host::start(const config::Config& con
   }
   if (auto started = io::start_eal(host->eal_); !started) return fail(std::move(started.error()));
   host->eal_started_ = true;
+  host->keypair_pages.start();  // on this thread's core from now on
   if (auto opened = host->open_ports(config); !opened) return fail(std::move(opened.error()));
   if (auto made = host->make_workers(config); !made) return fail(std::move(made.error()));
   return host;

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "control/daemon/numa.h"
 #include "dataplane/base/random.h"
+#include "dataplane/base/ready_blocks.h"
 #include "dataplane/base/ready_pages.h"
 #include "dataplane/crypto/aead_speed.h"
 #include "dataplane/crypto/secret_pages.h"
@@ -68,7 +69,9 @@ class Host {
   [[nodiscard]] const Placement& placement() const noexcept { return placement_; }
 
   SystemPages pages;
-  crypto::SecretPages secret_pages{pages};
+  // Keypairs come a chunk at a time, and their bitmaps: for the session thread.
+  ReadyBlocks keypair_pages{pages, {wireguard::KeypairChunk::kBytes, kHugePageBytes}};
+  crypto::SecretPages secret_pages{keypair_pages};
   publish::Epoch epoch;
   publish::PeerSlots peers;
   wireguard::KeypairArena keypairs;
@@ -78,7 +81,7 @@ class Host {
  private:
   Host(RandomSource& random, Placement placement)
       : peers(pages, kMaxPeers, random.next_u64()),
-        keypairs(secret_pages, pages, wireguard::KeypairArena::kMaxKeypairs, random),
+        keypairs(secret_pages, keypair_pages, wireguard::KeypairArena::kMaxKeypairs, random),
         neighbours(epoch, random.next_u64()),
         placement_(std::move(placement)) {}
   [[nodiscard]] Result<void, std::string> open_ports(const config::Config& config);

@@ -143,6 +143,10 @@ class TableMemory(unittest.TestCase):
         requirements.need(("prlimit", "setpriv"))
         self.may_lock(5 << 20)
         self.assertEqual(self.count_after_a_handshake_begins(), 0)
+        # The next ones are touched ahead of need, beside the session thread.
+        assert self.gateway.process is not None
+        tasks = Path(f"/proc/{self.gateway.process.pid}/task").glob("*/comm")
+        self.assertIn("pages\n", [task.read_text() for task in tasks])
         self.stop()
 
     def may_lock(self, size: int) -> None:
