@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -33,7 +34,22 @@ Result<void, std::string> prepare_directory(const std::string& name, const char*
   return {};
 }
 
+// At the most: DPDK, the state and some clients; queues, control and memory of a port (vhost-user and virtio-user have
+// most); doorbell and waits of a worker; socket of a tunnel, and who listens there.
+constexpr uint64_t kFiles = 64, kFilesOfPort = 16, kFilesOfWorker = 4, kFilesOfTunnel = 2;
+
 }  // namespace
+
+Result<void, std::string> check_open_files(const config::Config& config) {
+  const uint64_t needed = kFiles + config.ports.size() * kFilesOfPort +
+                          config.dataplane.workers.size() * kFilesOfWorker +
+                          config.tunnels.size() * kFilesOfTunnel;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return {};
+  return fail("this process may open " + std::to_string(limit.rlim_cur) +
+              " files (RLIMIT_NOFILE), and this configuration needs " + std::to_string(needed) +
+              "; allow at least 1024 (ulimit -n 1024, or LimitNOFILE=1024 in the systemd unit)");
+}
 
 Result<void, std::string> prepare_directories(const config::Control& control) {
   const auto parent = [](const std::string& file) {

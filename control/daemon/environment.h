@@ -10,6 +10,10 @@
 
 namespace turnpike::daemon {
 
+// RLIMIT_NOFILE allows what this configuration opens: DPDK would stop the process where it does not. The error is one
+// line.
+[[nodiscard]] Result<void, std::string> check_open_files(const config::Config& config);
+
 // Directories of the sockets and of the state exist and can be written; the error is one line.
 [[nodiscard]] Result<void, std::string> prepare_directories(const config::Control& control);
 

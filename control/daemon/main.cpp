@@ -110,6 +110,7 @@ int run(const std::string& file) {
   for (const config::ConfigError& warning : config->warnings) {
     spdlog::warn("{}", config::to_string(warning));
   }
+  if (auto files = check_open_files(*config); !files) return fail_with({files.error()});
   if (auto ready = prepare_directories(config->control); !ready) return fail_with({ready.error()});
   const auto rule = access_rule(config->control);
   if (!rule) return fail_with({rule.error()});

@@ -33,13 +33,13 @@ class Refusals(unittest.TestCase):
             [{"name": "wg0", "private_key_file": str(secret), "listen_port": 51820, "outside": "outside",
               "inside": "inside"}], memory=128)
 
-    def refusal(self, address_space: int | None = None) -> str:
+    def refusal(self, limits: dict[int, int] | None = None) -> str:
         """The one line that the daemon says when it is started."""
         self.gateway.write_config()
 
         def limit() -> None:
-            if address_space is not None:
-                resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+            for kind, value in (limits or {}).items():
+                resource.setrlimit(kind, (value, value))
 
         done = subprocess.run([program("turnpiked"), "--config", str(self.gateway.config_file)], text=True,
                               capture_output=True, timeout=60, preexec_fn=limit, check=False)
@@ -71,7 +71,14 @@ class Refusals(unittest.TestCase):
     def test_memory_that_cannot_be_had(self) -> None:
         self.assert_refused("dataplane", {"memory": 1 << 20}, "dataplane.memory", "available")
         # What the system refuses when it is asked.
-        self.assertIn("memory", self.refusal(address_space=400_000_000))
+        self.assertIn("memory", self.refusal({resource.RLIMIT_AS: 400_000_000}))
+
+    def test_too_few_open_files(self) -> None:
+        """DPDK and Boost.Asio stop the process with some of these."""
+        for files in (8, 12, 16):
+            line = self.refusal({resource.RLIMIT_NOFILE: files})
+            self.assertIn(f"may open {files} files (RLIMIT_NOFILE)", line)
+            self.assertIn("allow at least 1024", line)
 
     def test_arguments_that_dpdk_does_not_know(self) -> None:
         self.assert_refused("dataplane", {"eal": ["--no-such-thing"]}, "--no-such-thing", "dataplane.eal")
