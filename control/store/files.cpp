@@ -76,6 +76,7 @@ Result<void, std::string> close_to_others(const File& file) {
 
 // SQLite's file formats, sections 1.3 (the database header) and 4.1 (the log's).
 constexpr size_t kDatabaseHeaderBytes = 100, kLogHeaderBytes = 32;
+constexpr size_t kRollbackHeaderBytes = 28;  // section 3
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 
 uint32_t be32(std::span<const uint8_t> bytes, size_t at) { return load_be32(&bytes[at]); }
@@ -92,6 +93,11 @@ bool log_header_is_right(std::span<const uint8_t, kLogHeaderBytes> header) {
     b += word(at + 4) + a;
   }
   return a == be32(header, 24) && b == be32(header, 28);
+}
+
+uint32_t page_bytes(std::span<const uint8_t, kDatabaseHeaderBytes> header) {
+  const uint32_t stored = load_be16(&header[16]);
+  return stored == 1 ? 65'536 : stored;
 }
 
 bool is_database(std::span<const uint8_t, kDatabaseHeaderBytes> header) {
@@ -120,9 +126,26 @@ Result<void, std::string> look_at_log(const File& database, const File& log) {
   if (!log_header_is_right(header)) return Failure("is no log of a database");
   std::array<uint8_t, kDatabaseHeaderBytes> page{};
   if (!database.read(0, page)) return Failure("belongs to a file that cannot be read");
-  const uint32_t stored = uint32_t{page[16]} << 8 | page[17];
-  if (be32(header, 8) != (stored == 1 ? 65'536 : stored)) return Failure("is of another database");
+  if (be32(header, 8) != page_bytes(page)) return Failure("is of another database");
   return {};
+}
+
+// By a rollback journal SQLite undoes what was begun when the file was not in WAL mode: ours is not only while a start
+// brings it back from somebody who changed that. One whose first byte is zero is over, and SQLite does not look into it.
+bool may_be_undone_by(const File& database, const File& journal) {
+  std::array<uint8_t, kRollbackHeaderBytes> header{};
+  if (journal.size() == 0 || (journal.read(0, std::span(header).first(1)) && header[0] == 0)) {
+    return true;
+  }
+  std::array<uint8_t, kDatabaseHeaderBytes> page{};
+  constexpr uint8_t kWalMode = 2;
+  return journal.read(0, header) && database.read(0, page) && page[18] != kWalMode &&
+         be32(header, 0) == 0xd9d505f9 && be32(header, 4) == 0x20a163d7 &&
+         be32(header, 24) == page_bytes(page);
+}
+
+std::string about_journal(const std::string& path, const std::string& what) {
+  return "cannot be used: beside it lies " + path + "-journal, which " + what;
 }
 
 std::string about_log(const std::string& path, const std::string& what) {
@@ -162,14 +185,24 @@ Result<Found, std::string> look_at_files(const std::string& path) {
   if (!database) return Failure(std::move(database.error()));
   auto log = open_own(path + "-wal");
   if (!log) return Failure(about_log(path, log.error()));
+  auto journal = open_own(path + "-journal");
+  if (!journal) return Failure(about_journal(path, journal.error()));
   if (!*database) {
-    if (!*log || (*log)->size() == 0) return Found::Nothing;
-    return Failure(
-        "is missing, but its log " + path +
-        "-wal is there; put both back, or move the log away, too: the gateway then begins "
-        "with what the configuration file says, and edits made at run time are lost");
+    const bool has_log = *log && (*log)->size() != 0;
+    if (!has_log && (!*journal || (*journal)->size() == 0)) return Found::Nothing;
+    return Failure("is missing, but its log " + path + (has_log ? "-wal" : "-journal") +
+                   " is there; put both back, or move the log away, too: the gateway then begins "
+                   "with what the configuration file says, and edits made at run time are lost");
   }
   if (auto good = judge_header(**database); !good) return Failure(std::move(good.error()));
+  if (*journal && !may_be_undone_by(**database, **journal)) {
+    return Failure(about_journal(
+        path,
+        "is not of a state (its log is the -wal file), and by which SQLite would change it; move "
+        "it away. If another program was stopped while it changed this file's journal mode, have "
+        "it finished instead: sqlite3 " +
+            path + " 'PRAGMA quick_check'"));
+  }
   if (*log) {
     if (auto good = look_at_log(**database, **log); !good) {
       return Failure(wrong_log(path, good.error()));

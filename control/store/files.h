@@ -1,6 +1,7 @@
 // The files of a state, looked at before SQLite opens them. SQLite takes an empty file for a new database, applies
-// whatever log lies beside a database, and passes over a log that it does not understand: each would be a state that
-// nobody committed, without a word. (A log of another gateway's state is of the right kind, and is not told apart.)
+// whatever log or rollback journal lies beside a database, and passes over a log that it does not understand: each would
+// be a state that nobody committed, without a word. (A log of another gateway's state is of the right kind, and is not
+// told apart.)
 #pragma once
 
 #include <string>
@@ -11,8 +12,8 @@ namespace turnpike::store {
 
 enum class Found { Nothing, State };
 
-// What is at `path`, and its log: a state of ours that this version knows, ours alone (mode 0600 from here on), and of one
-// database as far as their headers say. The error is one line that follows the path: what is wrong, and what to do; both
+// What is at `path`, and its logs: a state of ours that this version knows, ours alone (mode 0600 from here on), and of one
+// database as far as their headers say. The error is one line that follows the path: what is wrong, and what to do; the
 // files are as they were then.
 [[nodiscard]] Result<Found, std::string> look_at_files(const std::string& path);
 

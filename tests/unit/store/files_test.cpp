@@ -144,6 +144,70 @@ TEST_F(Files, ALogThatEndsInTheMiddleOfAFrameHoldsWhatWasCommittedBefore) {
   }
 }
 
+// A rollback journal in the middle of a transaction that wrote to the file at `path`, which is not in WAL mode.
+std::string journal_of(const std::string& path, const std::string& change) {
+  Database database(path, "PRAGMA synchronous = OFF");
+  database.execute("BEGIN IMMEDIATE; " + change);
+  std::string journal = bytes_of(path + "-journal");
+  database.execute("COMMIT");
+  return journal;
+}
+
+// SQLite would put pages of it into the state, and give it that database's size.
+TEST_F(Files, AnotherDatabasesRollbackJournalIsRefusedAndNothingIsChanged) {
+  be_killed();
+  const std::string file = bytes_of(path_), log = bytes_of(log_path());
+  const std::string other_path = (directory_ / "other.db").string();
+  Database(other_path).execute("CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)");
+  const std::string foreign = journal_of(other_path, "UPDATE theirs SET a = 2");
+  ASSERT_GT(foreign.size(), 4096u);
+  const std::string journal = path_ + "-journal";
+  for (const std::string& bad : {foreign, std::string(5'000, 'x'), std::string("x")}) {
+    write(journal, bad);
+    const std::string said = error();
+    EXPECT_NE(said.find("cannot be used: beside it lies " + journal), std::string::npos) << said;
+    EXPECT_NE(said.find("move it away"), std::string::npos) << said;
+    EXPECT_TRUE(bytes_of(path_) == file);
+    EXPECT_TRUE(bytes_of(log_path()) == log);
+    EXPECT_TRUE(bytes_of(journal) == bad);
+  }
+  // What SQLite does not look into: it is over, or was never begun.
+  for (const std::string& nothing : {std::string(), std::string(5'000, '\0')}) {
+    store_.reset();
+    write(path_, file);
+    write(log_path(), log);
+    write(journal, nothing);
+    expect_whole();
+  }
+}
+
+// A state that was put into another mode is put back at the start; a kill in the middle of that leaves a journal.
+TEST_F(Files, OfAStateThatIsNotInWalModeItsOwnRollbackJournalIsUndone) {
+  be_killed();
+  (void)Database(path_).text("PRAGMA journal_mode = DELETE");
+  const std::string journal = journal_of(path_, "UPDATE history SET uid = 99");
+  ASSERT_GT(journal.size(), 4096u);
+  const std::string file = bytes_of(path_);
+  write(path_ + "-journal", std::string(5'000, 'x'));
+  EXPECT_NE(error().find("beside it lies " + path_ + "-journal"), std::string::npos) << error();
+  EXPECT_TRUE(bytes_of(path_) == file);
+  write(path_ + "-journal", journal);
+  expect_whole();
+  store_.reset();
+  EXPECT_NE(Database(path_).number("SELECT max(uid) FROM history"), 99);
+  EXPECT_FALSE(fs::exists(path_ + "-journal"));
+}
+
+TEST_F(Files, ARollbackJournalWithoutItsFileIsNoNewState) {
+  be_killed();
+  fs::remove(path_);
+  fs::remove(log_path());
+  write(path_ + "-journal", std::string(5'000, 'x'));
+  EXPECT_NE(error().find("is missing, but"), std::string::npos) << error();
+  fs::remove(path_ + "-journal");
+  EXPECT_EQ(error(), "");
+}
+
 TEST_F(Files, DamageLeavesFilesAsTheyAreForWhoeverLooksIntoThem) {
   be_killed();
   Database(path_).execute("UPDATE claim SET peer = 999");
