@@ -79,7 +79,12 @@ Result<ChangeOptions, Response> change_options(const Request& request) {
     }
     read.commit.confirm = std::chrono::seconds(*seconds);
   }
-  if (const std::string* text = find(request, "comment")) read.comment = *text;
+  if (const std::string* text = find(request, "comment")) {
+    if (const std::string fault = comment_fault(*text); !fault.empty()) {
+      return fail(problem(400, "comment " + fault));
+    }
+    read.comment = *text;
+  }
   if (request.if_match && *request.if_match != "*") {
     read.if_match = parse_entity_tag(*request.if_match);
     if (!read.if_match) {

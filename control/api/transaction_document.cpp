@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "config/plain_text.h"
 #include "config/value.h"
 #include "control/api/document_tree.h"
 #include "dataplane/base/text.h"
@@ -39,7 +40,10 @@ class Reader {
       }
     }
     if (const json* value = find(document, "comment")) {
-      transaction.comment = text(*value, "/comment", 1000);
+      if (value->is_string()) transaction.comment = value->get<std::string>();
+      const std::string fault =
+          value->is_string() ? comment_fault(transaction.comment) : "is no text";
+      if (!fault.empty()) mistake("/comment", fault);
     }
     const json* edits = find(document, "edits");
     if (edits == nullptr || !edits->is_array()) {
@@ -315,6 +319,10 @@ class Reader {
 };
 
 }  // namespace
+
+std::string comment_fault(std::string_view comment) {
+  return config::text_fault(comment, kMaxCommentBytes, false);
+}
 
 Result<Transaction, std::vector<Mistake>> parse_transaction(std::string_view text,
                                                             DocumentFormat format) {

@@ -23,6 +23,11 @@ struct Mistake {
   std::string what;  // what is wrong, and what would be right
 };
 
+// Empty where a commit may have this comment, from a document or beside one. It is one line of plain text: older ones of the
+// history may not be.
+inline constexpr size_t kMaxCommentBytes = 1'000;
+[[nodiscard]] std::string comment_fault(std::string_view comment);
+
 [[nodiscard]] Result<state::Transaction, std::vector<Mistake>> parse_transaction(
     std::string_view text, DocumentFormat format);
 

@@ -67,6 +67,38 @@ TEST_F(RoutesTest, ShowGenerationsThatAreDurable) {
   }
 }
 
+TEST_F(RoutesTest, RefuseCommentsThatAreNoPlainText) {
+  add_three_peers(backend_);
+  const Generation before = backend_.state().generation();
+  const auto ask = [this](const char* path, const std::string& comment) {
+    std::string said;
+    std::map<std::string, std::string> query{{"comment", comment}};
+    if (std::string_view(path) == "/v1/rollback") query.emplace("generation", "1");
+    routes_.handle({.method = "POST",
+                    .path = path,
+                    .query = std::move(query),
+                    .content_type = "application/json",
+                    .body = R"({"edits":[]})",
+                    .access = Access::All},
+                   [&](const Response& response) {
+                     said = std::to_string(response.status) + " " + response.body;
+                   });
+    return said;
+  };
+  for (const char* path : {"/v1/transactions", "/v1/reload", "/v1/rollback"}) {
+    for (const char* bad : {"a\nb", "a\x1b[2Jb",
+                            "a\xc2\x9b"
+                            "2Jb"}) {
+      const std::string said = ask(path, bad);
+      EXPECT_TRUE(said.starts_with("400 ")) << said;
+      EXPECT_NE(said.find("comment has a control character in it"), std::string::npos) << said;
+    }
+    EXPECT_NE(ask(path, "\xff").find("comment is no UTF-8"), std::string::npos);
+    EXPECT_NE(ask(path, std::string(1'001, 'x')).find("comment is 1001 bytes"), std::string::npos);
+  }
+  EXPECT_EQ(backend_.state().generation(), before);
+}
+
 TEST_F(RoutesTest, ReadLongDocumentsOnAnotherThread) {
   EXPECT_EQ(status("POST", "/v1/transactions", Access::All, R"({"edits":[]})"), 200u);
   EXPECT_EQ(offloaded_, 0);

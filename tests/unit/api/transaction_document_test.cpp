@@ -168,6 +168,24 @@ TEST(TransactionDocument, TakesNamesAndDescriptionsThatAFileMayHold) {
   }
 }
 
+TEST(TransactionDocument, TakesACommentOfOneLineOfPlainText) {
+  const auto with = [](const std::string& comment) {
+    return mistakes(R"({"edits":[],"comment":)" + comment + "}");
+  };
+  EXPECT_EQ(with(R"("h\u00e4nd-over \"A\" \u2192 B")"), "good");
+  EXPECT_EQ(with('"' + std::string(1'000, 'x') + '"'), "good");
+  for (const char* bad :
+       {R"("a\u001b[2Jb")", R"("a\u009b2Jb")", R"("a\nb")", R"("a\u0000b")", R"("a\u007fb")"}) {
+    EXPECT_EQ(with(bad), "/comment: has a control character in it; printable text is expected\n")
+        << bad;
+  }
+  EXPECT_EQ(mistakes("comment: \"a\\eb\"\nedits: []\n", DocumentFormat::Yaml),
+            "/comment: has a control character in it; printable text is expected\n");
+  EXPECT_EQ(with('"' + std::string(1'001, 'x') + '"'),
+            "/comment: is 1001 bytes long; at most 1000 are allowed\n");
+  EXPECT_EQ(with("5"), "/comment: is no text\n");
+}
+
 TEST(TransactionDocument, SaysWhereTheSyntaxBreaks) {
   EXPECT_EQ(mistakes("{\n  \"edits\": [,]\n}").substr(0, 6), "line 2");
   EXPECT_NE(mistakes(""), "good");

@@ -265,6 +265,14 @@ TEST_F(StoreTest, TimestampsOfPeersThatExistAreKept) {
   EXPECT_EQ(loaded.sent_mark.nanoseconds, 100u);  // never back, though the clock was
 }
 
+// The API has not always refused them.
+TEST_F(StoreTest, CommentsOfEarlierCommitsMayHoldAnything) {
+  const std::string anything = "a\x1b[2J\n\xff";
+  commit({add_tunnel("wg0"), add("a", 1)}, anything);
+  EXPECT_EQ(load().generation, 1u);
+  EXPECT_EQ(store_->history()->at(0).comment, anything);
+}
+
 TEST_F(StoreTest, InMemoryOnlyTheHistoryIsKept) {
   store_.emplace(Store::in_memory());
   commit({add_tunnel("wg0"), add("a", 1)}, "kept");
