@@ -62,7 +62,9 @@ class ShowSource final : public BodySource {
     append_json_comma(out);
     out += '{';
     text(out, "name", tunnel.name);
-    text(out, "public_key", base::key_to_base64(tunnel.public_key.bytes));
+    const bool has_key = !tunnel.private_key.is_zero();
+    text_or_null(out, "public_key",
+                 has_key ? base::key_to_base64(tunnel.public_key.bytes) : std::string());
     append_json_key(out, "listen_port");
     append_json_number(out, uint64_t{tunnel.listen_port});
     text(out, "outside", status.outside);

@@ -69,7 +69,8 @@ class ShowText {
                  {.title = "PUBLIC KEY", .shrinks_to = 12}});
     for (const json& t : values) {
       table.add({t.at("name"), number(t.at("listen_port")), t.at("outside"), t.at("inside"),
-                 number(t.at("mtu")), list(t.at("addresses")), t.at("public_key")});
+                 number(t.at("mtu")), list(t.at("addresses")),
+                 text_or(t.at("public_key"), "(none)")});  // as wg(8) has it
     }
     tunnels_ = finish(table, "no tunnels");
   }

@@ -71,6 +71,21 @@ TEST_F(Turnpike, ShowsJsonAsTheDaemonSaysIt) {
   EXPECT_EQ(nlohmann::json::parse(out_).at("peer"), "bob");
 }
 
+TEST_F(Turnpike, ShowsATunnelWithoutAKeyAsOne) {
+  ASSERT_EQ(run({"show", "tunnels", "--json"}), kDone);
+  EXPECT_TRUE(nlohmann::json::parse(out_).at("tunnels").at(0).at("public_key").is_string());
+  server_.on_thread([&] {
+    auto tunnel = std::make_shared<state::Tunnel>(server_.backend.state().tunnel(0));
+    tunnel->private_key = {};
+    tunnel->public_key = {};
+    server_.backend.apply({{.op = state::Op::TunnelSet, .tunnel = "wg0", .new_tunnel = tunnel}});
+  });
+  ASSERT_EQ(run({"show", "tunnels", "--json"}), kDone);
+  EXPECT_TRUE(nlohmann::json::parse(out_).at("tunnels").at(0).at("public_key").is_null());
+  ASSERT_EQ(run({"show", "tunnels"}), kDone);
+  EXPECT_TRUE(out_.ends_with(" (none)\n")) << out_;
+}
+
 TEST_F(Turnpike, SaysWhoOwnsWhat) {
   EXPECT_EQ(run({"owner", "wg0", "10.8.0.3"}), kDone);
   EXPECT_EQ(out_, "bob owns 10.8.0.3/32 in wg0\n");
