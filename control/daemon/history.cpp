@@ -263,7 +263,8 @@ void History::undone(Generation generation, const std::vector<Generation>& settl
     } else {
       for (const Generation g : settled) {
         forget(g);
-        give_up(g, "it was undone already");
+        spdlog::info("generation {}: nothing of it was left to undo", g);
+        await_no_more(g);
       }
     }
   } else if (const auto* refused = std::get_if<state::Refusal>(&outcome)) {
@@ -302,6 +303,10 @@ void History::forget(Generation undone) {
 // It stays, and is not tried again at the next start.
 void History::give_up(Generation generation, const std::string& why) {
   spdlog::error("generation {} is not undone: {}", generation, why);
+  await_no_more(generation);
+}
+
+void History::await_no_more(Generation generation) {
   undoing_.erase(generation);
   parts_.journal.post(store::Confirmed{.generation = generation}, 0,
                       [](const Result<void, std::string>&) {});

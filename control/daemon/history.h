@@ -70,6 +70,7 @@ class History {
   void forget(const std::vector<Generation>& undone);
   void forget(Generation undone);
   void give_up(Generation generation, const std::string& why);
+  void await_no_more(Generation generation);
 
   Parts parts_;
   std::map<Generation, Waiting> waiting_;

@@ -1,9 +1,13 @@
 // Commits that await their confirmation, with the real committer, journal and history: what is on its way to the disk or
 // to the workers while an earlier one goes back. One worker, which looks for news only where the test lets it.
 #include <gtest/gtest.h>
+#include <spdlog/logger.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <boost/asio/post.hpp>
 #include <future>
+#include <sstream>
 
 #include "control/daemon/boot.h"
 #include "control/daemon/history.h"
@@ -222,6 +226,35 @@ TEST_F(Confirmations, OneThatComesWhileTheHistoryIsReadAndTouchesSomethingElseSt
   EXPECT_EQ(keepalive(), 30);
   run_until([&] { return keepalive() == 0; });
   expect_nothing_awaits();
+}
+
+// What the log says meanwhile.
+class LogKept {
+ public:
+  LogKept() {
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+        "kept", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines_)));
+    spdlog::set_pattern("%l: %v");
+  }
+  ~LogKept() { spdlog::set_default_logger(before_); }
+  [[nodiscard]] std::string text() const { return lines_.str(); }
+
+ private:
+  const std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
+  std::ostringstream lines_;
+};
+
+TEST_F(Confirmations, OneOfWhichNothingIsLeftToUndoIsNoError) {
+  const LogKept log;
+  commit(keepalive("bob", 25), 50ms);
+  edit_unconfirmed(keepalive("bob", 0));
+  run_for(200ms);
+  EXPECT_EQ(keepalive(), 0);
+  expect_nothing_awaits();
+  EXPECT_NE(log.text().find("info: generation 2: nothing of it was left to undo\n"),
+            std::string::npos)
+      << log.text();
+  EXPECT_EQ(log.text().find("error: "), std::string::npos) << log.text();
 }
 
 // Four clients, each of which commits again as soon as it is answered, and one who is quicker than the history each time.
