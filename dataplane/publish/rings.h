@@ -38,8 +38,8 @@ enum class PuntKind : uint8_t {
   // Bytes: an IPv4 packet that is too big for `mtu_bytes` and may be fragmented; its TTL is done. For `next_hop`
   // on `port` where these are set, else for `tunnel`, looked up again.
   NeedsFragments,
-  // Events, no bytes. peer and local_index are set.
-  KeypairConfirmed,  // the worker promoted `next` (by local_index)
+  // Events, no bytes. peer is set, and local_index, the keypair's.
+  KeypairConfirmed,  // the worker promoted `next`
   KeyAged,  // the sending key is due for renewal: time or messages
   KeyAgedReceiving,  // the same, seen by the initiator while receiving
   PeerRoamed,  // authenticated data came from `remote` to `local` on `port`
