@@ -17,8 +17,8 @@
 #include "dataplane/crypto/aead.h"
 #include "dataplane/io/log.h"
 #include "dataplane/io/worker.h"
+#include "tests/support/worker_parts.h"
 #include "tests/unit/io/eal_environment.h"
-#include "tests/unit/io/worker_parts.h"
 
 namespace turnpike::io {
 namespace {
@@ -56,7 +56,7 @@ struct Arp {
 
 enum class Kind : uint8_t { Vhost, VirtioUser, VirtioUserPacked, VirtioUserServer };
 
-class WaitingWorker : public testing::TestWithParam<Kind>, protected test::WorkerParts {
+class WaitingWorker : public testing::TestWithParam<Kind>, protected turnpike::test::WorkerParts {
  protected:
   void SetUp() override {
     // The one that listens first.

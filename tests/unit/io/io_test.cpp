@@ -12,7 +12,7 @@
 #include "dataplane/io/port.h"
 #include "dataplane/io/turn_meter.h"
 #include "dataplane/io/worker.h"
-#include "tests/unit/io/worker_parts.h"
+#include "tests/support/worker_parts.h"
 
 namespace turnpike::io {
 namespace {
@@ -123,7 +123,7 @@ TEST(TurnMeter, LeavesATurnThatLostTheCoreOut) {
 }
 
 // A worker in a thread of the test, over one looped port.
-class WorkerTest : public testing::Test, protected test::WorkerParts {
+class WorkerTest : public testing::Test, protected turnpike::test::WorkerParts {
  protected:
   void SetUp() override {
     auto opened = Port::open({.name = "loop", .device = "net_ring0"}, Environment::buffers);

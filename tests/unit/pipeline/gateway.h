@@ -10,8 +10,7 @@
 #include <vector>
 
 #include "dataplane/pipeline/pipeline.h"
-#include "dataplane/wireguard/keypair_arena.h"
-#include "tests/support/sim_random.h"
+#include "tests/support/worker_parts.h"
 #include "tests/unit/pipeline/bytes_of.h"
 
 namespace turnpike::pipeline::test {
@@ -83,7 +82,7 @@ class Routes {
   std::vector<publish::NextHop> flat_;
 };
 
-class Gateway {
+class Gateway : public turnpike::test::WorkerParts {
  public:
   explicit Gateway(size_t workers = 1, crypto::AeadBackend backend = crypto::AeadBackend::Auto);
 
@@ -117,14 +116,6 @@ class Gateway {
     Pipeline pipeline;
   };
 
-  SystemPages pages;
-  publish::Epoch epoch;
-  publish::PeerSlots peers{pages, 4096, 1};
-  sim::Random key_of_indexes{1};
-  wireguard::KeypairArena keypairs{pages, 4096, key_of_indexes};
-  publish::NeighbourTable neighbours{epoch, 42};
-  publish::Snapshot snapshot;
-  Shared shared{.peers = peers, .keypairs = keypairs, .neighbours = neighbours, .offloads = {}};
   Instant now = kStart;
   std::deque<std::unique_ptr<Worker>> workers;
   std::mt19937_64 random{1};

@@ -1,4 +1,4 @@
-// What workers share in the tests of io: a gateway with no peers, and a snapshot for the test to fill.
+// What workers share in tests: a gateway with no peers, and a snapshot for the test to fill.
 #pragma once
 
 #include "dataplane/base/pages.h"
@@ -7,18 +7,18 @@
 #include "dataplane/publish/snapshot.h"
 #include "tests/support/sim_random.h"
 
-namespace turnpike::io::test {
+namespace turnpike::test {
 
 struct WorkerParts {
   SystemPages pages;
   publish::Epoch epoch;
-  publish::PeerSlots peers{pages, 16, 1};
-  sim::Random random{1};
-  wireguard::KeypairArena keypairs{pages, 64, random};
-  publish::NeighbourTable neighbours{epoch, 1};
+  publish::PeerSlots peers{pages, 4096, 1};
+  sim::Random key_of_indexes{1};
+  wireguard::KeypairArena keypairs{pages, 4096, key_of_indexes};
+  publish::NeighbourTable neighbours{epoch, 42};
   publish::Snapshot snapshot;
   pipeline::Shared shared{
       .peers = peers, .keypairs = keypairs, .neighbours = neighbours, .offloads = {}};
 };
 
-}  // namespace turnpike::io::test
+}  // namespace turnpike::test
