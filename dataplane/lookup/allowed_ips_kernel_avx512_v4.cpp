@@ -1,8 +1,11 @@
 // The IPv4 kernel for processors with AVX-512: sixteen lanes a vector.
-//   1. All lanes stand at the top. Nodes until no lane stands at one, then skips, and so on: lanes wait for
+//   1. What all addresses have in common is walked once. If that leads all of them to one leaf, that is all.
+//   2. All lanes stand where they part. Nodes until no lane stands at one, then skips, and so on: lanes wait for
 //      each other, so that a step finds its vectors full.
-//   2. Leaves one by one, because a leaf is compared as a vector.
-//   3. Owners at the end. Each step prefetches what it leads to, where the table is not near.
+//   3. Leaves one by one, because a leaf is compared as a vector.
+//   4. Owners at the end. Each step prefetches what it leads to, where the table is not near.
+#include <algorithm>
+
 #include "dataplane/lookup/allowed_ips_kernel_avx512_begin.h"
 
 namespace turnpike::lookup {
@@ -192,16 +195,90 @@ inline void leave_nodes(const uint8_t* base, Lanes& lanes, unsigned groups,
   }
 }
 
+// Where the lanes part: behind the bits that all of them have in common, with the owner that was met on the way.
+struct Start {
+  Ref ref;
+  PeerIndex best;
+  unsigned bits;  // behind so many, at most 32
+};
+
+[[nodiscard]] inline unsigned common_bits(const Lanes& lanes, size_t count) noexcept {
+  __m512i differences = _mm512_setzero_si512();
+  for (unsigned g = 0; g * kWidth < count; ++g) {
+    const __m512i keys = _mm512_load_si512(lanes.key + g * kWidth);
+    differences = _mm512_mask_or_epi32(differences, first_of(count, g), differences,
+                                       _mm512_xor_si512(keys, all(lanes.key[0])));
+  }
+  return _lzcnt_u32(static_cast<uint32_t>(_mm512_reduce_or_epi32(differences)));
+}
+
+// Hosts of a pool have their first bits in common, and one of them goes that way for all, by plain steps. `common`:
+// how many bits.
+inline Start start(const RootLine& root, Start from, uint32_t address, unsigned common) noexcept {
+  for (;;) {
+    const uint8_t* line = at(root.base, line_of(from.ref));
+    const uint64_t key = rest(uint64_t{address} << 32, from.bits);
+    const unsigned left = common - from.bits;
+    Slot slot;
+    if (kind_of(from.ref) == Kind::Node) {
+      const unsigned stride = stride_of(from.ref);
+      if (stride > left) return from;
+      slot = reinterpret_cast<const Slot*>(line)[take(key, stride)];
+      from.bits += stride;
+    } else if (kind_of(from.ref) == Kind::Skip) {
+      const Skip& skip = *reinterpret_cast<const Skip*>(line);
+      const auto agreed = static_cast<unsigned>(__builtin_clzll((key ^ skip.bits) | 1));
+      if (agreed < left && agreed < skip.length) {
+        from.ref = 0;  // no lane goes on
+        return from;
+      }
+      if (skip.length > left) return from;
+      slot = skip.slot;
+      from.bits += skip.length;
+    } else {
+      return from;
+    }
+    from.best = slot.peer != kNoPeer ? slot.peer : from.best;
+    from.ref = slot.below();
+  }
+}
+
+[[nodiscard]] inline __m512i keys_behind(const Lanes& lanes, unsigned g, unsigned bits) noexcept {
+  return _mm512_sll_epi32(_mm512_load_si512(lanes.key + g * kWidth),
+                          _mm_cvtsi32_si128(static_cast<int>(bits)));
+}
+
+// All lanes stand at one leaf: its entries are compared one by one, with sixteen lanes at once.
+template <typename L>
+inline void take_one_leaf(const RootLine& root, const Start& from, const Lanes& lanes, size_t count,
+                          PeerIndex* peers) noexcept {
+  const L& leaf = *reinterpret_cast<const L*>(at(root.base, line_of(from.ref)));
+  for (unsigned g = 0; g * kWidth < count; ++g) {
+    const __m512i keys = keys_behind(lanes, g, from.bits);
+    __m512i found = all(kNoPeer);
+    for (size_t i = L::kCapacity; i-- > 0;) {  // the longest prefix last
+      const uint64_t key = uint64_t{leaf.keys[i]} << (64 - L::kKeyBits);
+      const __m512i differs = _mm512_xor_si512(keys, all(static_cast<uint32_t>(key >> 32)));
+      const __m512i marker_and_below = all(static_cast<uint32_t>((key ^ (key - 1)) >> 32));
+      found = _mm512_mask_mov_epi32(found, _mm512_cmple_epu32_mask(differs, marker_and_below),
+                                    all(leaf.values[i]));
+    }
+    const __mmask16 owned = _mm512_cmpneq_epi32_mask(found, all(kNoPeer));
+    _mm512_mask_storeu_epi32(peers + g * kWidth, first_of(count, g),
+                             _mm512_mask_mov_epi32(all(from.best), owned, found));
+  }
+}
+
 // The keys, the addresses, are in the lanes.
 template <bool kNear>
-inline void walk(const RootLine& root, Lanes& lanes, size_t count, PeerIndex* peers) noexcept {
+inline void walk(const RootLine& root, const Start& from, Lanes& lanes, size_t count,
+                 PeerIndex* peers) noexcept {
   const uint8_t* base = root.base;
   const auto groups = static_cast<unsigned>((count + kWidth - 1) / kWidth);
   uint64_t nodes = 0;
   for (unsigned g = 0; g < groups; ++g) {
-    Group group{.key = {}, .at = {}, .ref = {}, .best = all(root.top.peer)};
-    const __m512i key = _mm512_load_si512(lanes.key + g * kWidth);
-    __mmask16 some = arrive(group, 0xffff, all(root.top.child), key);
+    Group group{.key = {}, .at = {}, .ref = {}, .best = all(from.best)};
+    __mmask16 some = arrive(group, 0xffff, all(from.ref), keys_behind(lanes, g, from.bits));
     // What is near needs no prefetch, and each group goes its way at once.
     while (kNear && some != 0) some = take_nodes(base, group, some);
     store(lanes, g, group);
@@ -250,16 +327,36 @@ inline void walk(const RootLine& root, Lanes& lanes, size_t count, PeerIndex* pe
 
 void avx512_walk_v4(const void* node, const uint32_t* addresses, size_t count,
                     PeerIndex* peers) noexcept {
+  if (count == 0) return;
   Lanes lanes;
   const auto& root = *static_cast<const RootLine*>(node);
   for (unsigned g = 0; g * kWidth < count; ++g) {
     _mm512_store_si512(lanes.key + g * kWidth,
                        _mm512_maskz_loadu_epi32(first_of(count, g), addresses + g * kWidth));
   }
+  Start from{.ref = root.top.below(), .best = root.top.peer, .bits = 0};
+  // Two of them say at once when they part at the first node.
+  if (kind_of(from.ref) != Kind::Node ||
+      _lzcnt_u32(addresses[0] ^ addresses[count - 1]) >= stride_of(from.ref)) {
+    from = start(root, from, addresses[0], common_bits(lanes, count));
+  }
+  switch (kind_of(from.ref)) {
+    case Kind::None:
+      std::fill_n(peers, count, from.best);
+      return;
+    case Kind::Leaf16:
+      return take_one_leaf<Leaf16>(root, from, lanes, count, peers);
+    case Kind::Leaf32:
+      return take_one_leaf<Leaf32>(root, from, lanes, count, peers);
+    case Kind::Leaf64:
+      return take_one_leaf<Leaf64>(root, from, lanes, count, peers);
+    default:
+      break;
+  }
   if (root.near != 0) {
-    walk<true>(root, lanes, count, peers);
+    walk<true>(root, from, lanes, count, peers);
   } else {
-    walk<false>(root, lanes, count, peers);
+    walk<false>(root, from, lanes, count, peers);
   }
 }
 

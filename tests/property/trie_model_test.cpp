@@ -57,8 +57,9 @@ const Kernel kOneByOne{
           }
         }};
 
+// In bursts of at most `burst` addresses.
 template <typename Root>
-void look_up_all(Root root, const std::vector<IpAddress>& addresses,
+void look_up_all(Root root, const std::vector<IpAddress>& addresses, size_t burst,
                  const test::NaiveTable& naive) {
   std::vector<PeerIndex> expected;
   for (const IpAddress& a : addresses) expected.push_back(naive.longest(a));
@@ -72,8 +73,8 @@ void look_up_all(Root root, const std::vector<IpAddress>& addresses,
   }
   const auto check = [&](const Kernel* kernel, const void* node) {
     std::vector<PeerIndex> peers(addresses.size(), 99);
-    for (size_t at = 0; at < addresses.size(); at += kBurstMax) {
-      const size_t n = std::min(kBurstMax, addresses.size() - at);
+    for (size_t at = 0; at < addresses.size(); at += burst) {
+      const size_t n = std::min(burst, addresses.size() - at);
       std::vector<uint32_t> v4;
       std::vector<uint64_t> halves;
       for (size_t i = at; i < at + n; ++i) {
@@ -112,8 +113,13 @@ void compare(Family family, const std::vector<Step>& steps) {
     for (const Edit& e : batch) naive.apply(e);
     writer.reclaim(writer.commit());
     RC_ASSERT(writer.size() == naive.owners().size());
+    // Addresses side by side have their first bits in common, as hosts of a pool do.
+    std::vector<IpAddress> in_order = addresses;
+    std::ranges::sort(in_order, {}, &IpAddress::bytes);
     for (size_t i = 0; i < replicas; ++i) {
-      look_up_all(writer.head(static_cast<ReplicaIndex>(i)), addresses, naive);
+      const Root root = writer.head(static_cast<ReplicaIndex>(i));
+      look_up_all(root, addresses, kBurstMax, naive);
+      for (const size_t burst : {3, 20}) look_up_all(root, in_order, burst, naive);
     }
     for (const Edit& e : batch) RC_ASSERT(writer.find(e.prefix) == (e.peer));
     batch.clear();
