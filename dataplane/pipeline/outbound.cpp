@@ -22,6 +22,7 @@ using wireguard::Keypair;
 // How to get to some peers: by one neighbour, from one tunnel. Trivial, as below.
 struct Way {
   TunnelIndex tunnel;
+  uint16_t mtu_bytes;  // of the tunnel
   bool neighbour_known;
   publish::EndpointWords endpoint;  // of the first of them
   OuterHeader outer;
@@ -30,16 +31,13 @@ static_assert(std::is_trivially_default_constructible_v<Way>);
 
 // What the packets of one group have in common. Trivial: an array of a whole burst is not to be cleared for
 // the one group that there often is.
-struct Sending {
+struct alignas(kCacheLine) Sending {
   Keypair* keypair;
   uint64_t counter;  // the next nonce of the reserved range
-  uint64_t bytes;  // of messages
-  uint16_t mtu_bytes;  // of the tunnel
-  bool any_data;  // not just keepalives
   const Way* way;
   OuterRemote remote;
 };
-static_assert(std::is_trivially_default_constructible_v<Sending>);
+static_assert(std::is_trivially_default_constructible_v<Sending> && sizeof(Sending) == kCacheLine);
 
 // By group; and the ways of all groups, mostly one.
 struct Sendings {
@@ -168,16 +166,18 @@ void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
   }
 }
 
-// The way to an endpoint, or nullptr: the peer has no endpoint, or we no way to it.
-[[nodiscard]] const Way* find_way(Burst& burst, TunnelIndex tunnel_index,
-                                  const publish::EndpointWords& endpoint,
-                                  Sendings& sendings) noexcept {
-  // Most peers are behind one router, so the last way is the way.
-  if (sendings.way_count != 0) [[likely]] {
-    const Way& last = sendings.ways[sendings.way_count - 1];
-    if (last.tunnel == tunnel_index && last.endpoint.same_way(endpoint)) [[likely]]
-      return &last;
-  }
+// The way of the group before, if it is that to the endpoint: most peers are behind one router.
+[[nodiscard]] const Way* last_way(TunnelIndex tunnel, const publish::EndpointWords& endpoint,
+                                  const Sendings& sendings) noexcept {
+  if (sendings.way_count == 0) return nullptr;
+  const Way& last = sendings.ways[sendings.way_count - 1];
+  return last.tunnel == tunnel && last.endpoint.same_way(endpoint) ? &last : nullptr;
+}
+
+// Another one, or nullptr: there is none.
+[[nodiscard]] const Way* make_way(Burst& burst, TunnelIndex tunnel_index,
+                                                 const publish::EndpointWords& endpoint,
+                                                 Sendings& sendings) noexcept {
   const TunnelView& tunnel = burst.snapshot->tunnels[tunnel_index];
   const publish::NeighbourIndex first_hop = endpoint.first_hop();
   if (first_hop == publish::kNoNeighbour || tunnel.outside == kNoPort) return nullptr;
@@ -185,6 +185,7 @@ void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
   publish::Neighbour& neighbour = burst.shared.neighbours[first_hop];
   MacAddress mac;
   way.tunnel = tunnel_index;
+  way.mtu_bytes = tunnel.mtu_bytes;
   way.endpoint = endpoint;
   way.neighbour_known = neighbour.mac(mac);
   if (way.neighbour_known) note_neighbour_used(neighbour, burst.now);
@@ -199,12 +200,11 @@ void punt_group(Burst& burst, size_t group) noexcept {
   end_group(burst, group, 0, [&](Lane lane) { punt_inner(burst, lane, PuntKind::NeedsHandshake); });
 }
 
-// The peer's endpoint and what follows from it. The keypair is on its way into the cache meanwhile.
-void prepare_address(Burst& burst, size_t group, Sendings& sendings) noexcept {
+// Where that is not known yet. The endpoint as a value: so it need not be in memory where this is not called.
+[[gnu::noinline]] void find_way(Burst& burst, size_t group, publish::EndpointWords endpoint,
+                                Sendings& sendings) noexcept {
   const auto lanes = burst.groups.lanes(group);
   Sending& sending = sendings.of[group];
-  const publish::EndpointWords endpoint =
-      burst.shared.peers.endpoint_words(static_cast<PeerIndex>(burst.groups.key(group)));
   if (endpoint.remote_family() == Family::None) [[unlikely]] {
     return end_group(burst, group, 0,
                      [&](Lane lane) { drop_undeliverable(burst, lane, DropReason::NoEndpoint); });
@@ -212,18 +212,29 @@ void prepare_address(Burst& burst, size_t group, Sendings& sendings) noexcept {
   if (sending.keypair == nullptr) [[unlikely]]
     return punt_group(burst, group);
   // An injected keepalive may leave the tunnel to us.
-  TunnelIndex tunnel_index = burst.tunnel[lanes[0]];
-  if (tunnel_index == kNoTunnel) [[unlikely]] {
-    tunnel_index = sending.keypair->tunnel;
-    for (const Lane lane : lanes) burst.tunnel[lane] = tunnel_index;
+  TunnelIndex tunnel = burst.tunnel[lanes[0]];
+  if (tunnel == kNoTunnel) [[unlikely]] {
+    tunnel = sending.keypair->tunnel;
+    for (const Lane lane : lanes) burst.tunnel[lane] = tunnel;
   }
-  sending.mtu_bytes = burst.snapshot->tunnels[tunnel_index].mtu_bytes;
-  sending.way = find_way(burst, tunnel_index, endpoint, sendings);
+  sending.way = last_way(tunnel, endpoint, sendings);
+  if (sending.way == nullptr) sending.way = make_way(burst, tunnel, endpoint, sendings);
   if (sending.way == nullptr) [[unlikely]] {
     if (sending.keypair->expired(burst.now)) return punt_group(burst, group);
     return end_group(burst, group, 0,
                      [&](Lane lane) { burst.drop(lane, DropReason::NeighbourUnknown); });
   }
+  sending.remote.prepare(endpoint);
+}
+
+// The peer's endpoint and what follows from it. The keypair is on its way into the cache meanwhile.
+void prepare_address(Burst& burst, size_t group, Sendings& sendings) noexcept {
+  Sending& sending = sendings.of[group];
+  const publish::EndpointWords endpoint =
+      burst.shared.peers.endpoint_words(static_cast<PeerIndex>(burst.groups.key(group)));
+  sending.way = last_way(burst.tunnel[burst.groups.lanes(group)[0]], endpoint, sendings);
+  if (sending.way == nullptr || sending.keypair == nullptr) [[unlikely]]
+    return find_way(burst, group, endpoint, sendings);
   sending.remote.prepare(endpoint);
 }
 
@@ -257,7 +268,7 @@ void prepare_nonces(Burst& burst, size_t group, Sending& sending) noexcept {
   }
   const uint16_t inner_bytes = packet.length_bytes;
   const auto text_bytes =
-      static_cast<uint16_t>(wireguard::padded_bytes(inner_bytes, sending.mtu_bytes));
+      static_cast<uint16_t>(wireguard::padded_bytes(inner_bytes, sending.way->mtu_bytes));
   // The outer packet would not fit its port. A tunnel of such an MTU is warned of when it is configured.
   const OuterHeader& outer = sending.way->outer;
   if (text_bytes > outer.max_text_bytes) [[unlikely]] {
@@ -280,53 +291,82 @@ void prepare_nonces(Burst& burst, size_t group, Sending& sending) noexcept {
                 static_cast<uint16_t>(text_bytes - inner_bytes + crypto::kAuthTagBytes));
   packet.offload_checksums = outer.offloads_any();
   ++sending.counter;
-  sending.bytes += message_bytes;
-  sending.any_data |= inner_bytes != 0;
   return true;
 }
 
-void note_sent(Burst& burst, size_t group, const Sending& sending) noexcept {
+// What was sent, in bytes of messages and of inner packets; keepalives are no inner packets.
+struct Sums {
+  uint64_t message_bytes = 0, inner_packets = 0, inner_bytes = 0;
+};
+
+void note_sent(Burst& burst, size_t group, const Sums& sums) noexcept {
   publish::PeerActivity& activity =
       burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(group))].activity;
   const uint64_t now = burst.now.nanoseconds;
   // Relaxed, all: the timers read them lazily, one by one.
-  activity.tx_bytes.fetch_add(sending.bytes, std::memory_order_relaxed);
+  activity.tx_bytes.fetch_add(sums.message_bytes, std::memory_order_relaxed);
   activity.last_sent.store(now, std::memory_order_relaxed);
   if (activity.unanswered_since.load(std::memory_order_relaxed) != 0) {
     activity.unanswered_since.store(0, std::memory_order_relaxed);
   }
-  if (sending.any_data && activity.unacknowledged_since.load(std::memory_order_relaxed) == 0) {
+  if (sums.inner_packets != 0 &&
+      activity.unacknowledged_since.load(std::memory_order_relaxed) == 0) {
     activity.unacknowledged_since.store(now, std::memory_order_relaxed);
   }
 }
 
+// Of groups that follow one another, as long as their tunnel is the same.
+class TunnelSums {
+ public:
+  explicit TunnelSums(Burst& burst) noexcept : burst_(burst) {}
+  ~TunnelSums() { flush(); }
+  TunnelSums(const TunnelSums&) = delete;
+  TunnelSums& operator=(const TunnelSums&) = delete;
+
+  void add(TunnelIndex tunnel, const Sums& sums) noexcept {
+    if (tunnel != tunnel_) [[unlikely]] {
+      flush();
+      tunnel_ = tunnel;
+      packets_ = bytes_ = 0;
+    }
+    packets_ += sums.inner_packets;
+    bytes_ += sums.inner_bytes;
+  }
+
+ private:
+  void flush() noexcept {
+    if (packets_ == 0) return;
+    publish::TunnelCounters& counters = burst_.counters().tunnels[tunnel_];
+    counters.outbound_packets.add(packets_);
+    counters.outbound_bytes.add(bytes_);
+  }
+
+  Burst& burst_;
+  TunnelIndex tunnel_ = kNoTunnel;
+  uint64_t packets_ = 0, bytes_ = 0;
+};
+
 // Jobs of all packets that are left, in the order of the groups.
 [[nodiscard]] size_t write_messages(Burst& burst, const Batch& batch, Sendings& sendings) noexcept {
   Groups& groups = burst.groups;
+  TunnelSums of_tunnel(burst);
   size_t jobs = 0;
   for (size_t g = batch.first; g < batch.end; ++g) {
     if (groups.lanes(g).empty()) continue;
     Sending& sending = sendings.of[g];
-    sending.bytes = 0;
-    sending.any_data = false;
-    uint64_t inner_packets = 0;
-    uint64_t inner_bytes = 0;
-    const TunnelIndex tunnel = burst.tunnel[groups.lanes(g)[0]];
+    Sums sums;
     groups.filter(g, [&](Lane lane) {
       const uint16_t length = burst.packets[lane].length_bytes;
       if (!write_message(burst, lane, sending, burst.jobs[jobs])) return false;
+      sums.message_bytes += wireguard::kDataOverheadBytes + burst.jobs[jobs].length_bytes;
+      sums.inner_packets += length != 0 ? 1 : 0;
+      sums.inner_bytes += length;
       ++jobs;
-      inner_packets += length != 0 ? 1 : 0;
-      inner_bytes += length;
       return true;
     });
     if (groups.lanes(g).empty()) continue;
-    if (inner_packets != 0) {
-      publish::TunnelCounters& counters = burst.counters().tunnels[tunnel];
-      counters.outbound_packets.add(inner_packets);
-      counters.outbound_bytes.add(inner_bytes);
-    }
-    note_sent(burst, g, sending);
+    of_tunnel.add(sending.way->tunnel, sums);
+    note_sent(burst, g, sums);
   }
   return jobs;
 }
@@ -343,19 +383,41 @@ void drop_unsealed(Burst& burst, const Batch& batch) noexcept {
   }
 }
 
-void transmit_group(Burst& burst, size_t group, const Sending& sending) noexcept {
-  const OuterHeader& outer = sending.way->outer;
+// Sealed and counted already: the session thread sends them when the neighbour has answered.
+void punt_sealed(Burst& burst, size_t group, const Way& way) noexcept {
   for (const Lane lane : burst.groups.lanes(group)) {
     Packet& packet = burst.packets[lane];
-    outer.finish(packet);
-    if (sending.way->neighbour_known) [[likely]] {
-      burst.transmit(lane, outer.port);
-    } else {
-      // Sealed and counted already: the session thread sends it when the neighbour has answered.
-      packet.pop_front(kEthernetBytes);
-      punt_neighbour(burst, lane, outer.port,
-                     burst.shared.neighbours[sending.way->endpoint.first_hop()].address);
+    way.outer.finish(packet);
+    packet.pop_front(kEthernetBytes);
+    punt_neighbour(burst, lane, way.outer.port,
+                   burst.shared.neighbours[way.endpoint.first_hop()].address);
+  }
+}
+
+// All groups; those that go one way together.
+void transmit_groups(Burst& burst, const Sendings& sendings) noexcept {
+  const Groups& groups = burst.groups;
+  for (size_t g = 0; g < groups.count();) {
+    if (groups.lanes(g).empty()) {
+      ++g;
+      continue;
     }
+    const Way& way = *sendings.of[g].way;
+    if (!way.neighbour_known) [[unlikely]] {
+      punt_sealed(burst, g++, way);
+      continue;
+    }
+    Lanes lanes;
+    for (; g < groups.count(); ++g) {
+      const auto some = groups.lanes(g);
+      if (some.empty()) continue;
+      if (sendings.of[g].way != &way) break;
+      for (const Lane lane : some) lanes.push(lane);
+    }
+    if (!way.outer.port_sums_udp) {
+      for (const Lane lane : lanes) way.outer.finish(burst.packets[lane]);
+    }
+    burst.transmit(lanes, way.outer.port);
   }
 }
 
@@ -408,9 +470,7 @@ void send_to_peers(Burst& burst, const Lanes& lanes) noexcept {
     now = next;
     next = after;
   }
-  for (size_t g = 0; g < groups.count(); ++g) {
-    if (!groups.lanes(g).empty()) transmit_group(burst, g, sendings.of[g]);
-  }
+  transmit_groups(burst, sendings);
   burst.mark(Stage::Transmit);
 }
 
