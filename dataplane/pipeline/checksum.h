@@ -55,6 +55,13 @@ inline constexpr size_t kSumBlockBytes = 64;
   return static_cast<uint16_t>(sum);
 }
 
+// The same of a sum that fits into 32 bits: two steps are enough for any.
+[[nodiscard]] constexpr uint16_t fold_short(uint32_t sum) noexcept {
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<uint16_t>(sum);
+}
+
 // What goes into a checksum field.
 [[nodiscard]] constexpr uint16_t finish_checksum(uint64_t sum) noexcept {
   return static_cast<uint16_t>(~fold(sum));

@@ -104,6 +104,13 @@ class Groups {
     DCHECK(first <= size_[group]);
     size_[group] = static_cast<uint8_t>(first);
   }
+  // Forgets the lane at `place` of the group; the caller has ended it.
+  void remove(size_t group, size_t place) noexcept {
+    DCHECK(place < size_[group]);
+    Lane* lanes = order_.data() + begin_[group];
+    std::copy(lanes + place + 1, lanes + size_[group], lanes + place);
+    --size_[group];
+  }
   // Keeps the lanes that `keep(lane)` is true for; it has ended the others.
   template <typename Keep>
   void filter(size_t group, Keep&& keep) noexcept {

@@ -2,8 +2,7 @@
 //   find_owners:     look-up of destinations in the allowed IPs of each tunnel of the port
 //   (send_to_peers, also for packets from one peer to another and for injected ones)
 //   group by peer; then, some groups after the others, so that their lines come while those before are sealed:
-//     load_keypairs:   each once
-//     prepare_address: endpoint, outer header as far as it is common
+//     load_peers:      keypair, endpoint, outer header as far as it is common
 //     prepare_nonces:  key's age, nonces for the whole group
 //     write_messages:  padding, data header, outer header
 //     seal
@@ -123,17 +122,6 @@ void reach_slots(Burst& burst, const Batch& batch) noexcept {
   }
 }
 
-void load_keypairs(Burst& burst, const Batch& batch, Sendings& sendings) noexcept {
-  for (size_t g = batch.first; g < batch.end; ++g) {
-    publish::PeerSlot& slot = burst.shared.peers[static_cast<PeerIndex>(burst.groups.key(g))];
-    // Acquire pairs with the release store of the session thread that published the keypair.
-    Keypair* keypair = slot.send.current.load(std::memory_order_acquire);
-    sendings.of[g].keypair = keypair;
-    prefetch_for_write(wireguard::KeypairChunk::sending_at(keypair));
-    prefetch_for_write(&slot.activity);
-  }
-}
-
 // Ends the lanes of a group from `first` on: `end(lane)` for each packet, keepalives vanish.
 template <typename End>
 void end_group(Burst& burst, size_t group, size_t first, End&& end) noexcept {
@@ -176,8 +164,8 @@ void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
 
 // Another one, or nullptr: there is none.
 [[nodiscard]] const Way* make_way(Burst& burst, TunnelIndex tunnel_index,
-                                                 const publish::EndpointWords& endpoint,
-                                                 Sendings& sendings) noexcept {
+                                  const publish::EndpointWords& endpoint,
+                                  Sendings& sendings) noexcept {
   const TunnelView& tunnel = burst.snapshot->tunnels[tunnel_index];
   const publish::NeighbourIndex first_hop = endpoint.first_hop();
   if (first_hop == publish::kNoNeighbour || tunnel.outside == kNoPort) return nullptr;
@@ -227,15 +215,26 @@ void punt_group(Burst& burst, size_t group) noexcept {
   sending.remote.prepare(endpoint);
 }
 
-// The peer's endpoint and what follows from it. The keypair is on its way into the cache meanwhile.
-void prepare_address(Burst& burst, size_t group, Sendings& sendings) noexcept {
-  Sending& sending = sendings.of[group];
-  const publish::EndpointWords endpoint =
-      burst.shared.peers.endpoint_words(static_cast<PeerIndex>(burst.groups.key(group)));
-  sending.way = last_way(burst.tunnel[burst.groups.lanes(group)[0]], endpoint, sendings);
-  if (sending.way == nullptr || sending.keypair == nullptr) [[unlikely]]
-    return find_way(burst, group, endpoint, sendings);
-  sending.remote.prepare(endpoint);
+// All that the slots of a batch are read for, once: keypairs, whose lines come while others are sealed, and endpoints
+// with what follows from them.
+void load_peers(Burst& burst, const Batch& batch, Sendings& sendings) noexcept {
+  for (size_t g = batch.first; g < batch.end; ++g) {
+    const auto peer = static_cast<PeerIndex>(burst.groups.key(g));
+    publish::PeerSlot& slot = burst.shared.peers[peer];
+    Sending& sending = sendings.of[g];
+    // Acquire pairs with the release store of the session thread that published the keypair.
+    Keypair* keypair = slot.send.current.load(std::memory_order_acquire);
+    sending.keypair = keypair;
+    prefetch_for_write(wireguard::KeypairChunk::sending_at(keypair));
+    prefetch_for_write(&slot.activity);
+    const publish::EndpointWords endpoint = burst.shared.peers.endpoint_words(peer);
+    sending.way = last_way(burst.tunnel[burst.groups.lanes(g)[0]], endpoint, sendings);
+    if (sending.way == nullptr || keypair == nullptr) [[unlikely]] {
+      find_way(burst, g, endpoint, sendings);
+      continue;
+    }
+    sending.remote.prepare(endpoint);
+  }
 }
 
 // The key's age and nonces for the whole group.
@@ -352,19 +351,23 @@ class TunnelSums {
   TunnelSums of_tunnel(burst);
   size_t jobs = 0;
   for (size_t g = batch.first; g < batch.end; ++g) {
-    if (groups.lanes(g).empty()) continue;
     Sending& sending = sendings.of[g];
     Sums sums;
-    groups.filter(g, [&](Lane lane) {
+    for (size_t i = 0; i < groups.lanes(g).size();) {
+      const Lane lane = groups.lanes(g)[i];
       const uint16_t length = burst.packets[lane].length_bytes;
-      if (!write_message(burst, lane, sending, burst.jobs[jobs])) return false;
+      if (!write_message(burst, lane, sending, burst.jobs[jobs])) [[unlikely]] {
+        groups.remove(g, i);
+        continue;
+      }
       sums.message_bytes += wireguard::kDataOverheadBytes + burst.jobs[jobs].length_bytes;
       sums.inner_packets += length != 0 ? 1 : 0;
       sums.inner_bytes += length;
       ++jobs;
-      return true;
-    });
-    if (groups.lanes(g).empty()) continue;
+      ++i;
+    }
+    if (sums.message_bytes == 0) [[unlikely]]
+      continue;
     of_tunnel.add(sending.way->tunnel, sums);
     note_sent(burst, g, sums);
   }
@@ -450,18 +453,17 @@ void send_to_peers(Burst& burst, const Lanes& lanes) noexcept {
   Batch next = next_batch(groups, now);
   reach_slots(burst, now);
   reach_slots(burst, next);
-  load_keypairs(burst, now, sendings);
+  load_peers(burst, now, sendings);
   burst.mark(Stage::Keypairs);
   while (now.first != now.end) {
     const Batch after = next_batch(groups, next);
     reach_slots(burst, after);
     burst.mark(Stage::Keypairs);
-    for (size_t g = now.first; g < now.end; ++g) prepare_address(burst, g, sendings);
     for (size_t g = now.first; g < now.end; ++g) prepare_nonces(burst, g, sendings.of[g]);
     burst.mark(Stage::Prepare);
     const size_t jobs = write_messages(burst, now, sendings);
     burst.mark(Stage::Write);
-    load_keypairs(burst, next, sendings);
+    load_peers(burst, next, sendings);
     burst.mark(Stage::Keypairs);
     if (!burst.aead.try_seal({burst.jobs.data(), jobs}, {burst.sealed.data(), jobs})) [[unlikely]] {
       drop_unsealed(burst, now);

@@ -28,14 +28,15 @@ inline void note_neighbour_used(publish::Neighbour& neighbour, Instant now) noex
 // Where one peer is: what its packets have of their own.
 struct OuterRemote {
   uint64_t address[2];  // as load_le64() reads it, of IPv4 the first four bytes
-  uint64_t sum;  // of its words
+  uint32_t sum;  // of its words, folded once: at most 19 bits
   uint16_t port;  // as it lies in a packet
 
   void prepare(const publish::EndpointWords& endpoint) noexcept {
     address[0] = endpoint.remote[0];
     address[1] = endpoint.remote[1];
-    sum = (address[0] & 0xffff'ffff) + (address[0] >> 32) + (address[1] & 0xffff'ffff) +
-          (address[1] >> 32);
+    const uint64_t words = (address[0] & 0xffff'ffff) + (address[0] >> 32) +
+                           (address[1] & 0xffff'ffff) + (address[1] >> 32);
+    sum = static_cast<uint32_t>((words & 0xffff) + (words >> 16));
     port = byteswap16(endpoint.remote_port());
   }
 };
@@ -43,8 +44,8 @@ struct OuterRemote {
 // All else, one for all peers that are reached the same way from the same tunnel.
 struct OuterHeader {
   alignas(16) uint8_t bytes[64];  // Ethernet, IP, UDP, without what differs between packets
-  uint64_t ip_sum;  // IPv4: of the header's constant words
-  uint64_t pseudo_sum;  // of UDP's pseudo-header but for the remote address and the length
+  uint16_t ip_sum;  // IPv4: of the header's constant words, folded
+  uint16_t pseudo_sum;  // of UDP's pseudo-header but for the remote address and the length, folded
   uint16_t max_text_bytes;  // padded text that still fits the port's MTU
   uint8_t header_bytes;  // of all three
   PortIndex port;
@@ -72,7 +73,7 @@ struct OuterHeader {
       ip[8] = kOuterTtl;
       ip[9] = static_cast<uint8_t>(Protocol::Udp);
       store_le32(ip + 12, static_cast<uint32_t>(endpoint.local[0]));
-      ip_sum = sum_words(ip, kIpv4Bytes);
+      ip_sum = fold(sum_words(ip, kIpv4Bytes));
     } else {
       ip[0] = 0x60;
       ip[6] = static_cast<uint8_t>(Protocol::Udp);
@@ -82,7 +83,7 @@ struct OuterHeader {
       ip_sum = 0;
     }
     store_be16(ip + ip_bytes, tunnel.listen_port);
-    pseudo_sum = sum_pseudo_header(ip, 0);
+    pseudo_sum = fold(sum_pseudo_header(ip, 0));
   }
 
   // In front of the message of `message_bytes`. The UDP checksum is its pseudo-header's sum, which the port
@@ -99,9 +100,9 @@ struct OuterHeader {
       store_le16(ip + 2, total);
       store_le16(ip + 4, ipv4_id);
       if (!port_sums_ipv4) {
-        const uint64_t sum =
-            ip_sum + remote.sum + total + ipv4_id + (static_cast<uint64_t>(ecn) << 8);
-        store_le16(ip + 10, finish_checksum(sum));
+        const uint32_t sum =
+            ip_sum + remote.sum + total + ipv4_id + (static_cast<uint32_t>(ecn) << 8);
+        store_le16(ip + 10, static_cast<uint16_t>(~fold_short(sum)));
       }
       store_le32(ip + 16, static_cast<uint32_t>(remote.address[0]));
     } else {
@@ -114,7 +115,7 @@ struct OuterHeader {
     }
     store_le16(udp + 2, remote.port);
     store_be16(udp + 4, udp_bytes);
-    store_le16(udp + 6, fold(pseudo_sum + remote.sum + byteswap16(udp_bytes)));
+    store_le16(udp + 6, fold_short(pseudo_sum + remote.sum + byteswap16(udp_bytes)));
   }
 
   // What fits is padded, too.

@@ -13,8 +13,8 @@ namespace turnpike::pipeline {
 enum class Stage : uint8_t {
   Parse,
   Owners,  // outbound: look-up of destinations
-  Keypairs,  // outbound: grouping, load of the keypairs
-  Prepare,  // outbound: endpoints, nonces
+  Keypairs,  // outbound: grouping, keypairs, endpoints
+  Prepare,  // outbound: nonces
   Write,  // outbound: headers
   Seal,
   Transmit,  // outbound: checksums, tx

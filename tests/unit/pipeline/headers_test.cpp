@@ -30,6 +30,17 @@ TEST(Checksum, TheLargestSumDoesNotOverflow) {
   EXPECT_EQ(fold(sum_words(ones.data(), ones.size())), 0xffff);
 }
 
+TEST(Checksum, AShortSumIsFoldedLikeAnyOther) {
+  std::mt19937_64 random(5);
+  for (const uint32_t sum : {0u, 1u, 0xffffu, 0x1'0000u, 0x1'fffeu, 0xffff'0000u, 0xffff'ffffu}) {
+    EXPECT_EQ(fold_short(sum), fold(sum)) << sum;
+  }
+  for (int i = 0; i < 20'000; ++i) {
+    const auto sum = static_cast<uint32_t>(random() >> random() % 32);
+    ASSERT_EQ(fold_short(sum), fold(sum)) << sum;
+  }
+}
+
 TEST(Checksum, AnUpdateIsWhatAddingAllAgainGives) {
   std::mt19937_64 random(4);
   for (int i = 0; i < 20'000; ++i) {

@@ -83,5 +83,19 @@ TEST(Groups, HaveRoomForAKeyOfItsOwnForEachLane) {
   EXPECT_EQ(groups.count(), kBurstMax);
 }
 
+TEST(Groups, ForgetALaneAndKeepTheOrderOfTheOthers) {
+  Groups groups;
+  const Lanes lanes = list({4, 0, 7, 2, 9, 5});
+  groups.build(lanes, [](Lane lane) { return uint64_t{lane == 9}; });
+  groups.remove(0, 1);
+  EXPECT_TRUE(std::ranges::equal(groups.lanes(0), list({4, 7, 2, 5})));
+  groups.remove(0, 3);
+  groups.remove(0, 0);
+  EXPECT_TRUE(std::ranges::equal(groups.lanes(0), list({7, 2})));
+  groups.remove(1, 0);
+  EXPECT_TRUE(groups.lanes(1).empty());
+  EXPECT_TRUE(std::ranges::equal(groups.lanes(0), list({7, 2})));
+}
+
 }  // namespace
 }  // namespace turnpike::pipeline

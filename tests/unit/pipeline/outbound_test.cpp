@@ -2,6 +2,7 @@
 // twice.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <set>
 #include <thread>
 
@@ -278,6 +279,65 @@ TEST_F(Outbound, ABurstToManyPeersIsGroupedAndKeepsTheOrderWithinEach) {
     got[peer].push_back((sent.frame.size() - 14 - 28 - 32 - 32) / 16);
   }
   EXPECT_EQ(got, expected);
+}
+
+// Packets of three peers in turn: two tunnels, of which one has a peer whose neighbour is not known, and one packet in
+// the middle that has no room for headers.
+TEST_F(Outbound, ABurstThatGoesDifferentWaysIsCountedForEachTunnelAndPeer) {
+  const TunnelIndex second = pair.a.add_tunnel(pair.outside, pair.inside, 51900);
+  pair.a.add_neighbour(pair.outside, ip("192.0.2.3"), nullptr);
+  Gateway other;
+  other.add_port(kOutsideB, {"192.0.2.2/24"});
+  other.add_port(kInsideB, {"172.16.0.1/24"});
+  other.add_tunnel(0, 1, 7);
+  const auto add = [&](TunnelIndex tunnel, const char* host, const char* router) {
+    const PeerIndex peer = pair.a.add_peer();
+    pair.a.allow(tunnel, host, peer);
+    pair.a.set_endpoint(peer, {ip("198.51.100.9"), 7}, ip("192.0.2.1"), pair.outside, ip(router));
+    connect(pair.a, tunnel, peer, other, 0, other.add_peer());
+    return peer;
+  };
+  const std::array<PeerIndex, 3> peers{add(0, "10.9.0.0/32", "192.0.2.2"),
+                                       add(second, "10.9.0.1/32", "192.0.2.2"),
+                                       add(0, "10.9.0.2/32", "192.0.2.3")};
+  std::vector<FrameIn> frames;
+  constexpr size_t kEach = 6, kWithoutRoom = 2;
+  for (size_t i = 0; i < 3 * kEach; ++i) {
+    const Blob inner =
+        make_ip(ip("10.0.0.2"), ip("10.9.0." + std::to_string(i % 3)), Blob(16 * (1 + i / 3) - 4));
+    frames.push_back({.bytes = pair.from_host_a(inner)});
+  }
+  frames[3 * kWithoutRoom].room.head = 60;  // of the first peer
+  const Turn turn = pair.a.receive(pair.inside, frames);
+  EXPECT_EQ(turn.drops_of(DropReason::NoHeadroom), 1u);
+  EXPECT_EQ(turn.dropped(), 1u);
+  // In order for each, with nonces that follow one another; inner packets are of 32, 48, ... 112 bytes.
+  std::map<unsigned, std::vector<size_t>> texts;  // by source port
+  std::map<unsigned, uint64_t> next;
+  for (const Sent& sent : turn.sent) {
+    const unsigned port = get16(sent.frame, 34);
+    texts[port].push_back(sent.frame.size() - 14 - 28 - 32);
+    EXPECT_EQ(counter_of(sent.frame, Family::V4), next[port]++);
+  }
+  const std::vector<size_t> all{32, 48, 64, 80, 96, 112};
+  std::vector<size_t> but_one = all;
+  but_one.erase(but_one.begin() + kWithoutRoom);
+  EXPECT_EQ(texts[51820], but_one);
+  EXPECT_EQ(texts[51900], all);
+  ASSERT_EQ(turn.punts.size(), kEach);
+  for (size_t i = 0; i < kEach; ++i) {
+    EXPECT_EQ(turn.punts[i].header.kind, PuntKind::NeedsNeighbour);
+    EXPECT_EQ(turn.punts[i].header.next_hop, ip("192.0.2.3"));
+    EXPECT_EQ(turn.punts[i].bytes.size() - 28 - 32, all[i]);
+  }
+  const publish::Counters& counters = pair.a.workers[0]->door.counters;
+  EXPECT_EQ(counters.tunnels[0].outbound_packets.value(), 2 * kEach - 1);
+  EXPECT_EQ(counters.tunnels[0].outbound_bytes.value(), 2 * 432u - 64);
+  EXPECT_EQ(counters.tunnels[second].outbound_packets.value(), kEach);
+  EXPECT_EQ(counters.tunnels[second].outbound_bytes.value(), 432u);
+  EXPECT_EQ(pair.a.peers[peers[0]].activity.tx_bytes.load(), 432u - 64 + 32 * (kEach - 1));
+  EXPECT_EQ(pair.a.peers[peers[1]].activity.tx_bytes.load(), 432u + 32 * kEach);
+  EXPECT_EQ(pair.a.peers[peers[2]].activity.tx_bytes.load(), 432u + 32 * kEach);
 }
 
 TEST_F(Outbound, PeersThatAreReachedDifferentWaysGetEachItsOwnOuterHeader) {
