@@ -125,6 +125,11 @@ class StockWg(NullCase):
         self.assertIn("interface: wg0", self.assert_wg("show"))
         self.assertIn("[Interface]", self.assert_wg("showconf", "wg0"))
 
+    def test_a_tunnel_whose_private_key_was_taken_away_has_no_public_one(self) -> None:
+        self.assert_wg("set", "wg0", "private-key", "/dev/null")
+        self.assertEqual(self.assert_wg("show", "wg0", "public-key").strip(), "(none)")
+        self.assertNotIn("public key", self.assert_wg("show", "wg0"))
+
     def test_a_prefix_of_another_is_refused_with_eexist_and_changes_nothing(self) -> None:
         before = self.generation()
         status, _, text = self.wg("set", "wg0", "peer", key(2), "allowed-ips", "10.8.0.3/32,10.8.0.2/32")
