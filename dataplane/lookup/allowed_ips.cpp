@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/prefetch.h"
 #include "dataplane/lookup/allowed_ips_arena.h"
 #include "dataplane/lookup/allowed_ips_kernel.h"
+#include "dataplane/lookup/allowed_ips_stamps.h"
 #include "dataplane/lookup/allowed_ips_trie.h"
 
 namespace turnpike::lookup {
@@ -55,8 +57,8 @@ struct Writer<Root>::Impl {
   // Half of a second-level cache.
   static constexpr size_t kNearBytes = 512 << 10;
 
-  explicit Impl(const ReplicaPages& each) noexcept
-      : pages(each[0]), arena(each), trie(arena, kFamily) {}
+  Impl(const ReplicaPages& each, Stamps stamps) noexcept
+      : pages(each[0]), arena(each), trie(arena, kFamily), keeps_stamps(stamps == Stamps::Kept) {}
 
   RoomSource& pages;  // of the first copy, and of what a batch needs meanwhile
   NodeArena arena;
@@ -66,6 +68,9 @@ struct Writer<Root>::Impl {
   uint64_t head_size = 0;
   uint64_t next_size = 0;
   bool prepared = false;
+  const bool keeps_stamps;
+  StampClock clock;
+  bool all_renewed = false;  // the stamps, by this batch
 
   [[nodiscard]] RootLine& root_line(Line line) const noexcept { return *arena.as<RootLine>(line); }
   [[nodiscard]] Root root(Line line, ReplicaIndex replica) const noexcept {
@@ -83,6 +88,30 @@ struct Writer<Root>::Impl {
     made.line = line;
     if (next != 0) arena.drop(next);
     next = line;
+    if (keeps_stamps) own_stamps(made);
+  }
+
+  [[nodiscard]] Line moved_stamps(Line from) noexcept {
+    const Line to = arena.allocate(kStampsOrder);
+    std::memcpy(arena.at(to), arena.at(from), kStamps * sizeof(uint32_t));
+    arena.drop(from);
+    return to;
+  }
+  // What is of another era says nothing in this one.
+  void own_stamps(RootLine& root) noexcept {
+    root.stamps = root.stamps == 0 ? arena.allocate(kStampsOrder) : moved_stamps(root.stamps);
+    if (root.era != clock.era()) renew(root, {.first = 0, .count = kStamps});
+    root.era = clock.era();
+  }
+  void renew(const RootLine& root, const StampRange& range) noexcept {
+    if (all_renewed) return;
+    std::fill_n(arena.as<uint32_t>(root.stamps) + range.first, range.count, clock.number());
+    all_renewed = range.count == kStamps;
+  }
+  void drop_root() noexcept {
+    if (const Line stamps = root_line(next).stamps; stamps != 0) arena.drop(stamps);
+    arena.drop(next);
+    next = 0;
   }
 
   // The new version is whole: it goes to the other copies. Only its root knows where it lies.
@@ -101,8 +130,9 @@ struct Writer<Root>::Impl {
     arena.retire_regions();
     if (!arena.ensure()) return;
     RootLine made = root_line(next);
-    trie.compact(made.top);
     made.line = arena.allocate(0);
+    if (made.stamps != 0) made.stamps = moved_stamps(made.stamps);
+    trie.compact(made.top);
     root_line(made.line) = made;
     arena.drop(next);
     next = made.line;
@@ -152,15 +182,20 @@ struct Writer<Root>::Impl {
     Slot top = before;
     next_size =
         static_cast<uint64_t>(static_cast<int64_t>(next_size) + trie.edit(top, e.prefix, e.peer));
-    if (top.child == before.child && top.peer == before.peer) return true;
+    const bool is_new = next != 0 && arena.is_fresh(next);
+    // What is fresh below it may have changed in place.
+    if (top.child == before.child && top.peer == before.peer && !is_new) return true;
     own_root();
-    root_line(next).top = top;
+    RootLine& root = root_line(next);
+    root.top = top;
+    if (keeps_stamps) renew(root, stamps_below(e.prefix));
     return true;
   }
 };
 
 template <typename Root>
-Writer<Root>::Writer(const ReplicaPages& pages) : impl_(std::make_unique<Impl>(pages)) {}
+Writer<Root>::Writer(const ReplicaPages& pages, Stamps stamps)
+    : impl_(std::make_unique<Impl>(pages, stamps)) {}
 template <typename Root>
 Writer<Root>::~Writer() = default;
 
@@ -175,14 +210,13 @@ bool Writer<Root>::prepare(std::span<const Edit> edits) noexcept {
   impl_->prepared = true;
   impl_->next = impl_->head;
   impl_->next_size = impl_->head_size;
+  impl_->clock.advance();
+  impl_->all_renewed = false;
   if (!impl_->apply_all(edits)) {
     abort();
     return false;
   }
-  if (impl_->next != 0 && impl_->next_size == 0) {
-    impl_->arena.drop(impl_->next);
-    impl_->next = 0;
-  }
+  if (impl_->next != 0 && impl_->next_size == 0) impl_->drop_root();
   impl_->compact_if_sparse();
   if (impl_->next != impl_->head && impl_->next != 0) {
     impl_->root_line(impl_->next).near = impl_->arena.used_bytes() <= Impl::kNearBytes ? 1 : 0;

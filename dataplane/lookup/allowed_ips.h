@@ -54,11 +54,14 @@ struct Garbage {
   uint64_t ticket = 0;
 };
 
+// Whether stamp_of() works on the versions of a table (allowed_ips_stamps.h). An edit then copies 4 KiB more.
+enum class Stamps : uint8_t { None, Kept };
+
 template <typename Root>
 class Writer {
  public:
   // A copy in each of the sources.
-  explicit Writer(const ReplicaPages& pages);
+  explicit Writer(const ReplicaPages& pages, Stamps stamps = Stamps::None);
   ~Writer();
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;

@@ -106,6 +106,8 @@ struct alignas(kCacheLine) RootLine {
   Slot top;  // its peer owns the prefix of length 0
   Line line;  // its own
   uint32_t near;  // 1: the table is small enough to be in the second-level cache
+  Line stamps;  // 0: it keeps none
+  uint32_t era;  // of the stamps
 };
 static_assert(sizeof(RootLine) == kLineBytes);
 

@@ -50,7 +50,7 @@ std::vector<PeerIndex> owners(RootV4 root, const std::vector<Edit>& edits) {
 }
 
 // Of `replicas` copies the last one's source says no.
-void refuse_everywhere(size_t replicas) {
+void refuse_everywhere(size_t replicas, Stamps stamps = Stamps::None) {
   std::vector<Edit> first, second;
   for (const Prefix& p : test::prefix_mix(Mix::Spread, 4'000, 1)) {
     first.push_back({p, static_cast<PeerIndex>(first.size())});
@@ -64,7 +64,7 @@ void refuse_everywhere(size_t replicas) {
     std::array<RoomSource*, 3> each{&all[0], &all[1], &all[2]};
     StingyPages& pages = all[replicas - 1];
     {
-      WriterV4 writer(ReplicaPages(std::span<RoomSource* const>(each).first(replicas)));
+      WriterV4 writer(ReplicaPages(std::span<RoomSource* const>(each).first(replicas)), stamps);
       const auto last = static_cast<ReplicaIndex>(replicas - 1);
       pages.refused = refused;
       if (!writer.prepare(first)) {
@@ -106,9 +106,13 @@ void refuse_everywhere(size_t replicas) {
   EXPECT_GE(refusals, 4u);
 }
 
-TEST(AllowedIpsMemory, ARefusalAtAnyAllocationLeavesTheHeadAsItWas) { refuse_everywhere(1); }
+TEST(AllowedIpsMemory, ARefusalAtAnyAllocationLeavesTheHeadAsItWas) {
+  refuse_everywhere(1);
+  refuse_everywhere(1, Stamps::Kept);
+}
 TEST(AllowedIpsMemory, ARefusalForOneCopyLeavesEveryCopyAsItWas) {
   refuse_everywhere(2);
+  refuse_everywhere(2, Stamps::Kept);
   refuse_everywhere(3);
 }
 
@@ -140,9 +144,9 @@ TEST(AllowedIpsMemory, ATableThatShrinksGivesBackTheMemoryOfEachCopy) {
 
 // Garbage of an edit is what it copied.
 template <typename Root>
-size_t most_copied(const std::vector<Prefix>& prefixes) {
+size_t most_copied(const std::vector<Prefix>& prefixes, Stamps stamps = Stamps::None) {
   SystemPages pages;
-  Writer<Root> writer(pages);
+  Writer<Root> writer(pages, stamps);
   std::vector<Edit> edits;
   for (const Prefix& p : prefixes) edits.push_back({p, 1});
   EXPECT_TRUE(writer.prepare(edits));
@@ -182,6 +186,10 @@ TEST(AllowedIpsMemory, OneEditCopiesAtMost16KiB) {
         Prefix::masked(test::address_v6(high, low), static_cast<unsigned>(random() % 129)));
   }
   EXPECT_LE(most_copied<RootV6>(fan), kMost);
+  // Stamps come on top of that.
+  constexpr size_t kStampBytes = 4 << 10;
+  EXPECT_LE(most_copied<RootV4>(nested, Stamps::Kept), kMost + kStampBytes);
+  EXPECT_LE(most_copied<RootV6>(fan, Stamps::Kept), kMost + kStampBytes);
 }
 
 // Removals of what is not there: no new root, nothing copied.
