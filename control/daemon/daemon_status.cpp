@@ -55,9 +55,8 @@ void Daemon::sample_load() {
 api::PeerStatus Daemon::peer_status(PeerId peer) const {
   const PeerRef ref = gateway_->peers().find(peer);
   if (ref.index == kNoPeer) return {};
-  const publish::PeerSlot& slot = host_->peers[ref.index];
   // A slot that the session thread has not taken over yet shows another peer's past.
-  if (slot.activity.incarnation.load(std::memory_order_acquire) != ref.incarnation) return {};
+  if (host_->peers.incarnation(ref.index) != ref.incarnation) return {};
   return {.endpoint = host_->peers.endpoint(ref.index).remote,
           .last_handshake = {host_->peers.record(ref.index).last_handshake_wall.load(
               std::memory_order_relaxed)},

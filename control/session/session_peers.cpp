@@ -92,7 +92,7 @@ void Session::add_peer(const PeerSettings& settings) {
   // Where the way leads is worked out in the next turn. Until then workers must know that there is an endpoint:
   // a packet for a peer without one is dropped, one for a peer without a key is held.
   if (settings.endpoint) slots_.set_endpoint(index, {.remote = *settings.endpoint});
-  slots_[index].activity.incarnation.store(settings.ref.incarnation, std::memory_order_release);
+  slots_.set_incarnation(index, settings.ref.incarnation);
   mark_changed(*peers_[index]);
 }
 
@@ -152,7 +152,7 @@ void Session::set_peer(PeerRef ref, const PeerChange& change) {
 void Session::remove_peer(PeerRef ref) {
   Peer* peer = find(ref);
   if (peer == nullptr) return;
-  slot_of(*peer).activity.incarnation.store(0, std::memory_order_release);
+  slots_.set_incarnation(ref.index, 0);
   drop(DropReason::HeldPeerGone, held_.take(ref.index).size());
   note_remote(*peer, {});
   abandon_initiation(*peer);

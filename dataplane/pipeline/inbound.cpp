@@ -5,8 +5,7 @@
 //     check_indexes:  whether there is a keypair, and it is the one that is meant
 //     open
 //     accept:         age of the key, whether its peer is still there, replay window and times under the peer's lock,
-//                     once for each group
-//     note_received:  confirmation, roaming, late rekey
+//                     confirmation, late rekey, roaming: once for each group
 //     check_inner:    inner header, ECN
 //   by tunnel:      batched look-up of inner sources, which must give the same peer; deliver
 #include <optional>
@@ -90,7 +89,7 @@ void check_indexes(Burst& burst, const Batch& batch) noexcept {
   }
 }
 
-// All that accept() and note_received() look at comes while the AEAD is at work: half of it here, the rest in
+// All that accept() looks at comes while the AEAD is at work: half of it here, the rest in
 // open().
 void reach_slots(Burst& burst, const Batch& batch) noexcept {
   for (size_t g = batch.first; g < batch.end; ++g) {
@@ -100,13 +99,12 @@ void reach_slots(Burst& burst, const Batch& batch) noexcept {
   }
 }
 
-// Empty groups are left out. After the AEAD, because what this looks at was out of reach before.
-void check_keypair(Burst& burst, size_t group, const Keypair& keypair,
-                   const publish::PeerActivity& activity) noexcept {
+// After the AEAD, because what this looks at was out of reach before.
+void check_keypair(Burst& burst, size_t group, const Keypair& keypair, bool where_it_was) noexcept {
   if (keypair.receiving_reached(wireguard::kRejectAfterTime, burst.now)) [[unlikely]] {
     drop_group(burst, group, DropReason::KeypairExpired);
-  } else if (activity.incarnation.load(std::memory_order_relaxed) != keypair.peer.incarnation)
-      [[unlikely]] {
+  } else if (!where_it_was && burst.shared.peers.incarnation(keypair.peer.index) !=
+                                  keypair.peer.incarnation) [[unlikely]] {
     drop_group(burst, group, DropReason::StalePeer);
   }
 }
@@ -147,44 +145,6 @@ void note_times(publish::PeerActivity& activity, Instant at, uint64_t bytes,
   }
   if (any_data && activity.unanswered_since.load(std::memory_order_relaxed) == 0) {
     activity.unanswered_since.store(now, std::memory_order_relaxed);
-  }
-}
-
-// Drops what is not authentic or was seen before.
-void accept(Burst& burst, const Batch& batch) noexcept {
-  Groups& groups = burst.groups;
-  size_t job = 0;
-  for (size_t g = batch.first; g < batch.end; ++g) {
-    groups.filter(g, [&](Lane lane) {
-      if (burst.authentic[job++] != 0) [[likely]]
-        return true;
-      burst.drop(lane, DropReason::AuthenticationFailed);
-      return false;
-    });
-    if (groups.lanes(g).empty()) continue;
-    Keypair& keypair = keypair_of(groups, g);
-    publish::PeerActivity& activity = burst.shared.peers[keypair.peer.index].activity;
-    check_keypair(burst, g, keypair, activity);
-    if (groups.lanes(g).empty()) [[unlikely]]
-      continue;
-    uint64_t bytes = 0;
-    bool any_data = false;
-    activity.receiving.lock();
-    // A full burst does not fit L1: what the AEAD wrote first is on its way back before it is looked at.
-    for (const Lane lane : groups.lanes(g)) {
-      prefetch(burst.packets[lane].data + wireguard::kDataHeaderBytes);
-    }
-    groups.filter(g, [&](Lane lane) {
-      if (!keypair.accept(burst.counter[lane])) [[unlikely]] {
-        return burst.drop(lane, DropReason::ReplayedCounter), false;
-      }
-      bytes += burst.packets[lane].length_bytes;
-      any_data |= burst.packets[lane].length_bytes != wireguard::kDataOverheadBytes;
-      return true;
-    });
-    if (bytes != 0) [[likely]]
-      note_times(activity, burst.now, bytes, any_data);
-    activity.receiving.unlock();
   }
 }
 
@@ -250,13 +210,10 @@ void confirm(Burst& burst, Keypair& keypair) noexcept {
 void follow(Burst& burst, const Keypair& keypair, Lane newest) noexcept {
   const uint8_t* ip = burst.outer[newest];
   publish::PeerSlots& peers = burst.shared.peers;
-  if (peers.is_at(keypair.peer.index, ends_of(ip))) [[likely]]
-    return;
   const publish::PeerEndpoint known = peers.endpoint(keypair.peer.index);
   const Endpoint remote = remote_of(ip);
   const IpAddress local = ip_destination(ip);
-  if (known.remote == remote && known.local == local) [[likely]]
-    return;
+  if (known.remote == remote && known.local == local) return;
   if (!room_for_event(burst, PuntKind::PeerRoamed)) return;
   const publish::NeighbourIndex first_hop =
       first_hop_to(burst, remote.address.bytes.data(), remote.address);
@@ -285,16 +242,57 @@ void ask_for_late_rekey(Burst& burst, Keypair& keypair) noexcept {
   }
 }
 
-void note_received(Burst& burst, const Batch& batch) noexcept {
+// Of one group. Drops what was seen before; then there is a newest message, or none.
+void accept_counters(Burst& burst, size_t group, Keypair& keypair) noexcept {
+  publish::PeerActivity& activity = burst.shared.peers[keypair.peer.index].activity;
+  uint64_t bytes = 0;
+  bool any_data = false;
+  activity.receiving.lock();
+  // A full burst does not fit L1: what the AEAD wrote first is on its way back before it is looked at.
+  for (const Lane lane : burst.groups.lanes(group)) {
+    prefetch(burst.packets[lane].data + wireguard::kDataHeaderBytes);
+  }
+  burst.groups.filter(group, [&](Lane lane) {
+    if (!keypair.accept(burst.counter[lane])) [[unlikely]] {
+      return burst.drop(lane, DropReason::ReplayedCounter), false;
+    }
+    bytes += burst.packets[lane].length_bytes;
+    any_data |= burst.packets[lane].length_bytes != wireguard::kDataOverheadBytes;
+    return true;
+  });
+  if (bytes != 0) [[likely]]
+    note_times(activity, burst.now, bytes, any_data);
+  activity.receiving.unlock();
+}
+
+// Drops what is not authentic or was seen before, and does what the rest asks for.
+void accept(Burst& burst, const Batch& batch) noexcept {
   Groups& groups = burst.groups;
+  size_t job = 0;
   for (size_t g = batch.first; g < batch.end; ++g) {
-    const auto lanes = groups.lanes(g);
-    if (lanes.empty()) continue;
+    groups.filter(g, [&](Lane lane) {
+      if (burst.authentic[job++] != 0) [[likely]]
+        return true;
+      burst.drop(lane, DropReason::AuthenticationFailed);
+      return false;
+    });
+    if (groups.lanes(g).empty()) [[unlikely]]
+      continue;
     Keypair& keypair = keypair_of(groups, g);
+    const Lane last = groups.lanes(g).back();
+    const bool where_it_was = burst.shared.peers.is_at(keypair.peer, ends_of(burst.outer[last]));
+    check_keypair(burst, g, keypair, where_it_was);
+    if (groups.lanes(g).empty()) [[unlikely]]
+      continue;
+    accept_counters(burst, g, keypair);
+    if (groups.lanes(g).empty()) [[unlikely]]
+      continue;
     if (!keypair.confirmed.load(std::memory_order_relaxed)) [[unlikely]]
       confirm(burst, keypair);
     ask_for_late_rekey(burst, keypair);
-    follow(burst, keypair, lanes.back());
+    const Lane newest = groups.lanes(g).back();
+    if (!where_it_was || newest != last) [[unlikely]]
+      follow(burst, keypair, newest);
   }
 }
 
@@ -391,8 +389,6 @@ void open_messages(Burst& burst, const Lanes& data, Lanes& inner) noexcept {
     burst.mark(Stage::Demultiplex);
     accept(burst, now);
     burst.mark(Stage::Accept);
-    note_received(burst, now);
-    burst.mark(Stage::Note);
     check_inner(burst, now, inner);
     burst.mark(Stage::Inner);
     now = next;

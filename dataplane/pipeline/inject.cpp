@@ -53,9 +53,8 @@ void send_frame(Burst& burst, Lane lane, const InjectRing::Slot& slot) noexcept 
 // True: to be sent.
 [[nodiscard]] bool take_keepalive(Burst& burst, Lane lane, const InjectHeader& header) noexcept {
   CHECK(header.peer.index < burst.shared.peers.capacity());
-  const publish::PeerActivity& activity = burst.shared.peers[header.peer.index].activity;
   const bool gone = header.tunnel != kNoTunnel && !burst.snapshot->tunnels[header.tunnel].active;
-  if (gone || activity.incarnation.load(std::memory_order_relaxed) != header.peer.incarnation) {
+  if (gone || burst.shared.peers.incarnation(header.peer.index) != header.peer.incarnation) {
     return burst.drop(lane, DropReason::StalePeer), false;
   }
   burst.tunnel[lane] = header.tunnel;

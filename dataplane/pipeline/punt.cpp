@@ -84,9 +84,7 @@ void punt_inner(Burst& burst, Lane lane, PuntKind kind) noexcept {
   PuntHeader header{.kind = kind, .port = burst.port, .tunnel = burst.tunnel[lane]};
   if (kind == PuntKind::NeedsHandshake) {
     const PeerIndex peer = burst.peer[lane];
-    const publish::PeerActivity& activity = burst.shared.peers[peer].activity;
-    header.peer = {.index = peer,
-                   .incarnation = activity.incarnation.load(std::memory_order_relaxed)};
+    header.peer = {.index = peer, .incarnation = burst.shared.peers.incarnation(peer)};
   } else {
     header.peer = burst.from[lane];
   }

@@ -20,8 +20,7 @@ enum class Stage : uint8_t {
   Transmit,  // outbound: checksums, tx
   Demultiplex,  // inbound: receiver indexes, keypairs, grouping
   Open,
-  Accept,  // inbound: replay windows
-  Note,  // inbound: roaming, times
+  Accept,  // inbound: replay windows, times, roaming
   Inner,  // inbound: inner headers
   Sources,  // inbound: look-up of sources
   Deliver,  // inbound: look-ups of destinations, next hops, tx
@@ -29,8 +28,8 @@ enum class Stage : uint8_t {
 };
 
 inline constexpr std::array<std::string_view, static_cast<size_t>(Stage::kCount)> kStageNames = {
-    "parse",       "owners", "keypairs", "prepare", "write", "seal",    "transmit",
-    "demultiplex", "open",   "accept",   "note",    "inner", "sources", "deliver"};
+    "parse",       "owners", "keypairs", "prepare", "write",   "seal",   "transmit",
+    "demultiplex", "open",   "accept",   "inner",   "sources", "deliver"};
 
 struct StageCycles {
   std::array<uint64_t, static_cast<size_t>(Stage::kCount)> cycles{};  // of the TSC

@@ -8,6 +8,7 @@
 
 #include "dataplane/base/address.h"
 #include "dataplane/base/bytes.h"
+#include "dataplane/base/ids.h"
 
 namespace turnpike::publish {
 
@@ -76,19 +77,22 @@ struct PacketEnds {
   uint64_t local[2];
 };
 
-// Sixty-four bits that stand for an endpoint: remote address and port, local address, their families. Two different
-// endpoints have the same ones by chance only, as long as nobody knows the secret.
-class EndpointPrinter {
+// Sixty-four bits that stand for what a packet shows of its peer. Two things that differ have the same ones by chance
+// only, as long as nobody knows the secret.
+class Printer {
  public:
-  explicit EndpointPrinter(uint64_t secret) noexcept {
+  explicit Printer(uint64_t secret) noexcept {
     for (uint64_t& key : keys_) key = next(secret);
   }
-  [[nodiscard]] uint64_t of(const EndpointWords& endpoint) const noexcept {
-    return mix(endpoint.meta >> 32, endpoint.remote, endpoint.local);
+  // Which peer of its slot's, and where: remote address and port, local address, their families.
+  [[nodiscard]] uint64_t of(const EndpointWords& endpoint, Incarnation incarnation) const noexcept {
+    return mix(endpoint.meta >> 32 | uint64_t{incarnation} << 32, endpoint.remote, endpoint.local);
   }
-  [[nodiscard]] uint64_t of(const PacketEnds& ends) const noexcept {
+  [[nodiscard]] uint64_t of(const PacketEnds& ends, Incarnation incarnation) const noexcept {
     const auto family = static_cast<uint64_t>(ends.family);
-    return mix(uint64_t{ends.remote_port} | family << 16 | family << 24, ends.remote, ends.local);
+    return mix(
+        uint64_t{ends.remote_port} | family << 16 | family << 24 | uint64_t{incarnation} << 32,
+        ends.remote, ends.local);
   }
 
  private:

@@ -47,12 +47,11 @@ struct alignas(kCacheLine) PeerActivity {
   std::atomic<uint64_t> unanswered_since{0};
   // First data sent since we last received anything: a new handshake for silence counts from here.
   std::atomic<uint64_t> unacknowledged_since{0};
-  // Of the endpoint (EndpointPrinter), by who writes that, and before another one may: so it is never out of date
-  // for good. A worker that reads it while the endpoint changes sees the one before or the one after, and does
+  // Of endpoint and incarnation (Printer), by who writes those, and before another one may: so it is never out of
+  // date for good. A worker that reads it while they change sees the ones before or the ones after, and does
   // what it would have done had its packet come a moment earlier or later: what differs is followed, and if that
   // is undone, by control for one, the next packet differs again. workers: read
-  std::atomic<uint64_t> endpoint_print{0};
-  std::atomic<Incarnation> incarnation{0};  // session thread: writes · all: read
+  std::atomic<uint64_t> print{0};
   // Taken once for a group of messages that were opened: guards the replay windows of all keypairs of the peer, and
   // makes what is added here sums without a locked add for each. workers only
   SpinLock receiving;
@@ -85,17 +84,21 @@ class PeerSlots {
         capacity_(capacity),
         printer_(secret),
         slots_(static_cast<PeerSlot*>(pages.allocate(slot_bytes()))),
-        records_(static_cast<PeerRecord*>(pages.allocate(record_bytes()))) {
+        records_(static_cast<PeerRecord*>(pages.allocate(record_bytes()))),
+        incarnations_(static_cast<std::atomic<Incarnation>*>(pages.allocate(incarnation_bytes()))) {
     // Zeroed pages are slots in their initial state, so nothing is touched here.
   }
   ~PeerSlots() {
     if (slots_ != nullptr) pages_.release(slots_, slot_bytes());
     if (records_ != nullptr) pages_.release(records_, record_bytes());
+    if (incarnations_ != nullptr) pages_.release(incarnations_, incarnation_bytes());
   }
   PeerSlots(const PeerSlots&) = delete;
   PeerSlots& operator=(const PeerSlots&) = delete;
 
-  [[nodiscard]] bool valid() const noexcept { return slots_ != nullptr && records_ != nullptr; }
+  [[nodiscard]] bool valid() const noexcept {
+    return slots_ != nullptr && records_ != nullptr && incarnations_ != nullptr;
+  }
   [[nodiscard]] uint32_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] PeerSlot& operator[](PeerIndex index) noexcept {
     DCHECK(index < capacity_);
@@ -126,22 +129,32 @@ class PeerSlots {
 
   // Session thread: its word is the last one. Waits for a worker that is just writing.
   void set_endpoint(PeerIndex index, const PeerEndpoint& endpoint) noexcept {
-    PeerSend& send = (*this)[index].send;
-    // Acquire pairs with the release below: one writer after the other.
-    while (send.writing_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
-    write(index, endpoint);
-    send.writing_.store(false, std::memory_order_release);
+    wait_to_write(index);
+    write(index, EndpointWords::of(endpoint));
+    end_writing(index);
+  }
+  // The same. Release: who sees the incarnation sees what was set before.
+  void set_incarnation(PeerIndex index, Incarnation incarnation) noexcept {
+    wait_to_write(index);
+    incarnations_[index].store(incarnation, std::memory_order_release);
+    set_print(index, (*this)[index].send.endpoint_.read());
+    end_writing(index);
   }
   // Workers: the endpoint that authenticated data just came from, so that the answer goes there already. False,
   // and nothing changes, while another thread writes; the session thread is told anyway.
   bool try_follow(PeerIndex index, const PeerEndpoint& endpoint) noexcept {
-    PeerSend& send = (*this)[index].send;
-    if (send.writing_.exchange(true, std::memory_order_acquire)) return false;
-    write(index, endpoint);
-    send.writing_.store(false, std::memory_order_release);
+    if (!try_to_write(index)) return false;
+    write(index, EndpointWords::of(endpoint));
+    end_writing(index);
     return true;
   }
 
+  // Any thread. 0: the slot is free.
+  [[nodiscard]] Incarnation incarnation(PeerIndex index) const noexcept {
+    // Acquire pairs with the release in set_incarnation().
+    DCHECK(index < capacity_);
+    return incarnations_[index].load(std::memory_order_acquire);
+  }
   // Any thread. A family of None: the peer has no endpoint. Goes round only when a write went on meanwhile.
   [[nodiscard]] EndpointWords endpoint_words(PeerIndex index) const noexcept {
     const PeerSend& send = (*this)[index].send;
@@ -158,19 +171,32 @@ class PeerSlots {
     return endpoint_words(index).value();
   }
 
-  // Any thread. Whether the endpoint is these two ends, by the activity's line alone. While it changes the answer
-  // may be that of a moment before.
-  [[nodiscard]] bool is_at(PeerIndex index, const PacketEnds& ends) const noexcept {
-    return (*this)[index].activity.endpoint_print.load(std::memory_order_relaxed) ==
-           printer_.of(ends);
+  // Any thread. Whether the slot is this peer's and the endpoint these two ends, by the activity's line alone. While
+  // either changes the answer may be that of a moment before.
+  [[nodiscard]] bool is_at(const PeerRef& peer, const PacketEnds& ends) const noexcept {
+    return (*this)[peer.index].activity.print.load(std::memory_order_relaxed) ==
+           printer_.of(ends, peer.incarnation);
   }
 
  private:
+  // Acquire pairs with the release in end_writing(): one writer after the other.
+  [[nodiscard]] bool try_to_write(PeerIndex index) noexcept {
+    return !(*this)[index].send.writing_.exchange(true, std::memory_order_acquire);
+  }
+  void wait_to_write(PeerIndex index) noexcept {
+    while (!try_to_write(index)) std::this_thread::yield();
+  }
+  void end_writing(PeerIndex index) noexcept {
+    (*this)[index].send.writing_.store(false, std::memory_order_release);
+  }
+
   // By who has `writing_`.
-  void write(PeerIndex index, const PeerEndpoint& endpoint) noexcept {
-    PeerSlot& slot = (*this)[index];
-    PeerSend& send = slot.send;
-    const EndpointWords words = EndpointWords::of(endpoint);
+  void set_print(PeerIndex index, const EndpointWords& words) noexcept {
+    const Incarnation incarnation = incarnations_[index].load(std::memory_order_relaxed);
+    (*this)[index].activity.print.store(printer_.of(words, incarnation), std::memory_order_relaxed);
+  }
+  void write(PeerIndex index, const EndpointWords& words) noexcept {
+    PeerSend& send = (*this)[index].send;
     const uint32_t version = send.version_.load(std::memory_order_relaxed);  // even
     // Readers that see this even version use the first copy; those that still see the odd one before it
     // and read words of this write find the version changed (the copies release each word after it).
@@ -180,19 +206,24 @@ class PeerSlots {
     send.endpoint_.write(words);
     send.version_.store(version + 2,
                         std::memory_order_release);  // with it, the first copy is whole
-    slot.activity.endpoint_print.store(printer_.of(words), std::memory_order_relaxed);
+    set_print(index, words);
   }
 
   [[nodiscard]] size_t slot_bytes() const noexcept { return size_t{capacity_} * sizeof(PeerSlot); }
   [[nodiscard]] size_t record_bytes() const noexcept {
     return size_t{capacity_} * sizeof(PeerRecord);
   }
+  [[nodiscard]] size_t incarnation_bytes() const noexcept {
+    return size_t{capacity_} * sizeof(std::atomic<Incarnation>);
+  }
 
   PageSource& pages_;
   uint32_t capacity_;
-  EndpointPrinter printer_;
+  Printer printer_;
   PeerSlot* slots_;
   PeerRecord* records_;
+  // session thread: writes · all: read, workers where the print in the slot differs from a packet's
+  std::atomic<Incarnation>* incarnations_;
 };
 
 }  // namespace turnpike::publish

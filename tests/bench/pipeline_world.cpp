@@ -70,7 +70,7 @@ void World::make_peers() {
     zipf_sums_.push_back(sum += 1.0 / (i + 1));
     edits.push_back({host(kPeerNet + i), i});
     publish::PeerSlot& slot = peers_[i];
-    slot.activity.incarnation.store(1);
+    peers_.set_incarnation(i, 1);
     peers_.set_endpoint(i, {.remote = {IpAddress::v4(kRemoteNet + i), kRemotePort},
                             .local = IpAddress::v4(kOwnOutside),
                             .first_hop = router});

@@ -79,6 +79,9 @@ class Gateway {
     return addresses_[port];
   }
   [[nodiscard]] publish::PeerSlot& slot(PeerRef peer) noexcept { return slots_[peer.index]; }
+  [[nodiscard]] Incarnation incarnation(PeerRef peer) const noexcept {
+    return slots_.incarnation(peer.index);
+  }
   [[nodiscard]] uint64_t drops(DropReason reason) const;
   [[nodiscard]] uint64_t handshakes_completed() const noexcept { return handshakes_; }
   // Sentences about packets that are neither out, nor dropped and counted, nor held.

@@ -24,13 +24,12 @@ class SlotSession final : public SessionLink {
   uint64_t post(std::vector<SessionCommand> commands) override {
     for (const SessionCommand& command : commands) {
       if (const auto* add = std::get_if<AddPeer>(&command)) {
-        publish::PeerActivity& activity = slots_[add->settings.peer.index].activity;
-        EXPECT_EQ(activity.incarnation.load(), 0u);
+        EXPECT_EQ(slots_.incarnation(add->settings.peer.index), 0u);
         slots_.set_endpoint(add->settings.peer.index, {.remote = add->settings.endpoint});
-        activity.incarnation.store(add->settings.peer.incarnation, std::memory_order_release);
+        slots_.set_incarnation(add->settings.peer.index, add->settings.peer.incarnation);
         most_incarnations = std::max(most_incarnations, add->settings.peer.incarnation);
       } else if (const auto* remove = std::get_if<RemovePeer>(&command)) {
-        slots_[remove->peer.index].activity.incarnation.store(0, std::memory_order_release);
+        slots_.set_incarnation(remove->peer.index, 0);
         slots_.set_endpoint(remove->peer.index, {});
       }
     }
@@ -102,8 +101,7 @@ class Worker {
           ++mixtures;
           continue;
         }
-        if (slots_[peer].activity.incarnation.load(std::memory_order_acquire) == 0 ||
-            slots_.endpoint(peer).remote.port != expected) {
+        if (slots_.incarnation(peer) == 0 || slots_.endpoint(peer).remote.port != expected) {
           ++mixtures;
         }
       }

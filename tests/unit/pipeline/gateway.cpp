@@ -90,7 +90,7 @@ void Gateway::allow(TunnelIndex tunnel, std::string_view prefix, PeerIndex peer)
 }
 
 PeerIndex Gateway::add_peer() {
-  peers[peers_].activity.incarnation.store(7);
+  peers.set_incarnation(peers_, 7);
   return peers_++;
 }
 
@@ -111,7 +111,7 @@ wireguard::Keypair& Gateway::add_keypair(TunnelIndex tunnel, PeerIndex peer, wir
   keypair.sending().role = role;
   keypair.set_created_at(now);
   keypair.tunnel = tunnel;
-  keypair.peer = {.index = peer, .incarnation = peers[peer].activity.incarnation.load()};
+  keypair.peer = {.index = peer, .incarnation = peers.incarnation(peer)};
   keypair.confirmed.store(role == wireguard::Role::Initiator);
   keypairs.publish(keypair);
   return keypair;

@@ -112,7 +112,7 @@ TEST_F(Inbound, KeypairExpired) {
 }
 
 TEST_F(Inbound, StalePeer) {
-  pair.b.peers[0].activity.incarnation.store(8);
+  pair.b.peers.set_incarnation(0, 8);
   expect_drop(DropReason::StalePeer, sealed());
 }
 

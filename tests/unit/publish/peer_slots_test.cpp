@@ -65,14 +65,14 @@ TEST(PeerSlots, EveryBitOfTheTwoEndsTellsWhetherAPeerIsThere) {
                         .local = IpAddress::v4(0xc000'0202)};
   for (const PeerEndpoint& endpoint : {endpoint_of(5), v4}) {
     const PacketEnds ends = ends_of(endpoint);
-    EXPECT_FALSE(slots.is_at(1, ends));
+    EXPECT_FALSE(slots.is_at({.index = 1}, ends));
     slots.set_endpoint(1, endpoint);
-    EXPECT_TRUE(slots.is_at(1, ends));
-    EXPECT_FALSE(slots.is_at(2, ends));
+    EXPECT_TRUE(slots.is_at({.index = 1}, ends));
+    EXPECT_FALSE(slots.is_at({.index = 2}, ends));
     const auto expect_elsewhere = [&](auto change) {
       PacketEnds other = ends;
       change(other);
-      EXPECT_FALSE(slots.is_at(1, other));
+      EXPECT_FALSE(slots.is_at({.index = 1}, other));
     };
     for (size_t bit = 0; bit < 128; ++bit) {
       const uint64_t mask = uint64_t{1} << (bit % 64);
@@ -93,15 +93,15 @@ TEST(PeerSlots, EveryBitOfTheTwoEndsTellsWhetherAPeerIsThere) {
   PeerEndpoint elsewhere = v4;
   elsewhere.first_hop = 9;
   slots.set_endpoint(1, elsewhere);
-  EXPECT_TRUE(slots.is_at(1, ends_of(v4)));
+  EXPECT_TRUE(slots.is_at({.index = 1}, ends_of(v4)));
   slots.set_endpoint(1, {});
-  EXPECT_FALSE(slots.is_at(1, ends_of(v4)));
+  EXPECT_FALSE(slots.is_at({.index = 1}, ends_of(v4)));
 }
 
 TEST(PeerSlots, PrintsOfTwoProcessesDiffer) {
   const EndpointWords words = EndpointWords::of(endpoint_of(5));
-  EXPECT_EQ(EndpointPrinter(1).of(words), EndpointPrinter(1).of(words));
-  EXPECT_NE(EndpointPrinter(1).of(words), EndpointPrinter(2).of(words));
+  EXPECT_EQ(Printer(1).of(words, 3), Printer(1).of(words, 3));
+  EXPECT_NE(Printer(1).of(words, 3), Printer(2).of(words, 3));
 }
 
 TEST(PeerSlots, ZeroedMemoryIsAPeerWithoutKeyEndpointOrNeighbour) {
@@ -111,7 +111,7 @@ TEST(PeerSlots, ZeroedMemoryIsAPeerWithoutKeyEndpointOrNeighbour) {
   for (const PeerIndex index : {0u, 999u}) {
     const PeerSlot& slot = slots[index];
     EXPECT_EQ(slot.send.current.load(), nullptr);
-    EXPECT_EQ(slot.activity.incarnation.load(), 0u);
+    EXPECT_EQ(slots.incarnation(index), 0u);
     EXPECT_TRUE(slots.endpoint(index).remote.is_none());
     EXPECT_EQ(slots.endpoint(index).first_hop, kNoNeighbour);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(&slot) % kCacheLine, 0u);
@@ -154,6 +154,29 @@ TEST(PeerSlots, ReadersNeverSeeAMixtureOfTwoEndpoints) {
   EXPECT_TRUE(slots.endpoint(1) == endpoint_of(written));
 }
 
+TEST(PeerSlots, APeerIsWhereItIsUnderItsOwnIncarnationOnly) {
+  SystemPages pages;
+  PeerSlots slots(pages, 4, 77);
+  const PacketEnds here = ends_of(endpoint_of(5)), there = ends_of(endpoint_of(6));
+  slots.set_endpoint(1, endpoint_of(5));
+  EXPECT_FALSE(slots.is_at({.index = 1, .incarnation = 7}, here));
+  slots.set_incarnation(1, 7);
+  EXPECT_EQ(slots.incarnation(1), 7u);
+  EXPECT_TRUE(slots.is_at({.index = 1, .incarnation = 7}, here));
+  slots.set_endpoint(1, endpoint_of(6));
+  EXPECT_FALSE(slots.is_at({.index = 1, .incarnation = 7}, here));
+  EXPECT_TRUE(slots.is_at({.index = 1, .incarnation = 7}, there));
+  EXPECT_TRUE(slots.try_follow(1, endpoint_of(5)));
+  EXPECT_TRUE(slots.is_at({.index = 1, .incarnation = 7}, here));
+  for (unsigned bit = 0; bit < 32; ++bit) {
+    EXPECT_FALSE(slots.is_at({.index = 1, .incarnation = 7 ^ 1u << bit}, here));
+  }
+  slots.set_incarnation(1, 8);
+  EXPECT_FALSE(slots.is_at({.index = 1, .incarnation = 7}, here));
+  EXPECT_TRUE(slots.is_at({.index = 1, .incarnation = 8}, here));
+  EXPECT_TRUE(slots.endpoint(1) == endpoint_of(5));
+}
+
 // Whoever was last: what receiving looks at is what sending goes by.
 TEST(PeerSlots, APeerIsWhereItsLastWriterPutItHoweverManyWrite) {
   SystemPages pages;
@@ -163,6 +186,7 @@ TEST(PeerSlots, APeerIsWhereItsLastWriterPutItHoweverManyWrite) {
       for (uint32_t n = from; n < from + 50; ++n) {
         if (session) {
           slots.set_endpoint(1, endpoint_of(n));
+          slots.set_incarnation(1, n);
         } else {
           (void)slots.try_follow(1, endpoint_of(n));
         }
@@ -170,7 +194,9 @@ TEST(PeerSlots, APeerIsWhereItsLastWriterPutItHoweverManyWrite) {
     };
     sim::run_together([&] { write(1'000, true); }, [&] { write(2'000, false); },
                       [&] { write(3'000, false); });
-    ASSERT_TRUE(slots.is_at(1, ends_of(slots.endpoint(1)))) << round;
+    ASSERT_TRUE(
+        slots.is_at({.index = 1, .incarnation = slots.incarnation(1)}, ends_of(slots.endpoint(1))))
+        << round;
   }
 }
 

@@ -47,7 +47,7 @@ void initiate(World& world, uint32_t& incarnation, int times) {
     world.a.session->remove_peer({.index = 0, .incarnation = incarnation});
     PeerSettings settings = world.settings_for_a();
     settings.ref.incarnation = ++incarnation;
-    world.a.slots[0].activity.incarnation.store(incarnation);
+    world.a.slots.set_incarnation(0, incarnation);
     world.a.session->add_peer(settings);
     world.send(world.a, "hello");
     world.settle();

@@ -368,7 +368,7 @@ TEST(RemovedPeer, GivesEverythingBackOnceEveryReaderHasPassed) {
   world.a.session->remove_peer(World::kPeer);
   EXPECT_EQ(world.a.drops(DropReason::HeldPeerGone), 1u);
   EXPECT_EQ(world.a.sending(0), nullptr);
-  EXPECT_EQ(world.a.slots[0].activity.incarnation.load(), 0u);
+  EXPECT_EQ(world.a.slots.incarnation(0), 0u);
   EXPECT_TRUE(world.a.slots.endpoint(0).remote.is_none());
   world.settle();
   EXPECT_GT(world.a.session->keypairs_in_use(), 0u);  // the worker may still hold it

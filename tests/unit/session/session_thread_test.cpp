@@ -86,7 +86,7 @@ TEST(SessionThread, AnswersWhatAWorkerPuntsAndHoldsUpNoRetirement) {
                       .endpoint = Endpoint{ip("192.0.2.9"), 1}});
   });
   ASSERT_TRUE(running.thread->flush(60s));
-  EXPECT_EQ(running.gateway.slots[3].activity.incarnation.load(), 1u);
+  EXPECT_EQ(running.gateway.slots.incarnation(3), 1u);
   // With the turn after the command the endpoint is published, too.
   EXPECT_EQ(running.gateway.slots.endpoint(3).remote.port, 1);
   running.gateway.needs_handshake({3, 1}, Packet{0x45});

@@ -60,7 +60,7 @@ class World {
 
   // An inner packet at a gateway for its peer, as the pipeline handles it.
   void send(Gateway& from, Bytes packet) {
-    const PeerRef ref{0, from.slots[0].activity.incarnation.load()};
+    const PeerRef ref{0, from.slots.incarnation(0)};
     wireguard::Keypair* keypair = from.sending(0);
     if (keypair == nullptr || keypair->expired(clock.now.instant)) {
       return from.needs_handshake(ref, packet);
