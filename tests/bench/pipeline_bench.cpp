@@ -145,8 +145,17 @@ struct Peers {
   const char* name;
 };
 
-void measure(Report& report, Peers peers, bool software_checksum, bool zipf, const char* suffix,
-             Rounds rounds) {
+// Hosts behind each peer: with more than one, each packet of a peer's comes from another.
+constexpr unsigned kHostsLog2 = 4;
+
+struct Variant {
+  const char* suffix = "";
+  bool software_checksum = false;
+  bool zipf = false;
+  unsigned hosts_log2 = 0;
+};
+
+void measure(Report& report, Peers peers, const Variant& variant, Rounds rounds) {
   std::unique_ptr<World> world;
   std::unique_ptr<Worker> worker;
   for (const auto direction : {Direction::Outbound, Direction::Inbound}) {
@@ -154,20 +163,20 @@ void measure(Report& report, Peers peers, bool software_checksum, bool zipf, con
     for (const Size& size : sizes()) {
       const std::string name = std::string("pipeline/") +
                                (direction == Direction::Outbound ? "outbound/" : "inbound/") +
-                               size.name + "/" + peers.name + suffix;
+                               size.name + "/" + peers.name + variant.suffix;
       if (!report.wants(name)) continue;
       if (world == nullptr) {
-        world = std::make_unique<World>(peers.count, software_checksum);
+        world = std::make_unique<World>(peers.count, variant.software_checksum, variant.hosts_log2);
         worker = std::make_unique<Worker>(*world);
       }
       const Traffic traffic{.direction = direction,
-                            .zipf = zipf,
-                            .software_checksum = software_checksum,
+                            .zipf = variant.zipf,
+                            .software_checksum = variant.software_checksum,
                             .inner_bytes = size.inner_bytes};
       if (!greeted) greet_all(*worker, peers.count, traffic);
       greeted = true;
       add(report, name, compare(*worker, traffic, rounds), worker->aead_name());
-      if (suffix[0] == '\0' && (size.inner_bytes[0] == 64 || size.inner_bytes[0] == 1420) &&
+      if (variant.suffix[0] == '\0' && (size.inner_bytes[0] == 64 || size.inner_bytes[0] == 1420) &&
           size.inner_bytes.size() == 1) {
         by_stage(report, *worker, traffic, name, rounds);
       }
@@ -180,15 +189,22 @@ int run(const Options& options) {
   const Rounds rounds =
       options.quick ? Rounds{.rounds = 1, .passes = 2} : Rounds{.rounds = 15, .passes = 40};
   std::printf("bursts of %zu packets, %zu buffers; cycles of the TSC\n", kRxBurst, kPassPackets);
-  measure(report, {1, "1-peer"}, false, false, "", rounds);
-  measure(report, {1, "1-peer"}, true, false, "/software-checksum", rounds);
-  measure(report, {1'000, "1000-peers"}, false, false, "", rounds);
-  measure(report, {1'000, "1000-peers"}, false, true, "/zipf", rounds);
+  const Variant plain, zipf{.suffix = "/zipf", .zipf = true},
+      sources{.suffix = "/changing-sources", .hosts_log2 = kHostsLog2};
+  const Peers one{1, "1-peer"}, some{1'000, "1000-peers"}, many{100'000, "100000-peers"},
+      most{1'000'000, "1000000-peers"};
+  measure(report, one, plain, rounds);
+  measure(report, one, {.suffix = "/software-checksum", .software_checksum = true}, rounds);
+  measure(report, one, sources, rounds);
+  measure(report, some, plain, rounds);
+  measure(report, some, zipf, rounds);
+  measure(report, some, sources, rounds);
   if (!options.quick) {
-    measure(report, {100'000, "100000-peers"}, false, false, "", rounds);
-    measure(report, {100'000, "100000-peers"}, false, true, "/zipf", rounds);
-    measure(report, {1'000'000, "1000000-peers"}, false, false, "", rounds);
-    measure(report, {1'000'000, "1000000-peers"}, false, true, "/zipf", rounds);
+    measure(report, many, plain, rounds);
+    measure(report, many, zipf, rounds);
+    measure(report, many, sources, rounds);
+    measure(report, most, plain, rounds);
+    measure(report, most, zipf, rounds);
   }
   measure_parallel(report, options.quick);
   measure_far(report, options.quick);

@@ -42,21 +42,20 @@ Worker::Worker(World& world, size_t first)
   door.publish(&world.snapshot);
 }
 
-void Worker::make_inner(uint8_t* ip, uint16_t bytes, uint32_t peer, bool outbound) const {
-  const uint32_t inside = kOwnInside + 1 + peer % kHosts;
-  const uint32_t far = kPeerNet + peer;
-  write_ipv4(ip, bytes, 17, outbound ? inside : far, outbound ? far : inside);
+void Worker::make_inner(uint8_t* ip, uint16_t bytes, const Far& far, bool outbound) const {
+  const uint32_t inside = kOwnInside + 1 + far.peer % kHosts;
+  write_ipv4(ip, bytes, 17, outbound ? inside : far.address, outbound ? far.address : inside);
 }
 
-void Worker::fill_inbound(size_t i, uint16_t bytes, uint32_t peer) {
+void Worker::fill_inbound(size_t i, uint16_t bytes, const Far& far) {
   uint8_t* frame = &memory_[i * kStride + kHeadroom];
   uint8_t* ip = frame + pipeline::kEthernetBytes;
   uint8_t* udp = ip + pipeline::kIpv4Bytes;
   uint8_t* message = udp + pipeline::kUdpBytes;
   uint8_t* text = message + wireguard::kDataHeaderBytes;
   const uint32_t padded = wireguard::padded_bytes(bytes, kTunnelMtu);
-  World::Sealing& sealing = world_.sealing(peer);
-  make_inner(text, bytes, peer, false);
+  World::Sealing& sealing = world_.sealing(far.peer);
+  make_inner(text, bytes, far, false);
   std::memset(text + bytes, 0, padded - bytes);
   const uint64_t counter = std::atomic_ref(sealing.counter).fetch_add(1);
   wireguard::write_data_header(std::span<uint8_t, 16>(message, 16),
@@ -67,7 +66,7 @@ void Worker::fill_inbound(size_t i, uint16_t bytes, uint32_t peer) {
   const auto udp_bytes =
       static_cast<uint16_t>(pipeline::kUdpBytes + wireguard::kDataOverheadBytes + padded);
   pipeline::write_ethernet(frame, kOutsideMac, kRouterMac, pipeline::kEtherTypeIpv4);
-  write_ipv4(ip, static_cast<uint16_t>(pipeline::kIpv4Bytes + udp_bytes), 17, kRemoteNet + peer,
+  write_ipv4(ip, static_cast<uint16_t>(pipeline::kIpv4Bytes + udp_bytes), 17, kRemoteNet + far.peer,
              kOwnOutside);
   store_be16(udp, kRemotePort);
   store_be16(udp + 2, kListenPort);
@@ -85,7 +84,9 @@ void Worker::fill(const Traffic& traffic) {
       traffic.software_checksum ? pipeline::RxChecksum::Unknown : pipeline::RxChecksum::Good;
   for (size_t i = 0; i < kPassPackets; ++i) {
     const uint16_t bytes = traffic.inner_bytes[i % traffic.inner_bytes.size()];
-    const uint32_t peer = traffic.zipf ? world_.zipf_peer(random_) : world_.peer_at(next_++);
+    const size_t place = next_++;
+    const uint32_t peer = traffic.zipf ? world_.zipf_peer(random_) : world_.peer_at(place);
+    const Far far{.peer = peer, .address = world_.address_of(peer, world_.round_at(place))};
     uint8_t* frame = &memory_[i * kStride + kHeadroom];
     packets_[i] = {.data = frame,
                    .length_bytes = static_cast<uint16_t>(pipeline::kEthernetBytes + bytes),
@@ -95,9 +96,9 @@ void Worker::fill(const Traffic& traffic) {
                    .handle = frame};
     if (outbound) {
       pipeline::write_ethernet(frame, kInsideMac, kHostMac, pipeline::kEtherTypeIpv4);
-      make_inner(frame + pipeline::kEthernetBytes, bytes, peer, true);
+      make_inner(frame + pipeline::kEthernetBytes, bytes, far, true);
     } else {
-      fill_inbound(i, bytes, peer);
+      fill_inbound(i, bytes, far);
     }
     packets_[i].tailroom_bytes =
         static_cast<uint16_t>(kStride - kHeadroom - packets_[i].length_bytes);

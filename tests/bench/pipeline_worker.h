@@ -47,8 +47,12 @@ class Worker {
   publish::Door door;
 
  private:
-  void make_inner(uint8_t* ip, uint16_t bytes, uint32_t peer, bool outbound) const;
-  void fill_inbound(size_t i, uint16_t bytes, uint32_t peer);
+  struct Far {
+    uint32_t peer;
+    uint32_t address;  // the peer's, of the inner packet
+  };
+  void make_inner(uint8_t* ip, uint16_t bytes, const Far& far, bool outbound) const;
+  void fill_inbound(size_t i, uint16_t bytes, const Far& far);
 
   World& world_;
   std::unique_ptr<crypto::Aead> aead_;

@@ -14,10 +14,15 @@ void insert(lookup::WriterV4& writer, const std::vector<lookup::Edit>& edits) {
 
 [[nodiscard]] Prefix host(uint32_t address) { return Prefix::masked(IpAddress::v4(address), 32); }
 
+// Edits of many places, far enough from each other, in an order that is no order of theirs.
+constexpr uint32_t kEditedHosts = 1u << 18;
+constexpr uint32_t kEditStep = 77'777;
+
 }  // namespace
 
-World::World(uint32_t peers, bool software_checksum)
+World::World(uint32_t peers, bool software_checksum, unsigned hosts_log2)
     : peers_count_(peers),
+      hosts_log2_(hosts_log2),
       peers_(pages, std::max(peers, 64u), 1),
       keypairs_(pages, peers, random_),
       neighbours_(epoch, 1),
@@ -68,7 +73,7 @@ void World::make_peers() {
   for (uint32_t i = 0; i < peers_count_; ++i) {
     order_[i] = i;
     zipf_sums_.push_back(sum += 1.0 / (i + 1));
-    edits.push_back({host(kPeerNet + i), i});
+    edits.push_back({Prefix::masked(IpAddress::v4(net_of(i)), 32 - hosts_log2_), i});
     publish::PeerSlot& slot = peers_[i];
     peers_.set_incarnation(i, 1);
     peers_.set_endpoint(i, {.remote = {IpAddress::v4(kRemoteNet + i), kRemotePort},
@@ -107,9 +112,9 @@ uint32_t World::zipf_peer(std::mt19937_64& random) const {
 }
 
 void World::publish_an_edit(std::span<publish::Door* const> doors) {
-  // An address that nobody sends to comes and goes, in the middle of those that are looked up.
+  const auto place = static_cast<uint32_t>(edits_ / 2 * kEditStep % kEditedHosts);
   const bool comes = edits_++ % 2 == 0;
-  const lookup::Edit edit{host(kPeerNet + peers_count_), comes ? 0 : kNoPeer};
+  const lookup::Edit edit{host(net_of(peers_count_) + place), comes ? 0 : kNoPeer};
   CHECK(allowed_.prepare({&edit, 1}));
   publish::Snapshot& next = edited_[edits_ % 2];
   next = snapshot;
