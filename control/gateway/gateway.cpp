@@ -8,7 +8,8 @@ namespace turnpike::gateway {
 
 // The writers of one tunnel, and what of it is not in the topology.
 struct Gateway::TunnelTables {
-  explicit TunnelTables(const ReplicaPages& pages) : v4(pages), v6(pages) {}
+  explicit TunnelTables(const ReplicaPages& pages)
+      : v4(pages, lookup::Stamps::Kept), v6(pages, lookup::Stamps::Kept) {}
   std::string name;
   uint16_t listen_port = 0;
   lookup::WriterV4 v4;

@@ -21,12 +21,13 @@ void reset(publish::PeerSlots& slots, PeerIndex index) noexcept {
   slots.set_endpoint(index, {});
   publish::PeerActivity& activity = slot.activity;
   for (std::atomic<uint64_t>* value :
-       {&activity.tx_bytes, &activity.rx_bytes, &activity.last_sent, &activity.last_received,
+       {&activity.tx_bytes, &activity.last_sent, &activity.last_received,
         &activity.unanswered_since, &activity.unacknowledged_since,
         &slots.record(index).last_handshake_wall, &slots.record(index).handshake_tx_bytes,
         &slots.record(index).handshake_rx_bytes}) {
     value->store(0, std::memory_order_relaxed);
   }
+  activity.rx_bytes.reset();
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ inline constexpr uint32_t kStamps = 1u << kStampsLog2;
 inline constexpr unsigned kStampsOrder = 6;
 static_assert(kStamps * sizeof(uint32_t) == kLineBytes << kStampsOrder);
 
-// Equal ones say the same; a default-made one is none, and says nothing.
+// Equal ones say the same; a default-made one is none, and says nothing. Of IPv4 the first word is 0.
 struct Stamp {
   uint64_t words[2] = {0, 0};  // the era, which is not 0, is in the second one
   [[nodiscard]] bool is_none() const noexcept { return words[1] == 0; }
@@ -37,8 +37,7 @@ struct StampClasses {
 
   [[nodiscard]] constexpr uint32_t of(uint64_t block, uint64_t net = 0) const noexcept {
     constexpr uint64_t kOdd = 0x9e37'79b9'7f4a'7c15;
-    const uint64_t above = (block >> bits) * kOdd ^ std::rotl(net * kOdd, 32);
-    const uint64_t mixed = (above * kOdd) >> (64 - bits);
+    const uint64_t mixed = ((block >> bits) + std::rotl(net, 32)) * kOdd >> (64 - bits);
     return begin + static_cast<uint32_t>((block ^ mixed) & ((uint64_t{1} << bits) - 1));
   }
 };
@@ -54,23 +53,44 @@ struct StampRange {
 // Those that an edit of the prefix renews.
 [[nodiscard]] StampRange stamps_below(const Prefix& prefix) noexcept;
 
-// Of the table's version; none where it keeps none.
+// The stamps of one version, if it keeps any.
+class StampsOfVersion {
+ public:
+  StampsOfVersion() noexcept = default;
+  explicit StampsOfVersion(const void* root) noexcept {
+    const auto* line = static_cast<const RootLine*>(root);
+    if (line == nullptr || line->stamps == 0) return;
+    stamps_ = reinterpret_cast<const uint32_t*>(at(line->base, line->stamps));
+    era_ = uint64_t{line->era} << 32;
+  }
+  [[nodiscard]] bool has_any() const noexcept { return stamps_ != nullptr; }
+  [[nodiscard]] uint32_t era() const noexcept { return static_cast<uint32_t>(era_ >> 32); }
+  // Where there are any: of IPv4 what a stamp has beside the era.
+  [[nodiscard]] uint32_t number_of(uint32_t address) const noexcept {
+    return stamps_[kStampsV4.of(address >> 4)];
+  }
+  [[nodiscard]] Stamp of(uint32_t address) const noexcept {
+    return {.words = {0, era_ | number_of(address)}};
+  }
+  [[nodiscard]] Stamp of(const Ipv6Key& address) const noexcept {
+    return {.words = {uint64_t{stamps_[kStampsOf48.of(address.high >> 16)]} << 32 |
+                          stamps_[kStampsOf64.of(address.high)],
+                      era_ | stamps_[kStampsOf124.of(address.low >> 4, address.high)]}};
+  }
+
+ private:
+  const uint32_t* stamps_ = nullptr;
+  uint64_t era_ = 0;
+};
+
+// None where the version keeps none.
 [[nodiscard]] inline Stamp stamp_of(RootV4 root, uint32_t address) noexcept {
-  const auto* line = static_cast<const RootLine*>(root.node);
-  if (line == nullptr || line->stamps == 0) [[unlikely]]
-    return {};
-  const auto* stamps = reinterpret_cast<const uint32_t*>(at(line->base, line->stamps));
-  return {.words = {0, uint64_t{line->era} << 32 | stamps[kStampsV4.of(address >> 4)]}};
+  const StampsOfVersion stamps(root.node);
+  return stamps.has_any() ? stamps.of(address) : Stamp{};
 }
 [[nodiscard]] inline Stamp stamp_of(RootV6 root, const Ipv6Key& address) noexcept {
-  const auto* line = static_cast<const RootLine*>(root.node);
-  if (line == nullptr || line->stamps == 0) [[unlikely]]
-    return {};
-  const auto* stamps = reinterpret_cast<const uint32_t*>(at(line->base, line->stamps));
-  const uint64_t low = stamps[kStampsOf124.of(address.low >> 4, address.high)];
-  return {.words = {uint64_t{stamps[kStampsOf48.of(address.high >> 16)]} << 32 |
-                        stamps[kStampsOf64.of(address.high)],
-                    uint64_t{line->era} << 32 | low}};
+  const StampsOfVersion stamps(root.node);
+  return stamps.has_any() ? stamps.of(address) : Stamp{};
 }
 
 // Numbers that one table has not used before: one for each batch. With those of an era used up comes the next era, which

@@ -68,6 +68,8 @@ struct Burst {
   PerLane<crypto::AeadJob> jobs;
   PerLane<uint8_t> sealed;  // where the AEAD did not seal all
   PerLane<uint8_t> authentic;
+  PerLane<uint64_t>
+      source_print;  // of an inner source to be looked up, to keep if its owner is the peer; or 0
 
   [[nodiscard]] publish::Counters& counters() noexcept { return door.counters; }
   [[nodiscard]] const publish::TunnelView& tunnel_of(Lane lane) const noexcept {

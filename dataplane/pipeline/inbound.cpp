@@ -7,9 +7,11 @@
 //     accept:         age of the key, whether its peer is still there, replay window and times under the peer's lock,
 //                     confirmation, late rekey, roaming: once for each group
 //     check_inner:    inner header, ECN
-//   by tunnel:      batched look-up of inner sources, which must give the same peer; deliver
+//   by tunnel:      batched look-up of inner sources, which must give the same peer, but for those that the last look-up
+//                   of their peer's answers for; deliver
 #include <optional>
 
+#include "dataplane/lookup/allowed_ips_stamps.h"
 #include "dataplane/pipeline/burst.h"
 #include "dataplane/wireguard/messages.h"
 
@@ -133,12 +135,9 @@ void open(Burst& burst, const Batch& batch, const Batch& next) noexcept {
   burst.aead.open({burst.jobs.data(), jobs}, {burst.authentic.data(), jobs});
 }
 
-// Under the lock: nobody else adds. Relaxed, all: the timers read them lazily, one by one.
-void note_times(publish::PeerActivity& activity, Instant at, uint64_t bytes,
-                bool any_data) noexcept {
+// Under the lock. Relaxed, all: the timers read them lazily, one by one.
+void note_times(publish::PeerActivity& activity, Instant at, bool any_data) noexcept {
   const uint64_t now = at.nanoseconds;
-  activity.rx_bytes.store(activity.rx_bytes.load(std::memory_order_relaxed) + bytes,
-                          std::memory_order_relaxed);
   activity.last_received.store(now, std::memory_order_relaxed);
   if (activity.unacknowledged_since.load(std::memory_order_relaxed) != 0) {
     activity.unacknowledged_since.store(0, std::memory_order_relaxed);
@@ -247,7 +246,7 @@ void accept_counters(Burst& burst, size_t group, Keypair& keypair) noexcept {
   publish::PeerActivity& activity = burst.shared.peers[keypair.peer.index].activity;
   uint64_t bytes = 0;
   bool any_data = false;
-  activity.receiving.lock();
+  const uint64_t bytes_before = activity.rx_bytes.lock();
   // A full burst does not fit L1: what the AEAD wrote first is on its way back before it is looked at.
   for (const Lane lane : burst.groups.lanes(group)) {
     prefetch(burst.packets[lane].data + wireguard::kDataHeaderBytes);
@@ -261,8 +260,8 @@ void accept_counters(Burst& burst, size_t group, Keypair& keypair) noexcept {
     return true;
   });
   if (bytes != 0) [[likely]]
-    note_times(activity, burst.now, bytes, any_data);
-  activity.receiving.unlock();
+    note_times(activity, burst.now, any_data);
+  activity.rx_bytes.unlock(bytes_before + bytes);
 }
 
 // Drops what is not authentic or was seen before, and does what the rest asks for.
@@ -343,30 +342,113 @@ void check_inner(Burst& burst, const Batch& batch, Lanes& inner) noexcept {
   return std::nullopt;
 }
 
+[[nodiscard]] bool is_same_source(const uint8_t* a, const uint8_t* b) noexcept {
+  if (ip_version(a) != ip_version(b)) return false;
+  if (ip_version(a) == 4) return load_le32(a + 12) == load_le32(b + 12);
+  return load_le64(a + 8) == load_le64(b + 8) && load_le64(a + 16) == load_le64(b + 16);
+}
+
+// Which inner sources of one tunnel are those that a look-up gave to their peer last, and in this snapshot would give
+// again. One print answers for packets of a peer that follow each other: where their sources differ, those unlike the
+// first one's are looked up.
+class KnownSources {
+ public:
+  KnownSources(Burst& burst, const publish::TunnelView& tunnel) noexcept
+      : burst_(burst),
+        printer_(burst.shared.peers.printer()),
+        v4_(tunnel.allowed_v4.node),
+        v6_(tunnel.allowed_v6.node) {}
+
+  [[nodiscard]] bool has(Lane lane, const uint8_t* ip) noexcept {
+    const PeerRef peer = burst_.from[lane];
+    if (first_ != nullptr && peer == peer_) {
+      burst_.source_print[lane] = 0;
+      return is_known_ && is_same_source(ip, first_);
+    }
+    peer_ = peer;
+    first_ = ip;
+    const uint64_t print = print_of(peer.incarnation, ip);
+    burst_.source_print[lane] = print;
+    is_known_ = print != 0 && print_kept_of(peer).load(std::memory_order_relaxed) == print;
+    return is_known_;
+  }
+  // What was looked up, and is its peer's.
+  void keep(Lane lane) noexcept {
+    const uint64_t print = burst_.source_print[lane];
+    if (print != 0) print_kept_of(burst_.from[lane]).store(print, std::memory_order_relaxed);
+  }
+
+ private:
+  [[nodiscard]] std::atomic<uint64_t>& print_kept_of(const PeerRef& peer) noexcept {
+    return burst_.shared.peers[peer.index].activity.source_print;
+  }
+  // 0 where the table keeps no stamps.
+  [[nodiscard]] uint64_t print_of(Incarnation incarnation, const uint8_t* ip) const noexcept {
+    if (ip_version(ip) == 4) [[likely]] {
+      if (!v4_.has_any()) return 0;
+      const uint32_t address = ipv4_source(ip);
+      return printer_.of_source(address, v4_.era(), v4_.number_of(address), incarnation);
+    }
+    if (!v6_.has_any()) return 0;
+    const lookup::Ipv6Key address = ipv6_key(ipv6_source(ip));
+    return printer_.of_source({address.high, address.low}, v6_.of(address).words, incarnation);
+  }
+
+  Burst& burst_;
+  const publish::Printer& printer_;
+  const lookup::StampsOfVersion v4_, v6_;
+  PeerRef peer_;
+  const uint8_t* first_ = nullptr;
+  bool is_known_ = false;
+};
+
 // The owner of the source, by all allowed IPs of the tunnel, must be the peer whose key it was.
+[[nodiscard]] std::optional<DropReason> reason_against(const Burst& burst, Lane lane) noexcept {
+  if (burst.found[lane] != burst.from[lane].index) [[unlikely]]
+    return DropReason::InnerSourceNotAllowed;
+  return reason_against_source(burst.packets[lane].data);
+}
+
+// Of those that are looked up; false: some of them were dropped, and `bad` says which.
+[[nodiscard]] bool look_up_sources(Burst& burst, const publish::TunnelView& tunnel,
+                                   const Lanes& unknown, KnownSources& known,
+                                   PerLane<bool>& bad) noexcept {
+  burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
+  bool all_good = true;
+  for (const Lane lane : unknown) {
+    if (const auto reason = reason_against(burst, lane)) [[unlikely]] {
+      if (all_good) bad.fill(false);
+      all_good = false;
+      bad[lane] = true;
+      burst.drop(lane, *reason);
+    } else {
+      known.keep(lane);
+    }
+  }
+  return all_good;
+}
+
 void check_sources(Burst& burst, TunnelIndex index, Lanes& inner) noexcept {
   const publish::TunnelView& tunnel = burst.snapshot->tunnels[index];
+  KnownSources known(burst, tunnel);
+  Lanes unknown;
   burst.addresses.clear();
   for (const Lane lane : inner) {
     const uint8_t* ip = burst.packets[lane].data;
+    if (known.has(lane, ip)) continue;
+    unknown.push(lane);
     if (ip_version(ip) == 4) {
       burst.addresses.add_v4(lane, ipv4_source(ip));
     } else {
       burst.addresses.add_v6(lane, ipv6_key(ipv6_source(ip)));
     }
   }
-  burst.look_up(tunnel.allowed_v4, tunnel.allowed_v6, burst.found);
+  PerLane<bool> bad;
+  if (!unknown.empty() && !look_up_sources(burst, tunnel, unknown, known, bad)) [[unlikely]] {
+    inner.filter([&](Lane lane) { return !bad[lane]; });
+  }
   uint64_t bytes = 0;
-  inner.filter([&](Lane lane) {
-    if (burst.found[lane] != burst.from[lane].index) [[unlikely]] {
-      return burst.drop(lane, DropReason::InnerSourceNotAllowed), false;
-    }
-    if (const auto reason = reason_against_source(burst.packets[lane].data)) [[unlikely]] {
-      return burst.drop(lane, *reason), false;
-    }
-    bytes += burst.packets[lane].length_bytes;
-    return true;
-  });
+  for (const Lane lane : inner) bytes += burst.packets[lane].length_bytes;
   publish::TunnelCounters& counters = burst.counters().tunnels[index];
   counters.inbound_packets.add(inner.size());
   counters.inbound_bytes.add(bytes);

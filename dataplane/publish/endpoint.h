@@ -94,6 +94,18 @@ class Printer {
         uint64_t{ends.remote_port} | family << 16 | family << 24 | uint64_t{incarnation} << 32,
         ends.remote, ends.local);
   }
+  // An inner source of the peer, and the stamp of the look-up that gave it: its era, and a number or three. No two of
+  // IPv4 under one era and incarnation have the same one, whatever the secret.
+  [[nodiscard]] uint64_t of_source(uint32_t source, uint32_t era, uint32_t number,
+                                   Incarnation incarnation) const noexcept {
+    __extension__ using Wide = unsigned __int128;
+    const uint64_t whose = folded(Wide{incarnation + keys_[0]} * (era + keys_[1]));
+    return whose ^ (uint64_t{source} << 32 | number);
+  }
+  [[nodiscard]] uint64_t of_source(const uint64_t (&source)[2], const uint64_t (&stamp)[2],
+                                   Incarnation incarnation) const noexcept {
+    return mix(incarnation, source, stamp);
+  }
 
  private:
   // SplitMix64 (Steele, Lea, Flood, 2014).
@@ -110,6 +122,9 @@ class Printer {
     const Wide sum = Wide{remote[0] + keys_[0]} * (remote[1] + keys_[1]) +
                      Wide{local[0] + keys_[2]} * (local[1] + keys_[3]) +
                      Wide{meta + keys_[4]} * keys_[5];
+    return folded(sum);
+  }
+  __extension__ [[nodiscard]] static uint64_t folded(unsigned __int128 sum) noexcept {
     return static_cast<uint64_t>(sum) ^ static_cast<uint64_t>(sum >> 64);
   }
 

@@ -14,7 +14,6 @@
 #include "dataplane/base/ids.h"
 #include "dataplane/base/limits.h"
 #include "dataplane/base/pages.h"
-#include "dataplane/base/spin_lock.h"
 #include "dataplane/publish/endpoint.h"
 #include "dataplane/wireguard/keypair.h"
 
@@ -35,12 +34,44 @@ struct alignas(kCacheLine) PeerSend {
 };
 static_assert(sizeof(PeerSend) == kCacheLine);
 
+// A sum, and in its highest bit a small lock, held for some tens of instructions: uncontended where RSS keeps a peer on
+// one queue, correct where it does not. For workers alone: none ever waits for a thread of control.
+class LockedSum {
+ public:
+  // Gives the sum.
+  [[nodiscard]] uint64_t lock() noexcept {
+    uint64_t word = word_.load(std::memory_order_relaxed);
+    // Acquire pairs with the release in unlock().
+    while ((word & kHeld) != 0 ||
+           !word_.compare_exchange_weak(word, word | kHeld, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) {
+      __builtin_ia32_pause();
+      word = word_.load(std::memory_order_relaxed);
+    }
+    return word;
+  }
+  void unlock(uint64_t sum) noexcept { word_.store(sum & ~kHeld, std::memory_order_release); }
+
+  // Any thread.
+  [[nodiscard]] uint64_t value() const noexcept {
+    return word_.load(std::memory_order_relaxed) & ~kHeld;
+  }
+  // Session thread. Who holds the lock goes on holding it, and may yet put back what it adds to.
+  void reset() noexcept { word_.fetch_and(kHeld, std::memory_order_relaxed); }
+
+ private:
+  static constexpr uint64_t kHeld = uint64_t{1} << 63;
+  std::atomic<uint64_t> word_{0};
+};
+
 // What packets leave behind, read lazily by the timers and by `show`, and what receiving looks at, which is no
 // other line of the slot. Times are Instants, 0 is never; they survive a rekey.
 // workers: write, relaxed · session thread, control: read
 struct alignas(kCacheLine) PeerActivity {
   std::atomic<uint64_t> tx_bytes{0};  // of data messages, keepalives and padding included
-  std::atomic<uint64_t> rx_bytes{0};  // the same; under the lock
+  // The same. The lock is taken once for a group of messages that were opened: it guards the replay windows of all
+  // keypairs of the peer, and makes what is added here a sum without a locked add for each. workers only
+  LockedSum rx_bytes;
   std::atomic<uint64_t> last_sent{0};  // anything authenticated
   std::atomic<uint64_t> last_received{0};  // anything authenticated
   // First data received since we last sent anything: the passive keepalive counts from here.
@@ -52,9 +83,10 @@ struct alignas(kCacheLine) PeerActivity {
   // what it would have done had its packet come a moment earlier or later: what differs is followed, and if that
   // is undone, by control for one, the next packet differs again. workers: read
   std::atomic<uint64_t> print{0};
-  // Taken once for a group of messages that were opened: guards the replay windows of all keypairs of the peer, and
-  // makes what is added here sums without a locked add for each. workers only
-  SpinLock receiving;
+  // Of the source that a look-up gave to the peer last, with the stamp of what it went by (Printer); 0 is none. Any
+  // worker that finds the print of a packet's source here knows what a look-up would say, so it matters not whose is
+  // the last one, nor which snapshot that worker had. workers only
+  std::atomic<uint64_t> source_print{0};
 };
 static_assert(sizeof(PeerActivity) == kCacheLine);
 
@@ -123,7 +155,7 @@ class PeerSlots {
            record(index).handshake_tx_bytes.load(std::memory_order_relaxed);
   }
   [[nodiscard]] uint64_t rx_bytes(PeerIndex index) const noexcept {
-    return (*this)[index].activity.rx_bytes.load(std::memory_order_relaxed) +
+    return (*this)[index].activity.rx_bytes.value() +
            record(index).handshake_rx_bytes.load(std::memory_order_relaxed);
   }
 
@@ -177,6 +209,7 @@ class PeerSlots {
     return (*this)[peer.index].activity.print.load(std::memory_order_relaxed) ==
            printer_.of(ends, peer.incarnation);
   }
+  [[nodiscard]] const Printer& printer() const noexcept { return printer_; }
 
  private:
   // Acquire pairs with the release in end_writing(): one writer after the other.

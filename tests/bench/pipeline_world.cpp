@@ -26,7 +26,7 @@ World::World(uint32_t peers, bool software_checksum, unsigned hosts_log2)
       peers_(pages, std::max(peers, 64u), 1),
       keypairs_(pages, peers, random_),
       neighbours_(epoch, 1),
-      allowed_(pages),
+      allowed_(pages, lookup::Stamps::Kept),
       outside_routes_(pages),
       inside_routes_(pages) {
   CHECK(peers_.valid());

@@ -1,4 +1,5 @@
 // Workers on two NUMA nodes: each reads its own copy of every table, of the same generation.
+#include "dataplane/lookup/allowed_ips_stamps.h"
 #include "tests/unit/gateway/gateway_fixture.h"
 
 namespace turnpike::gateway {
@@ -46,6 +47,28 @@ TEST_F(TwoNodes, EachWorkerHasACopyOfItsOwnAndBothSayTheSame) {
     EXPECT_EQ(next_hop(snapshot->tunnels[0].local, "10.8.0.2"), kNoPeer);
     EXPECT_NE(next_hop(snapshot->tunnels[0].local, "10.8.0.1"), kNoPeer);
   }
+}
+
+// What workers keep of a look-up goes by stamps: in all copies the same, and renewed where a commit changed something.
+TEST_F(TwoNodes, ACommitRenewsTheStampsOfWhatItChangesInEachCopy) {
+  const auto stamp = [&](size_t worker, const char* address) {
+    const publish::TunnelView& tunnel = doors[worker]->begin_burst().tunnels[0];
+    const lookup::Stamp found =
+        lookup::stamp_of(tunnel.allowed_v4, parse_ip(address)->v4_host_order());
+    EXPECT_FALSE(found.is_none());
+    return found;
+  };
+  const lookup::Stamp alice = stamp(0, "10.8.0.2"), elsewhere = stamp(0, "10.9.0.3");
+  EXPECT_EQ(stamp(1, "10.8.0.2"), alice);
+  config::Config next = two_peers();
+  std::swap(next.tunnels[0].peers[0].allowed_ips, next.tunnels[0].peers[1].allowed_ips);
+  apply(two_peers(), next);
+  settle();
+  EXPECT_EQ(owner(doors[0]->begin_burst(), "10.8.0.2"), index_of("bob"));
+  EXPECT_NE(stamp(0, "10.8.0.2"), alice);
+  EXPECT_EQ(stamp(1, "10.8.0.2"), stamp(0, "10.8.0.2"));
+  EXPECT_EQ(stamp(0, "10.9.0.3"), elsewhere);
+  EXPECT_EQ(stamp(1, "10.9.0.3"), elsewhere);
 }
 
 // Either of the nodes.

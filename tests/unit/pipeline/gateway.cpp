@@ -14,10 +14,12 @@ void Table::insert(const Prefix& prefix, uint32_t value) {
   const lookup::Edit edit{.prefix = prefix, .peer = value};
   if (prefix.address.is_v4()) {
     CHECK(v4.prepare({&edit, 1}));
-    v4.reclaim(v4.commit());
+    const lookup::Garbage garbage = v4.commit();
+    if (!keeps_versions) v4.reclaim(garbage);
   } else {
     CHECK(v6.prepare({&edit, 1}));
-    v6.reclaim(v6.commit());
+    const lookup::Garbage garbage = v6.commit();
+    if (!keeps_versions) v6.reclaim(garbage);
   }
 }
 
@@ -67,7 +69,7 @@ void Gateway::add_route(PortIndex port, std::string_view prefix, std::string_vie
 TunnelIndex Gateway::add_tunnel(PortIndex outside, PortIndex inside, uint16_t listen_port) {
   const TunnelIndex index = snapshot.tunnel_count++;
   tunnel_local_.emplace_back(pages);
-  allowed_.emplace_back(pages);
+  allowed_.emplace_back(pages, lookup::Stamps::Kept);
   snapshot.tunnels[index] = {
       .outside = outside, .inside = inside, .listen_port = listen_port, .active = true};
   publish::PortView& out = snapshot.ports[outside];
@@ -87,6 +89,10 @@ void Gateway::allow(TunnelIndex tunnel, std::string_view prefix, PeerIndex peer)
   allowed_[tunnel].insert(parse_prefix(prefix).value(), peer);
   snapshot.tunnels[tunnel].allowed_v4 = allowed_[tunnel].v4.head();
   snapshot.tunnels[tunnel].allowed_v6 = allowed_[tunnel].v6.head();
+}
+
+void Gateway::keep_versions() {
+  for (Table& table : allowed_) table.keeps_versions = true;
 }
 
 PeerIndex Gateway::add_peer() {
@@ -125,9 +131,18 @@ std::vector<uint64_t> Gateway::drops_of(const Worker& worker) {
 }
 
 Turn Gateway::receive(PortIndex port, const std::vector<Blob>& frames, size_t worker) {
+  return receive_in(snapshot, port, frames, worker);
+}
+
+Turn Gateway::receive(PortIndex port, std::vector<FrameIn> frames, size_t worker) {
+  return receive_in(snapshot, port, std::move(frames), worker);
+}
+
+Turn Gateway::receive_in(const publish::Snapshot& other, PortIndex port,
+                         const std::vector<Blob>& frames, size_t worker) {
   std::vector<FrameIn> in;
   for (const Blob& frame : frames) in.push_back({.bytes = frame});
-  return receive(port, std::move(in), worker);
+  return receive_in(other, port, std::move(in), worker);
 }
 
 namespace {
@@ -145,7 +160,8 @@ Packet packet_in(std::unique_ptr<uint8_t[]>& buffer, const Blob& bytes, Room roo
 
 }  // namespace
 
-Turn Gateway::receive(PortIndex port, std::vector<FrameIn> frames, size_t worker) {
+Turn Gateway::receive_in(const publish::Snapshot& some, PortIndex port, std::vector<FrameIn> frames,
+                         size_t worker) {
   std::vector<std::unique_ptr<uint8_t[]>> buffers(frames.size());
   std::vector<Packet> packets;
   for (size_t i = 0; i < frames.size(); ++i) {
@@ -159,7 +175,7 @@ Turn Gateway::receive(PortIndex port, std::vector<FrameIn> frames, size_t worker
   Worker& w = *workers[worker];
   const auto drops = drops_of(w);
   const auto output = std::make_unique<Output>();
-  w.pipeline.receive(snapshot, now, port, packets, *output);
+  w.pipeline.receive(some, now, port, packets, *output);
   return collect(w, *output, before, drops);
 }
 

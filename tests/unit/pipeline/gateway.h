@@ -64,8 +64,11 @@ struct FrameIn {
 
 class Table {
  public:
-  explicit Table(RoomSource& pages) : v4(pages), v6(pages) {}
+  explicit Table(RoomSource& pages, lookup::Stamps stamps = lookup::Stamps::None)
+      : v4(pages, stamps), v6(pages, stamps) {}
+  // kNoPeer removes it.
   void insert(const Prefix& prefix, uint32_t value);
+  bool keeps_versions = false;  // what was the head before stays good
   lookup::WriterV4 v4;
   lookup::WriterV6 v6;
 };
@@ -92,6 +95,8 @@ class Gateway : public turnpike::test::WorkerParts {
   TunnelIndex add_tunnel(PortIndex outside, PortIndex inside, uint16_t listen_port);
   void add_own_address(TunnelIndex tunnel, std::string_view address);
   void allow(TunnelIndex tunnel, std::string_view prefix, PeerIndex peer);
+  // From now on copies of `snapshot` stay good when prefixes change.
+  void keep_versions();
   PeerIndex add_peer();
   void add_neighbour(PortIndex port, const IpAddress& address, const MacAddress* mac);
   // Over the neighbour `first_hop` of the port, which add_neighbour() made.
@@ -102,6 +107,9 @@ class Gateway : public turnpike::test::WorkerParts {
 
   Turn receive(PortIndex port, std::vector<FrameIn> frames, size_t worker = 0);
   Turn receive(PortIndex port, const std::vector<Blob>& frames, size_t worker = 0);
+  // By a worker that has another snapshot.
+  Turn receive_in(const publish::Snapshot& other, PortIndex port, const std::vector<Blob>& frames,
+                  size_t worker);
   // Puts entries into the ring, then injects them into as many blanks and `extra` more.
   struct Injection {
     publish::InjectHeader header;
@@ -122,6 +130,8 @@ class Gateway : public turnpike::test::WorkerParts {
 
  private:
   friend struct Worker;
+  Turn receive_in(const publish::Snapshot& some, PortIndex port, std::vector<FrameIn> frames,
+                  size_t worker);
   Turn collect(Worker& worker, Output& output, const std::vector<Packet>& packets,
                const std::vector<uint64_t>& drops_before);
   [[nodiscard]] static std::vector<uint64_t> drops_of(const Worker& worker);

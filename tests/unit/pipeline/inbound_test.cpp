@@ -129,7 +129,7 @@ TEST_F(Inbound, AuthenticationFailed) {
   put16(shorter, 14 + 24, static_cast<unsigned>(shorter.size() - 34));
   put16(shorter, 14 + 26, 0);
   expect_drop(DropReason::AuthenticationFailed, shorter);
-  EXPECT_EQ(pair.b.peers[0].activity.rx_bytes.load(), 0u);
+  EXPECT_EQ(pair.b.peers[0].activity.rx_bytes.value(), 0u);
   EXPECT_EQ(pair.b.receive(pair.outside, {frame}).sent.size(), 1u) << "forgeries harm nothing";
 }
 
@@ -167,7 +167,7 @@ TEST_F(Inbound, AKeepaliveEndsWithoutADrop) {
   EXPECT_EQ(in.dropped(), 0u);
   EXPECT_EQ(pair.b.peers[0].activity.last_received.load(), kStart.nanoseconds);
   EXPECT_EQ(pair.b.peers[0].activity.unanswered_since.load(), 0u) << "keepalives are not answered";
-  EXPECT_EQ(pair.b.peers[0].activity.rx_bytes.load(), 32u);
+  EXPECT_EQ(pair.b.peers[0].activity.rx_bytes.value(), 32u);
 }
 
 TEST_F(Inbound, InnerInvalid) {

@@ -182,7 +182,7 @@ TEST(TwoGateways, CountersAndTimesAreKept) {
   pair.b.peers[0].activity.unacknowledged_since.store(5);
   EXPECT_EQ(pair.b.receive(pair.outside, {wire}).sent.size(), 1u);
   const auto& receiver = pair.b.peers[0].activity;
-  EXPECT_EQ(receiver.rx_bytes.load(), 32u + 112);
+  EXPECT_EQ(receiver.rx_bytes.value(), 32u + 112);
   EXPECT_EQ(receiver.last_received.load(), kStart.nanoseconds);
   EXPECT_EQ(receiver.unanswered_since.load(), kStart.nanoseconds);
   EXPECT_EQ(receiver.unacknowledged_since.load(), 0u);

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <set>
+#include <thread>
 #include <utility>
 
 #include "tests/support/sim_threads.h"
@@ -175,6 +179,72 @@ TEST(PeerSlots, APeerIsWhereItIsUnderItsOwnIncarnationOnly) {
   EXPECT_FALSE(slots.is_at({.index = 1, .incarnation = 7}, here));
   EXPECT_TRUE(slots.is_at({.index = 1, .incarnation = 8}, here));
   EXPECT_TRUE(slots.endpoint(1) == endpoint_of(5));
+}
+
+TEST(LockedSum, ExcludesTheOthersAndKeepsItsSum) {
+  LockedSum sum;
+  uint64_t counter = 0;
+  const auto count = [&] {
+    for (int i = 0; i < 20'000; ++i) {
+      const uint64_t before = sum.lock();
+      ++counter;
+      sum.unlock(before + 3);
+    }
+  };
+  sim::run_together(count, count, count, [&] {
+    uint64_t last = 0;
+    for (int i = 0; i < 20'000; ++i) {
+      const uint64_t now = sum.value();
+      EXPECT_GE(now, last) << "seen while it is held, too";
+      last = now;
+    }
+  });
+  EXPECT_EQ(counter, 60'000u);
+  EXPECT_EQ(sum.value(), 180'000u);
+}
+
+TEST(LockedSum, AResetLeavesTheLockToWhoHasIt) {
+  LockedSum sum;
+  sum.unlock(sum.lock() + 5);
+  EXPECT_EQ(sum.lock(), 5u);
+  sum.reset();
+  EXPECT_EQ(sum.value(), 0u);
+  std::atomic<bool> entered{false};
+  std::thread other([&] {
+    const uint64_t before = sum.lock();
+    entered.store(true);
+    sum.unlock(before + 1);
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_FALSE(entered.load());
+  sum.unlock(0);
+  other.join();
+  EXPECT_EQ(sum.value(), 1u);
+  sum.reset();
+  EXPECT_EQ(sum.lock(), 0u);
+}
+
+TEST(Printer, OfASourceDiffersWhateverDiffersOfIt) {
+  const Printer printer(5);
+  std::set<uint64_t> seen;
+  for (uint32_t bit = 0; bit <= 32; ++bit) {
+    const uint32_t change = bit == 32 ? 0 : 1u << bit;
+    seen.insert(printer.of_source(0x0a00'0001 ^ change, 7, 9, 3));
+    seen.insert(printer.of_source(0x0a00'0001, 7 ^ change, 9, 3));
+    seen.insert(printer.of_source(0x0a00'0001, 7, 9 ^ change, 3));
+    seen.insert(printer.of_source(0x0a00'0001, 7, 9, 3 ^ change));
+  }
+  EXPECT_EQ(seen.size(), 4u * 32 + 1);
+  for (uint32_t bit = 0; bit <= 64; ++bit) {
+    const uint64_t change = bit == 64 ? 0 : uint64_t{1} << bit;
+    seen.insert(printer.of_source({1 ^ change, 2}, {3, 4}, 5));
+    seen.insert(printer.of_source({1, 2 ^ change}, {3, 4}, 5));
+    seen.insert(printer.of_source({1, 2}, {3 ^ change, 4}, 5));
+    seen.insert(printer.of_source({1, 2}, {3, 4 ^ change}, 5));
+    seen.insert(printer.of_source({1, 2}, {3, 4}, 5 ^ static_cast<uint32_t>(change)));
+  }
+  EXPECT_EQ(seen.size(), 4u * 32 + 1 + 4 * 64 + 32 + 1);
+  EXPECT_NE(Printer(6).of_source(0x0a00'0001, 7, 9, 3), printer.of_source(0x0a00'0001, 7, 9, 3));
 }
 
 // Whoever was last: what receiving looks at is what sending goes by.
