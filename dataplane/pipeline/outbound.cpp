@@ -25,6 +25,11 @@ struct Way {
   bool neighbour_known;
   publish::EndpointWords endpoint;  // of the first of them
   OuterHeader outer;
+
+  [[nodiscard]] bool leads_to(TunnelIndex from,
+                              const publish::EndpointWords& other) const noexcept {
+    return tunnel == from && endpoint.same_way(other);
+  }
 };
 static_assert(std::is_trivially_default_constructible_v<Way>);
 
@@ -43,6 +48,10 @@ struct Sendings {
   PerLane<Sending> of;
   PerLane<Way> ways;
   size_t way_count = 0;
+
+  [[nodiscard]] const Way* last_way() const noexcept {
+    return way_count == 0 ? nullptr : &ways[way_count - 1];
+  }
 };
 
 // What keeps the counter from wrapping when all workers reserve a burst at once (see reserve_nonces()).
@@ -154,15 +163,7 @@ void ask_for_rekey(Burst& burst, Keypair& keypair, uint64_t counter) noexcept {
   }
 }
 
-// The way of the group before, if it is that to the endpoint: most peers are behind one router.
-[[nodiscard]] const Way* last_way(TunnelIndex tunnel, const publish::EndpointWords& endpoint,
-                                  const Sendings& sendings) noexcept {
-  if (sendings.way_count == 0) return nullptr;
-  const Way& last = sendings.ways[sendings.way_count - 1];
-  return last.tunnel == tunnel && last.endpoint.same_way(endpoint) ? &last : nullptr;
-}
-
-// Another one, or nullptr: there is none.
+// A way that no group before went, or nullptr: there is none.
 [[nodiscard]] const Way* make_way(Burst& burst, TunnelIndex tunnel_index,
                                   const publish::EndpointWords& endpoint,
                                   Sendings& sendings) noexcept {
@@ -188,9 +189,10 @@ void punt_group(Burst& burst, size_t group) noexcept {
   end_group(burst, group, 0, [&](Lane lane) { punt_inner(burst, lane, PuntKind::NeedsHandshake); });
 }
 
-// Where that is not known yet. The endpoint as a value: so it need not be in memory where this is not called.
-[[gnu::noinline]] void find_way(Burst& burst, size_t group, publish::EndpointWords endpoint,
-                                Sendings& sendings) noexcept {
+// Where that is not known yet. Reads the endpoint once more, so that it need not be in memory where it is.
+[[gnu::noinline]] void find_way(Burst& burst, size_t group, Sendings& sendings) noexcept {
+  const publish::EndpointWords endpoint =
+      burst.shared.peers.endpoint_words(static_cast<PeerIndex>(burst.groups.key(group)));
   const auto lanes = burst.groups.lanes(group);
   Sending& sending = sendings.of[group];
   if (endpoint.remote_family() == Family::None) [[unlikely]] {
@@ -205,8 +207,10 @@ void punt_group(Burst& burst, size_t group) noexcept {
     tunnel = sending.keypair->tunnel;
     for (const Lane lane : lanes) burst.tunnel[lane] = tunnel;
   }
-  sending.way = last_way(tunnel, endpoint, sendings);
-  if (sending.way == nullptr) sending.way = make_way(burst, tunnel, endpoint, sendings);
+  sending.way = sendings.last_way();
+  if (sending.way == nullptr || !sending.way->leads_to(tunnel, endpoint)) {
+    sending.way = make_way(burst, tunnel, endpoint, sendings);
+  }
   if (sending.way == nullptr) [[unlikely]] {
     if (sending.keypair->expired(burst.now)) return punt_group(burst, group);
     return end_group(burst, group, 0,
@@ -218,6 +222,7 @@ void punt_group(Burst& burst, size_t group) noexcept {
 // All that the slots of a batch are read for, once: keypairs, whose lines come while others are sealed, and endpoints
 // with what follows from them.
 void load_peers(Burst& burst, const Batch& batch, Sendings& sendings) noexcept {
+  const Way* last = sendings.last_way();  // most peers are behind one router
   for (size_t g = batch.first; g < batch.end; ++g) {
     const auto peer = static_cast<PeerIndex>(burst.groups.key(g));
     publish::PeerSlot& slot = burst.shared.peers[peer];
@@ -228,11 +233,13 @@ void load_peers(Burst& burst, const Batch& batch, Sendings& sendings) noexcept {
     prefetch_for_write(wireguard::KeypairChunk::sending_at(keypair));
     prefetch_for_write(&slot.activity);
     const publish::EndpointWords endpoint = burst.shared.peers.endpoint_words(peer);
-    sending.way = last_way(burst.tunnel[burst.groups.lanes(g)[0]], endpoint, sendings);
-    if (sending.way == nullptr || keypair == nullptr) [[unlikely]] {
-      find_way(burst, g, endpoint, sendings);
+    const TunnelIndex tunnel = burst.tunnel[burst.groups.lanes(g)[0]];
+    if (last == nullptr || keypair == nullptr || !last->leads_to(tunnel, endpoint)) [[unlikely]] {
+      find_way(burst, g, sendings);
+      last = sendings.last_way();
       continue;
     }
+    sending.way = last;
     sending.remote.prepare(endpoint);
   }
 }
