@@ -134,16 +134,37 @@ class Groups {
   template <typename Key>
   void build_mixed(const Lanes& lanes, Key& key) noexcept {
     const size_t total = lanes.size();
-    size_t count = 0;
-    PerLane<uint8_t> group_of, size;
     std::array<uint8_t, kPlaces> group_at;
     group_at.fill(kEmpty);
-    for (size_t i = 0; i < total; ++i) {
-      const uint64_t own = key(lanes[i]);
+    // Where a key is, or would be.
+    const auto place_of = [&](uint64_t own) {
       // The upper bits of a multiplicative hash; pointers and dense indexes spread well under it.
       size_t place = own * 0x9e37'79b9'7f4a'7c15 >> 56;
       while (group_at[place] != kEmpty && keys_[group_at[place]] != own)
         place = (place + 1) % kPlaces;
+      return place;
+    };
+    size_t count = 0;
+    for (; count < total; ++count) {
+      const uint64_t own = key(lanes[count]);
+      const size_t place = place_of(own);
+      if (group_at[place] != kEmpty) break;
+      group_at[place] = static_cast<uint8_t>(count);
+      keys_[count] = own;
+    }
+    if (count == total) {  // no two for one: nothing to sort
+      count_ = count;
+      for (size_t g = 0; g < count; ++g) begin_[g] = static_cast<uint8_t>(g);
+      std::fill_n(size_.begin(), count, uint8_t{1});
+      std::copy(lanes.begin(), lanes.end(), order_.begin());
+      return;
+    }
+    PerLane<uint8_t> group_of, size;
+    for (size_t i = 0; i < count; ++i) group_of[i] = static_cast<uint8_t>(i);
+    std::fill_n(size.begin(), count, uint8_t{1});
+    for (size_t i = count; i < total; ++i) {
+      const uint64_t own = key(lanes[i]);
+      const size_t place = place_of(own);
       if (group_at[place] == kEmpty) {
         group_at[place] = static_cast<uint8_t>(count);
         keys_[count] = own;
@@ -155,12 +176,6 @@ class Groups {
       ++size[group];
     }
     count_ = count;
-    if (count == total) {  // no two for one: nothing to sort
-      for (size_t g = 0; g < count; ++g) begin_[g] = static_cast<uint8_t>(g);
-      std::fill_n(size_.begin(), count, uint8_t{1});
-      std::copy(lanes.begin(), lanes.end(), order_.begin());
-      return;
-    }
     PerLane<uint8_t> next;
     uint8_t at = 0;
     for (size_t g = 0; g < count; ++g) {
