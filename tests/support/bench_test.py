@@ -13,8 +13,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "bench")]
 import bench
+import loopback_bench
 import plots
 import svg
 
@@ -146,6 +147,24 @@ class Charts(unittest.TestCase):
         for top in (0.013, 1, 99, 101, 123456):
             self.assertGreaterEqual(svg.ticks(top)[-1], top)
             self.assertLessEqual(len(svg.ticks(top)), 7)
+
+
+class LoopbackDistance(unittest.TestCase):
+    """Rounds between CPUs that are near each other and far ones are not mixed in one figure."""
+
+    def parted(self, *lines: float) -> tuple[list[float], list[float]]:
+        distance = loopback_bench.Distance()
+        for line in lines:
+            distance.saw(line)
+        rounds = [loopback_bench.Round(mpps=1, pipeline_mpps=2, cycles=3, ring_full=4, line=line) for line in lines]
+        near, far = distance.parted(rounds)
+        return [r.line for r in near], [r.line for r in far]
+
+    def test_what_takes_twice_the_shortest_is_near_and_what_takes_more_is_far(self) -> None:
+        self.assertEqual(self.parted(840, 210, 420, 421), ([210, 420], [840, 421]))
+
+    def test_where_all_are_alike_none_is_far(self) -> None:
+        self.assertEqual(self.parted(840, 820, 860), ([840, 820, 860], []))
 
 
 if __name__ == "__main__":

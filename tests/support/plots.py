@@ -43,7 +43,7 @@ def _slug(name: str) -> str:
 
 # What says of a figure how it came about has no curve of its own.
 _NO_CURVES = ("/stage/", "/latency-", "pipeline/two-workers/", "loopback/spread/", "/ring-full", "/line-there-and-back",
-              "/repeated-trials")
+              "/repeated-trials", "/far")
 _LATENCY = re.compile(r"(.+)/latency-(p\d+)/(\d+)-percent$")
 
 
