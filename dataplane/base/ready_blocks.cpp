@@ -76,6 +76,8 @@ void ReadyBlocks::help() noexcept {
       void* pages = beneath_.allocate(block->bytes);
       if (pages != nullptr) touch(pages, block->bytes);
       lock.lock();
+      // Who asked meanwhile was served by the source beneath: this one is the next of theirs, too.
+      if (pages != nullptr) block->wanted = false;
       block->pages = pages;
     }
   }

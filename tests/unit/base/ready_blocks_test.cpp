@@ -21,6 +21,10 @@ class CountedPages final : public PageSource {
  public:
   void* allocate(size_t bytes) noexcept override {
     if (refuses) return nullptr;
+    if (std::this_thread::get_id() != owner_) {
+      ++helped;
+      holds_helper.wait(true);
+    }
     ++given;
     out += bytes;
     return pages_.allocate(bytes);
@@ -31,8 +35,11 @@ class CountedPages final : public PageSource {
   }
   std::atomic<size_t> given = 0, out = 0;
   std::atomic<bool> refuses = false;
+  std::atomic<size_t> helped = 0;  // requests of the helper
+  std::atomic<bool> holds_helper = false;  // in its requests
 
  private:
+  const std::thread::id owner_ = std::this_thread::get_id();
   SystemPages pages_;
 };
 
@@ -112,6 +119,27 @@ TEST(ReadyBlocks, WhereMemoryIsShortWhatIsReadyIsGivenAndThenItIsRefused) {
   ASSERT_NE(third, nullptr);
   EXPECT_TRUE(comes(blocks, kSmall));
   for (void* pages : {first, second, third}) blocks.release(pages, kSmall);
+}
+
+TEST(ReadyBlocks, ARequestWhileTheNextIsBeingTouchedLosesNone) {
+  CountedPages beneath;
+  {
+    ReadyBlocks blocks(beneath, {kLarge, kSmall});
+    blocks.start();
+    beneath.holds_helper = true;
+    void* first = blocks.allocate(kSmall);
+    for (int i = 0; i < 20'000 && beneath.helped == 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_EQ(beneath.helped, 1u);
+    void* second = blocks.allocate(kSmall);
+    beneath.holds_helper = false;
+    beneath.holds_helper.notify_all();
+    ASSERT_TRUE(comes(blocks, kSmall));
+    for (void* pages : {first, second}) blocks.release(pages, kSmall);
+  }
+  EXPECT_EQ(beneath.helped, 1u) << "what was asked for twice is ready once";
+  EXPECT_EQ(beneath.out, 0u);
 }
 
 }  // namespace
