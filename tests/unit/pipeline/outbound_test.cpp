@@ -2,9 +2,12 @@
 // twice.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <functional>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "dataplane/base/bytes.h"
 #include "tests/unit/pipeline/gateway.h"
@@ -436,6 +439,95 @@ TEST_F(Outbound, SealFailed) {
   const Turn there = pair.b.receive(pair.outside, frames);
   EXPECT_EQ(there.sent.size(), 6u);
   EXPECT_EQ(there.dropped(), 0u);
+}
+
+// Calls `meanwhile` once, while the first batch is being sealed.
+class InterruptedAead final : public crypto::Aead {
+ public:
+  [[nodiscard]] std::string_view name() const noexcept override { return "interrupted"; }
+  bool try_seal(std::span<const crypto::AeadJob> jobs, std::span<uint8_t>) noexcept override {
+    inner_->seal(jobs);
+    if (meanwhile) std::exchange(meanwhile, {})();
+    return true;
+  }
+  void open(std::span<const crypto::AeadJob> jobs, std::span<uint8_t> authentic) noexcept override {
+    inner_->open(jobs, authentic);
+  }
+  std::function<void()> meanwhile;
+
+ private:
+  std::unique_ptr<crypto::Aead> inner_ = crypto::make_aead(crypto::AeadBackend::Auto);
+};
+
+// Three batches. When the session thread is at work the second one's slots have been read already, those of the third one
+// have not: so what goes out is whole, as before or as afterwards, and the next burst goes by what was set.
+TEST(OutboundSlots, ThatChangeWhileABatchIsSealedAreTakenWholeAndNoNonceComesTwice) {
+  constexpr size_t kPeers = 24, kBatch = 8;
+  enum : size_t { kRekeyed, kRemoved, kMoved, kWithoutKey };  // the first ones of either batch
+  Gateway hub, far;
+  hub.add_port(kOutsideA, {"192.0.2.1/24"});
+  hub.add_port(kInsideA, {"10.0.0.1/24"});
+  hub.add_tunnel(0, 1, 51820);
+  hub.add_neighbour(0, ip("192.0.2.2"), &kOutsideB);
+  far.add_port(kOutsideB, {"192.0.2.2/24"});
+  far.add_port(kInsideB, {"172.16.0.1/24"});
+  far.add_tunnel(0, 1, 7);
+  const Endpoint there{ip("192.0.2.2"), 7}, elsewhere{ip("198.51.100.9"), 9};
+  std::map<uint32_t, std::pair<size_t, int>> session_of;  // by receiver index: peer and number
+  const auto begin_session = [&](size_t peer, int number) {
+    const auto index = static_cast<PeerIndex>(peer);
+    session_of[connect(hub, 0, index, far, 0, index).b->local_index] = {peer, number};
+  };
+  std::vector<Blob> frames;
+  for (size_t peer = 0; peer < kPeers; ++peer) {
+    const PeerIndex index = hub.add_peer();
+    far.add_peer();
+    const std::string host = "10.9.0." + std::to_string(peer);
+    hub.allow(0, host + "/32", index);
+    hub.set_endpoint(index, there, ip("192.0.2.1"), 0, ip("192.0.2.2"));
+    begin_session(peer, 1);
+    frames.push_back(make_frame(kInsideA, kHostA, make_ip(ip("10.0.0.2"), ip(host), Blob(16))));
+  }
+  auto aead = std::make_unique<InterruptedAead>();
+  aead->meanwhile = [&] {
+    for (const size_t batch : {kBatch, 2 * kBatch}) {
+      begin_session(batch + kRekeyed, 2);
+      const auto removed = static_cast<PeerIndex>(batch + kRemoved);
+      hub.peers.set_incarnation(removed, 0);
+      hub.peers[removed].send.current.store(nullptr);
+      hub.peers.set_endpoint(removed, {});
+      hub.set_endpoint(static_cast<PeerIndex>(batch + kMoved), elsewhere, ip("192.0.2.1"), 0,
+                       ip("192.0.2.2"));
+      hub.peers[static_cast<PeerIndex>(batch + kWithoutKey)].send.current.store(nullptr);
+    }
+  };
+  hub.workers[0] = std::make_unique<Gateway::Worker>(hub, std::move(aead));
+  std::set<std::pair<uint32_t, uint64_t>> nonces;
+  std::vector<Blob> to_far;
+  for (const int burst : {1, 2}) {
+    SCOPED_TRACE(burst);
+    const Turn turn = hub.receive(1, frames);
+    const size_t changed = burst == 1 ? 1 : 2;  // batches
+    EXPECT_EQ(turn.sent.size(), kPeers - 2 * changed);
+    EXPECT_EQ(turn.drops_of(DropReason::NoEndpoint), changed);
+    EXPECT_EQ(turn.dropped(), changed);
+    EXPECT_EQ(std::ranges::count(turn.punts, PuntKind::NeedsHandshake,
+                                 [](const Punted& punted) { return punted.header.kind; }),
+              static_cast<long>(changed));
+    for (const Sent& sent : turn.sent) {
+      const uint32_t index = load_le32(&sent.frame.at(14 + 28 + 4));
+      const auto [peer, number] = session_of.at(index);
+      EXPECT_TRUE(nonces.emplace(index, counter_of(sent.frame, Family::V4)).second);
+      const bool is_changed = peer >= (burst == 1 ? 2 : 1) * kBatch;
+      EXPECT_EQ(number, is_changed && peer % kBatch == kRekeyed ? 2 : 1) << peer;
+      const bool has_moved = is_changed && peer % kBatch == kMoved;
+      EXPECT_EQ(get16(sent.frame, 14 + 20 + 2), (has_moved ? elsewhere : there).port) << peer;
+      if (!has_moved) to_far.push_back(sent.frame);
+    }
+  }
+  // Under the keys that their indexes stand for.
+  const Turn turn = far.receive(0, to_far);
+  EXPECT_EQ(turn.drops_of(DropReason::InnerSourceNotAllowed), to_far.size());
 }
 
 TEST(OutboundWorkers, NoNonceIsUsedTwiceByTwoWorkersThatShareAPeer) {
