@@ -80,10 +80,9 @@ Result<ChangeOptions, Response> change_options(const Request& request) {
     read.commit.confirm = std::chrono::seconds(*seconds);
   }
   if (const std::string* text = find(request, "comment")) {
-    if (const std::string fault = comment_fault(*text); !fault.empty()) {
-      return fail(problem(400, "comment " + fault));
-    }
-    read.comment = *text;
+    auto comment = read_comment(*text);
+    if (!comment) return fail(problem(400, "comment " + comment.error()));
+    read.comment = std::move(*comment);
   }
   if (request.if_match && *request.if_match != "*") {
     read.if_match = parse_entity_tag(*request.if_match);

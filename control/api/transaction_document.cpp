@@ -39,11 +39,14 @@ class Reader {
         mistake("/if_generation", "must be a generation, a whole number");
       }
     }
-    if (const json* value = find(document, "comment")) {
-      if (value->is_string()) transaction.comment = value->get<std::string>();
-      const std::string fault =
-          value->is_string() ? comment_fault(transaction.comment) : "is no text";
-      if (!fault.empty()) mistake("/comment", fault);
+    if (const json* value = find(document, "comment"); value && !value->is_null()) {
+      if (!value->is_string()) {
+        mistake("/comment", "is no text; put it in quotes");
+      } else if (auto comment = read_comment(value->get_ref<const std::string&>())) {
+        transaction.comment = std::move(*comment);
+      } else {
+        mistake("/comment", std::move(comment.error()));
+      }
     }
     const json* edits = find(document, "edits");
     if (edits == nullptr || !edits->is_array()) {
@@ -320,8 +323,15 @@ class Reader {
 
 }  // namespace
 
-std::string comment_fault(std::string_view comment) {
-  return config::text_fault(comment, kMaxCommentBytes, false);
+Result<std::string, std::string> read_comment(std::string_view text) {
+  while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
+  if (text.find('\n') != text.npos) {
+    return fail(std::string("has several lines; one line of printable text is expected"));
+  }
+  if (auto fault = config::text_fault(text, kMaxCommentBytes, false); !fault.empty()) {
+    return fail(std::move(fault));
+  }
+  return std::string(text);
 }
 
 Result<Transaction, std::vector<Mistake>> parse_transaction(std::string_view text,

@@ -23,10 +23,10 @@ struct Mistake {
   std::string what;  // what is wrong, and what would be right
 };
 
-// Empty where a commit may have this comment, from a document or beside one. It is one line of plain text: older ones of the
-// history may not be.
+// The comment that a commit may have, from a document or beside one, or what is wrong with it. It is one line of plain
+// text (older ones of the history may not be); that a block of YAML or a file ends with a line break is no part of it.
 inline constexpr size_t kMaxCommentBytes = 1'000;
-[[nodiscard]] std::string comment_fault(std::string_view comment);
+[[nodiscard]] Result<std::string, std::string> read_comment(std::string_view text);
 
 [[nodiscard]] Result<state::Transaction, std::vector<Mistake>> parse_transaction(
     std::string_view text, DocumentFormat format);

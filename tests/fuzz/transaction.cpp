@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (const api::Mistake& mistake : parsed.error()) CHECK(!mistake.what.empty());
       continue;
     }
-    CHECK(api::comment_fault(parsed->comment).empty());
+    CHECK(api::read_comment(parsed->comment) == parsed->comment);
     for (const state::Edit& edit : parsed->edits) {
       for (const Prefix& prefix : edit.prefixes) {
         CHECK(Prefix::masked(prefix.address, prefix.length) == prefix);

@@ -86,13 +86,14 @@ TEST_F(RoutesTest, RefuseCommentsThatAreNoPlainText) {
     return said;
   };
   for (const char* path : {"/v1/transactions", "/v1/reload", "/v1/rollback"}) {
-    for (const char* bad : {"a\nb", "a\x1b[2Jb",
+    for (const char* bad : {"a\rb", "a\x1b[2Jb",
                             "a\xc2\x9b"
                             "2Jb"}) {
       const std::string said = ask(path, bad);
       EXPECT_TRUE(said.starts_with("400 ")) << said;
       EXPECT_NE(said.find("comment has a control character in it"), std::string::npos) << said;
     }
+    EXPECT_NE(ask(path, "a\nb").find("comment has several lines; one line"), std::string::npos);
     EXPECT_NE(ask(path, "\xff").find("comment is no UTF-8"), std::string::npos);
     EXPECT_NE(ask(path, std::string(1'001, 'x')).find("comment is 1001 bytes"), std::string::npos);
   }

@@ -175,7 +175,7 @@ TEST(TransactionDocument, TakesACommentOfOneLineOfPlainText) {
   EXPECT_EQ(with(R"("h\u00e4nd-over \"A\" \u2192 B")"), "good");
   EXPECT_EQ(with('"' + std::string(1'000, 'x') + '"'), "good");
   for (const char* bad :
-       {R"("a\u001b[2Jb")", R"("a\u009b2Jb")", R"("a\nb")", R"("a\u0000b")", R"("a\u007fb")"}) {
+       {R"("a\u001b[2Jb")", R"("a\u009b2Jb")", R"("a\rb")", R"("a\u0000b")", R"("a\u007fb")"}) {
     EXPECT_EQ(with(bad), "/comment: has a control character in it; printable text is expected\n")
         << bad;
   }
@@ -183,7 +183,29 @@ TEST(TransactionDocument, TakesACommentOfOneLineOfPlainText) {
             "/comment: has a control character in it; printable text is expected\n");
   EXPECT_EQ(with('"' + std::string(1'001, 'x') + '"'),
             "/comment: is 1001 bytes long; at most 1000 are allowed\n");
-  EXPECT_EQ(with("5"), "/comment: is no text\n");
+  for (const char* lines : {R"("a\nb")", R"("a\r\nb\n")", R"("\na")"}) {
+    EXPECT_EQ(with(lines), "/comment: has several lines; one line of printable text is expected\n")
+        << lines;
+  }
+  EXPECT_EQ(with("5"), "/comment: is no text; put it in quotes\n");
+}
+
+// As YAML's blocks do, and text files.
+TEST(TransactionDocument, ALineBreakAtTheEndOfACommentIsNoPartOfIt) {
+  const auto comment = [](std::string_view text, DocumentFormat format) {
+    const auto parsed = parse_transaction(text, format);
+    return parsed ? parsed->comment : parsed.error().front().what;
+  };
+  for (const char* block : {"|", "|+", ">", "|-"}) {
+    const std::string document =
+        "comment: " + std::string(block) + "\n  the hand-over of ticket 7\n\nedits: []\n";
+    EXPECT_EQ(comment(document, DocumentFormat::Yaml), "the hand-over of ticket 7") << block;
+  }
+  EXPECT_EQ(comment(R"({"edits":[],"comment":"a\r\n"})", DocumentFormat::Json), "a");
+  EXPECT_EQ(comment(R"({"edits":[],"comment":"\n"})", DocumentFormat::Json), "");
+  EXPECT_EQ(comment("comment:\nedits: []\n", DocumentFormat::Yaml), "");
+  const std::string most(1'000, 'x');
+  EXPECT_EQ(comment(R"({"edits":[],"comment":")" + most + R"(\n"})", DocumentFormat::Json), most);
 }
 
 TEST(TransactionDocument, SaysWhereTheSyntaxBreaks) {
