@@ -18,6 +18,14 @@ std::string name_of(const config::Peer& peer, const state::State& state, uint32_
                          : state::label(state.peer(slot));
 }
 
+// Keys whose lines are the same in both files, and the state says otherwise.
+struct Changed {
+  std::string keys;
+  void add(const char* key, bool same_line, bool differs) {
+    if (same_line && differs) keys += (keys.empty() ? "" : ", ") + std::string(key);
+  }
+};
+
 // Edits of the file, one after the other, into those that the state still needs.
 class Adapter {
  public:
@@ -168,6 +176,7 @@ OverrideScan::OverrideScan(std::shared_ptr<const config::Config> before,
   for (const config::Tunnel& tunnel : after_->tunnels) {
     const auto old = std::ranges::find(before_->tunnels, tunnel.name, &config::Tunnel::name);
     if (old == before_->tunnels.end()) continue;
+    tunnels_.push_back({&*old, &tunnel});
     std::unordered_map<PublicKey, const config::Peer*> peers;
     peers.reserve(old->peers.size());
     for (const config::Peer& peer : old->peers) peers.emplace(peer.public_key, &peer);
@@ -180,6 +189,7 @@ OverrideScan::OverrideScan(std::shared_ptr<const config::Config> before,
 }
 
 bool OverrideScan::step(const state::State& state, size_t peers) {
+  for (const TunnelPair& pair : std::exchange(tunnels_, {})) look(state, pair);
   const size_t end = std::min(pairs_.size(), at_ + peers);
   for (; at_ < end; ++at_) look(state, pairs_[at_]);
   return at_ < pairs_.size();
@@ -197,6 +207,24 @@ void OverrideScan::note(const config::Tunnel& tunnel, Location at, std::string w
                     .message = std::move(what)});
 }
 
+void OverrideScan::look(const state::State& state, const TunnelPair& pair) {
+  const config::Tunnel& before = *pair.before;
+  const config::Tunnel& after = *pair.after;
+  const state::Tunnel* tunnel = state.find_tunnel(after.name);
+  if (tunnel == nullptr) return note(after, after.places.mapping(), "it was removed at run time");
+  const bool may_move = after.conflicts == config::ConflictPolicy::Move;
+  Changed changed;
+  changed.add("private_key", before.private_key == after.private_key,
+              tunnel->private_key != after.private_key);
+  changed.add("listen_port", before.listen_port == after.listen_port,
+              tunnel->listen_port != after.listen_port);
+  changed.add("conflicts", before.conflicts == after.conflicts,
+              (tunnel->conflicts == state::ConflictPolicy::Move) != may_move);
+  if (!changed.keys.empty()) {
+    note(after, after.places.mapping(), changed.keys + " was changed at run time");
+  }
+}
+
 void OverrideScan::look(const state::State& state, const Pair& pair) {
   const config::Peer& before = *pair.before;
   const config::Peer& after = *pair.after;
@@ -208,22 +236,19 @@ void OverrideScan::look(const state::State& state, const Pair& pair) {
                 "peer " + name_of(after, state, slot) + " was removed at run time");
   }
   const state::Peer& peer = state.peer(slot);
-  std::string changed;
-  const auto attribute = [&](const char* key, bool same_line, bool differs) {
-    if (same_line && differs) changed += (changed.empty() ? "" : ", ") + std::string(key);
-  };
-  attribute("name", before.name == after.name, peer.name.view() != after.name);
-  attribute("description", before.description == after.description,
-            peer.description.view() != after.description);
-  attribute("preshared_key", before.preshared_key == after.preshared_key,
-            peer.preshared_key != after.preshared_key.value_or(PresharedKey{}));
-  attribute("endpoint", before.endpoint == after.endpoint, peer.endpoint != after.endpoint);
-  attribute("persistent_keepalive", before.persistent_keepalive == after.persistent_keepalive,
-            peer.persistent_keepalive != after.persistent_keepalive);
-  attribute("enabled", before.enabled == after.enabled, peer.enabled != after.enabled);
-  if (!changed.empty()) {
+  Changed changed;
+  changed.add("name", before.name == after.name, peer.name.view() != after.name);
+  changed.add("description", before.description == after.description,
+              peer.description.view() != after.description);
+  changed.add("preshared_key", before.preshared_key == after.preshared_key,
+              peer.preshared_key != after.preshared_key.value_or(PresharedKey{}));
+  changed.add("endpoint", before.endpoint == after.endpoint, peer.endpoint != after.endpoint);
+  changed.add("persistent_keepalive", before.persistent_keepalive == after.persistent_keepalive,
+              peer.persistent_keepalive != after.persistent_keepalive);
+  changed.add("enabled", before.enabled == after.enabled, peer.enabled != after.enabled);
+  if (!changed.keys.empty()) {
     note(*pair.tunnel, after.at,
-         changed + " of peer " + name_of(after, state, slot) + " was changed at run time");
+         changed.keys + " of peer " + name_of(after, state, slot) + " was changed at run time");
   }
   for (const config::AllowedIp& ip : after.allowed_ips) {
     const bool in_both = std::ranges::any_of(

@@ -32,7 +32,7 @@ class OverrideScan {
   OverrideScan(std::shared_ptr<const config::Config> before,
                std::shared_ptr<const config::Config> after);
 
-  // Looks at some further peers; false when that were the last ones.
+  // Looks at some further peers, first at the tunnels; false when that were the last ones.
   [[nodiscard]] bool step(const state::State& state, size_t peers);
   // In order of place; at most kOverridesShownMax and one entry that counts the rest.
   [[nodiscard]] std::vector<config::ConfigError> take();
@@ -43,10 +43,16 @@ class OverrideScan {
     const config::Peer* before;
     const config::Peer* after;
   };
+  struct TunnelPair {
+    const config::Tunnel* before;
+    const config::Tunnel* after;
+  };
   void look(const state::State& state, const Pair& pair);
+  void look(const state::State& state, const TunnelPair& pair);
   void note(const config::Tunnel& tunnel, config::Location at, std::string what);
 
   std::shared_ptr<const config::Config> before_, after_;
+  std::vector<TunnelPair> tunnels_;  // of both files, not looked at yet
   std::vector<Pair> pairs_;  // peers of both files
   size_t at_ = 0;
   size_t more_ = 0;

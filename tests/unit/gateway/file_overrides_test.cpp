@@ -97,6 +97,30 @@ TEST_F(AFileAgainstAState, LinesThatEditsOverrideAreListedWithTheirPlace) {
             "turnpike.yaml:30:5: tunnel wg0: peer carol was removed at run time");
 }
 
+// wg(8) changes them, and a rollback may take the tunnel away.
+TEST_F(AFileAgainstAState, WhatATunnelWasGivenAtRunTimeIsListed) {
+  config::Config file = test::three_peers();
+  file.tunnels[0].places = config::Places({7, 5});
+  auto given = std::make_shared<state::Tunnel>(state.tunnel(0));
+  given->private_key = {};
+  given->listen_port = 51999;
+  commit({.edits = {{.op = Op::TunnelSet, .tunnel = "wg0", .new_tunnel = given}}});
+  auto found = overrides(file, file);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(config::to_string(found[0]),
+            "turnpike.yaml:7:5: tunnel wg0: private_key, listen_port was changed at run time");
+  config::Config after = file;
+  after.tunnels[0].listen_port = 51821;
+  EXPECT_EQ(load(file, after), "");
+  found = overrides(file, after);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].message, "private_key was changed at run time");
+  commit({.edits = {{.op = Op::TunnelRemove, .tunnel = "wg0"}}});
+  found = overrides(file, file);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].message, "it was removed at run time");
+}
+
 TEST_F(AFileAgainstAState, ALineThatChangesIsNoOverrideButIsApplied) {
   set("bob", {.persistent_keepalive = 25});
   config::Config after = test::three_peers();
