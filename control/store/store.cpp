@@ -107,7 +107,8 @@ Result<Store, std::string> Store::open(const std::string& path) {
     return Store(std::move(parts));
   } catch (const SqlError& error) {
     if (error.is_corrupt()) return about(damaged(error.what()));
-    return about(std::string("cannot be used: ") + error.what());
+    return about(std::string("cannot be used: ") + error.what() +
+                 (error.is_full() ? "; make room there, then start again" : ""));
   }
 }
 

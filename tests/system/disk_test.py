@@ -160,6 +160,16 @@ class Disks(DiskCase):
         filler.unlink()
         self.gateway.start()
         self.assertEqual(self.gateway.show()["generation"], generation)
+        self.assertEqual(self.gateway.stop(), 0)
+        # Nor is a new state begun.
+        for path in self.disk.glob("state.db*"):
+            path.unlink()
+        filler = fill(self.disk)
+        self.gateway.spawn()
+        self.assertEqual(self.gateway.process.wait(60), EXIT_ERROR)
+        self.assertRegex(self.gateway.process.tail(1), "error: .*full; make room there, then start again")
+        filler.unlink()
+        self.gateway.start()
 
     def test_read_only_and_mended(self) -> None:
         image = self.lab.dir / "image"
