@@ -1,6 +1,7 @@
 #include "control/daemon/reloader.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "config/load.h"
@@ -12,9 +13,10 @@
 namespace turnpike::daemon {
 namespace {
 
+// What has no line comes last: how many more there are, among it.
 void by_place(std::vector<config::ConfigError>& errors) {
   std::ranges::stable_sort(errors, {}, [](const config::ConfigError& error) {
-    return std::pair(error.line, error.column);
+    return std::tuple(error.line == 0, error.line, error.column);
   });
 }
 

@@ -156,6 +156,24 @@ TEST_F(Reloading, ARunTimeMoveStaysAndIsListedWithFileAndLine) {
   EXPECT_NE(warnings[0].find("10.8.0.2/32 is bob's by an edit at run time"), std::string::npos);
 }
 
+TEST_F(Reloading, HowManyMoreAreOverriddenIsSaidLast) {
+  std::string text = kHead;
+  text +=
+      "      - {name: alice, public_key: aXhQuhzulriNDAfrDvoN58yf6Hyo8VI99iztJ85WlkI=, "
+      "allowed_ips: [";
+  for (size_t i = 0; i <= gateway::kOverridesShownMax; ++i) {
+    text += "10." + std::to_string(i >> 8) + "." + std::to_string(i & 255) + ".0/24, ";
+  }
+  write(text + "10.8.0.2/32]}\n");
+  ASSERT_TRUE(std::holds_alternative<api::Committed>(reload()));
+  apply({.edits = {{.op = state::Op::Replace, .tunnel = "wg0", .peer = std::string("alice")}}});
+  const auto answer = reload();
+  const auto& warnings = std::get<api::Committed>(answer).warnings;
+  ASSERT_EQ(warnings.size(), gateway::kOverridesShownMax + 1);
+  EXPECT_TRUE(warnings.front().starts_with(path.string() + ":12:")) << warnings.front();
+  EXPECT_TRUE(warnings.back().ends_with("and 2 more lines are overridden")) << warnings.back();
+}
+
 TEST_F(Reloading, MistakesAreNamedAndNothingIsApplied) {
   write(std::string(kHead) + kAlice + "      - {name: bob, public_key: nonsense}\n");
   const auto answer = reload();
