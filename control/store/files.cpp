@@ -74,8 +74,8 @@ Result<void, std::string> close_to_others(const File& file) {
   return Failure(because("must have mode 0600"));
 }
 
-// SQLite's file formats, sections 1.3 (the database header) and 4.1 (the log's).
-constexpr size_t kDatabaseHeaderBytes = 100, kLogHeaderBytes = 32;
+// SQLite's file formats, sections 1.3 (the database header) and 4.1 (the log's and its frames').
+constexpr size_t kDatabaseHeaderBytes = 100, kLogHeaderBytes = 32, kFrameHeaderBytes = 24;
 constexpr size_t kRollbackHeaderBytes = 28;  // section 3
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 
@@ -121,8 +121,16 @@ Result<void, std::string> look_at_log(const File& database, const File& log) {
   std::array<uint8_t, kLogHeaderBytes> header{};
   if (log.size() < header.size()) return {};
   if (!log.read(0, header)) return Failure("cannot be read");
-  // Zeros: the power went before the first sync of it.
-  if (std::ranges::all_of(header, [](uint8_t byte) { return byte == 0; })) return {};
+  const auto is_nothing = [](std::span<const uint8_t> bytes) {
+    return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
+  };
+  if (is_nothing(header)) {
+    // The power went before the first sync of it, which SQLite waits for before it writes a frame. Commits behind zeros
+    // are there still, and it would pass over them.
+    std::array<uint8_t, kFrameHeaderBytes> frame{};
+    if (!log.read(header.size(), frame) || is_nothing(frame)) return {};
+    return Failure("has zeros where it should begin");
+  }
   if (!log_header_is_right(header)) return Failure("is no log of a database");
   std::array<uint8_t, kDatabaseHeaderBytes> page{};
   if (!database.read(0, page)) return Failure("belongs to a file that cannot be read");

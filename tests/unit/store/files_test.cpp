@@ -81,8 +81,9 @@ TEST_F(Files, ALogWithoutItsFileIsNoNewState) {
 TEST_F(Files, ALogThatIsNoneOrAnotherDatabasesIsRefusedAndNothingIsChanged) {
   be_killed();
   const std::string file = bytes_of(path_), log = bytes_of(log_path());
-  std::string flipped = log;
+  std::string flipped = log, beheaded = log;
   flipped[17] = static_cast<char>(flipped[17] ^ 1);
+  beheaded.replace(0, 32, 32, '\0');
   const std::string other_path = (directory_ / "other.db").string();
   std::string other_log, small_pages;
   for (std::string* into : {&other_log, &small_pages}) {
@@ -94,6 +95,7 @@ TEST_F(Files, ALogThatIsNoneOrAnotherDatabasesIsRefusedAndNothingIsChanged) {
   }
   for (const auto& [bad, what] : {std::pair(std::string(50'000, 'x'), "is no log of a database"),
                                   std::pair(flipped, "is no log of a database"),
+                                  std::pair(beheaded, "has zeros where it should begin"),
                                   std::pair(other_log, "is of another database"),
                                   std::pair(small_pages, "is of another database")}) {
     write(log_path(), bad);
@@ -103,7 +105,7 @@ TEST_F(Files, ALogThatIsNoneOrAnotherDatabasesIsRefusedAndNothingIsChanged) {
   }
   // The power may have gone before the first sync of it.
   for (const std::string& nothing :
-       {std::string(), std::string(20, 'x'), std::string(9'000, '\0')}) {
+       {std::string(), std::string(20, 'x'), std::string(32, '\0'), std::string(9'000, '\0')}) {
     write(path_, file);
     write(log_path(), nothing);
     EXPECT_EQ(error(), "") << nothing.size();
