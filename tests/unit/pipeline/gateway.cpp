@@ -302,4 +302,21 @@ Blob Pair::sealed_by_a(const Blob& packet) {
   return turn.sent[0].frame;
 }
 
+Blob Pair::sealed_text(const Session& of, const Blob& text) {
+  Blob message(16 + text.size() + 16);
+  message[0] = 4;
+  store_le32(&message[4], of.b->local_index);
+  const uint64_t counter = of.a->sending().counter.fetch_add(1);
+  store_le64(&message[8], counter);
+  std::copy(text.begin(), text.end(), message.begin() + 16);
+  const crypto::AeadJob job{.key = of.a->sending().key.data(),
+                            .counter = counter,
+                            .data = message.data() + 16,
+                            .length_bytes = static_cast<uint32_t>(text.size())};
+  a.workers[0]->aead->seal({&job, 1});
+  return make_frame(
+      kOutsideB, kOutsideA,
+      make_udp(*parse_ip("192.0.2.1"), *parse_ip("192.0.2.2"), 51820, 51821, message));
+}
+
 }  // namespace turnpike::pipeline::test

@@ -173,6 +173,8 @@ struct Pair {
   [[nodiscard]] Blob b_to_a(Family inner, size_t payload, IpOptions options = {}) const;
   // Sealed by A, as it leaves A.
   [[nodiscard]] Blob sealed_by_a(const Blob& packet);
+  // Under a session of A's, whatever the text is, as it leaves A (IPv4 outside).
+  [[nodiscard]] Blob sealed_text(const Session& of, const Blob& text);
 
   Gateway a, b;
   Family outer;

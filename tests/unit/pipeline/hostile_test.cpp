@@ -157,21 +157,8 @@ TEST_F(Hostile, AnAuthenticPeerThatSendsGarbageIsAccountedFor) {
       Blob text = below(2) == 0 ? pair.a_to_b(below(2) == 0 ? Family::V4 : Family::V6, below(80))
                                 : Blob(below(70));
       spoil(text);
-      Blob message(16 + text.size() + 16);
-      message[0] = 4;
-      store_le32(&message[4], pair.session.a->sending().remote_index);
-      const uint64_t counter = pair.session.a->sending().counter.fetch_add(1);
-      store_le64(&message[8], counter);
-      std::copy(text.begin(), text.end(), message.begin() + 16);
-      const crypto::AeadJob job{.key = pair.session.a->sending().key.data(),
-                                .counter = counter,
-                                .data = message.data() + 16,
-                                .length_bytes = static_cast<uint32_t>(text.size())};
-      pair.a.workers[0]->aead->seal({&job, 1});
       burst.push_back(
-          {.bytes = make_frame(kOutsideB, kOutsideA,
-                               make_udp(ip("192.0.2.1"), ip("192.0.2.2"), 51820, 51821, message)),
-           .room = {.head = 0, .tail = 0}});
+          {.bytes = pair.sealed_text(pair.session, text), .room = {.head = 0, .tail = 0}});
     }
     const Turn turn = pair.b.receive(0, std::move(burst));
     ASSERT_EQ(turn.sent.size() + turn.finished, kBurstMax) << "seed " << seed;

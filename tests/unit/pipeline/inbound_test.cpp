@@ -30,21 +30,7 @@ class Inbound : public testing::Test {
     return frame;
   }
   // A message of A whose text is `text`, whatever that is.
-  Blob sealed_text(const Blob& text) {
-    Blob message(16 + text.size() + 16);
-    message[0] = 4;
-    store_le32(&message[4], pair.session.a->sending().remote_index);
-    const uint64_t counter = pair.session.a->sending().counter.fetch_add(1);
-    store_le64(&message[8], counter);
-    std::copy(text.begin(), text.end(), message.begin() + 16);
-    const crypto::AeadJob job{.key = pair.session.a->sending().key.data(),
-                              .counter = counter,
-                              .data = message.data() + 16,
-                              .length_bytes = static_cast<uint32_t>(text.size())};
-    pair.a.workers[0]->aead->seal({&job, 1});
-    return make_frame(kOutsideB, kOutsideA,
-                      make_udp(ip("192.0.2.1"), ip("192.0.2.2"), 51820, 51821, message));
-  }
+  Blob sealed_text(const Blob& text) { return pair.sealed_text(pair.session, text); }
   Blob sealed(size_t payload = 60) { return pair.sealed_by_a(pair.a_to_b(Family::V4, payload)); }
   // The frame with one byte of its message changed and UDP's checksum left out.
   static Blob changed(Blob frame, size_t at) {

@@ -35,20 +35,7 @@ class Sources : public testing::Test {
   }
   // As the peer seals it.
   Blob sealed_by(PeerIndex peer, const Blob& packet) {
-    const Session& session = sessions.at(peer);
-    Blob message(16 + packet.size() + 16);
-    message[0] = 4;
-    store_le32(&message[4], session.b->local_index);
-    const uint64_t counter = session.a->sending().counter.fetch_add(1);
-    store_le64(&message[8], counter);
-    std::copy(packet.begin(), packet.end(), message.begin() + 16);
-    const crypto::AeadJob job{.key = session.a->sending().key.data(),
-                              .counter = counter,
-                              .data = message.data() + 16,
-                              .length_bytes = static_cast<uint32_t>(packet.size())};
-    pair.a.workers[0]->aead->seal({&job, 1});
-    return make_frame(kOutsideB, kOutsideA,
-                      make_udp(ip("192.0.2.1"), ip("192.0.2.2"), 51820, 51821, message));
+    return pair.sealed_text(sessions.at(peer), packet);
   }
   static Blob packet_from(const std::string& source, uint32_t number = 0) {
     Blob payload(8);
