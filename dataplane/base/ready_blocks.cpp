@@ -1,8 +1,9 @@
 #include "dataplane/base/ready_blocks.h"
 
 #include <algorithm>
-#include <csignal>
 #include <utility>
+
+#include "dataplane/base/helper_thread.h"
 
 namespace turnpike {
 
@@ -26,17 +27,11 @@ ReadyBlocks::~ReadyBlocks() {
 }
 
 void ReadyBlocks::start() noexcept {
-  // Signals are for others.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   const auto run = [](void* self) -> void* {
     static_cast<ReadyBlocks*>(self)->help();
     return nullptr;
   };
-  started_ = pthread_create(&helper_, nullptr, run, this) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (started_) pthread_setname_np(helper_, "pages");
+  started_ = make_helper_thread(helper_, "pages", run, this);
 }
 
 void* ReadyBlocks::allocate(size_t bytes) noexcept {

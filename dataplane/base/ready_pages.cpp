@@ -1,7 +1,8 @@
 #include "dataplane/base/ready_pages.h"
 
-#include <csignal>
 #include <utility>
+
+#include "dataplane/base/helper_thread.h"
 
 namespace turnpike {
 
@@ -83,17 +84,11 @@ ReadyPages::Counts ReadyPages::counts() const noexcept {
 
 // Without a helper, when there can be no thread, each request is served as it comes.
 void ReadyPages::start_helper() noexcept {
-  // Signals are for others.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   const auto run = [](void* self) -> void* {
     static_cast<ReadyPages*>(self)->help();
     return nullptr;
   };
-  started_ = pthread_create(&helper_, nullptr, run, this) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (started_) pthread_setname_np(helper_, "pages");
+  started_ = make_helper_thread(helper_, "pages", run, this);
 }
 
 void ReadyPages::help() noexcept {
