@@ -40,6 +40,7 @@ Link::Link(unsigned core, const std::string& directory, const std::string& file_
   if (!started) give_up(started.error());
   buffers_ = io::make_buffers("packets", kBuffers, kFrameBytes, 256);
   if (buffers_ == nullptr) give_up("no memory for buffers: " + io::take_last_errors());
+  if (rte_pktmbuf_alloc_bulk(buffers_, carriers_, kBurst) != 0) give_up("no buffer left");
   const auto device = [&](int number, const char* name) {
     return "net_vhost" + std::to_string(number) + ",iface=" + directory + "/" + name +
            ".sock,queues=1,client=1";
@@ -56,8 +57,17 @@ Link::~Link() {
 
 bool Link::up() const noexcept { return outside_->stats().up && inside_->stats().up; }
 
-rte_mbuf** Link::blanks() noexcept {
-  return rte_pktmbuf_alloc_bulk(buffers_, blanks_, kBurst) == 0 ? blanks_ : nullptr;
+// The cable copies what it sends, so a buffer need only point to it. Who frees it takes one of two references: it never
+// goes back to the pool.
+rte_mbuf* Link::carrier(size_t at, uint8_t* frame, uint16_t bytes) noexcept {
+  rte_mbuf* mbuf = carriers_[at];
+  rte_mbuf_refcnt_set(mbuf, 2);
+  mbuf->buf_addr = frame;
+  mbuf->buf_len = bytes;
+  mbuf->data_off = 0;
+  mbuf->data_len = bytes;
+  mbuf->pkt_len = bytes;
+  return mbuf;
 }
 
 uint16_t Link::send(Side side, rte_mbuf** mbufs, uint16_t count) noexcept {

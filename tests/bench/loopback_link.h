@@ -29,8 +29,9 @@ class Link {
   // Both cables have a gateway at their other ends.
   [[nodiscard]] bool up() const noexcept;
 
-  // kBurst empty buffers, or nullptr when they are all on their way.
-  [[nodiscard]] rte_mbuf** blanks() noexcept;
+  // A buffer for `frame`, which stays where it is: `at` (below kBurst) says which. Free for another one as soon as it
+  // was sent, or is not to be.
+  [[nodiscard]] rte_mbuf* carrier(size_t at, uint8_t* frame, uint16_t bytes) noexcept;
   // How many the gateway's ring had room for; the others stay the caller's.
   [[nodiscard]] uint16_t send(Side side, rte_mbuf** mbufs, uint16_t count) noexcept;
   // One frame, as soon as there is room.
@@ -46,7 +47,7 @@ class Link {
 
   rte_mempool* buffers_ = nullptr;
   std::optional<io::Port> outside_, inside_;
-  rte_mbuf* blanks_[kBurst];
+  rte_mbuf* carriers_[kBurst];
   rte_mbuf* received_[kBurst];
 };
 

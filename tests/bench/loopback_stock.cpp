@@ -39,11 +39,12 @@ void Stock::make(Flow flow, uint16_t inner_bytes, size_t count, Sessions& sessio
                                            ? kEthernetBytes + inner_bytes
                                            : kEthernetBytes + kIpv4Bytes + kUdpBytes +
                                                  wireguard::kDataOverheadBytes + text_bytes);
-  memory_.resize(count * frame_bytes_);
+  frame_lines_ = (frame_bytes_ + kCacheLine - 1) / kCacheLine;
+  memory_.resize(count * frame_lines_);
   std::vector<uint8_t> text(text_bytes, 0);
   for (size_t i = 0; i < count; ++i) {
     const auto peer = static_cast<uint32_t>(i % sessions.count());
-    uint8_t* frame = &memory_[i * frame_bytes_];
+    uint8_t* frame = this->frame(i);
     if (flow == Flow::Outbound) {
       write_ethernet(frame, kGatewayInsideMac, kOwnInsideMac, kEtherTypeIpv4);
       make_inner(frame + kEthernetBytes, inner_bytes, i, kInsideHost, kPeerNet + peer);

@@ -25,10 +25,15 @@ class Stock {
 
   [[nodiscard]] size_t count() const noexcept { return count_; }
   [[nodiscard]] uint16_t frame_bytes() const noexcept { return frame_bytes_; }
-  [[nodiscard]] const uint8_t* frame(size_t i) const noexcept { return &memory_[i * frame_bytes_]; }
+  // Begins with a cache line.
+  [[nodiscard]] uint8_t* frame(size_t i) noexcept { return memory_[i * frame_lines_].bytes; }
 
  private:
-  std::vector<uint8_t> memory_;
+  struct alignas(kCacheLine) Line {
+    uint8_t bytes[kCacheLine];
+  };
+  std::vector<Line> memory_;
+  size_t frame_lines_ = 0;
   size_t count_ = 0;
   uint16_t frame_bytes_ = 0;
 };

@@ -18,7 +18,7 @@ constexpr double kQuietSeconds = 0.02, kQuietSecondsWhereSomeAreMissing = 0.2;
 
 class Trial {
  public:
-  Trial(const TrialOptions& options, Link& link, Sessions& sessions, const Stock& stock)
+  Trial(const TrialOptions& options, Link& link, Sessions& sessions, Stock& stock)
       : options_(options),
         link_(link),
         sessions_(sessions),
@@ -44,7 +44,7 @@ class Trial {
     for (uint64_t now = began_; now < end && !exhausted(); now = turn()) {
       if (offer(now) != 0) sent_last = now;
     }
-    free_left();
+    drop_left();
     result_.seconds = static_cast<double>(sent_last - began_) / hz_;
     uint64_t heard = rte_rdtsc();
     for (uint64_t now = heard; static_cast<double>(now - heard) < quiet_seconds() * hz_;
@@ -96,35 +96,26 @@ class Trial {
     result_.held_back += left_ != 0 ? 1 : 0;
     if (options_.rate > 0) {
       result_.refused += left_;
-      free_left();
+      drop_left();
     }
     return sent;
   }
 
   bool fill(uint64_t due, uint64_t now) {
-    rte_mbuf** blanks = link_.blanks();
-    if (blanks == nullptr) return false;
     size_t count = 0;
     for (; count < due && !exhausted(); ++count, ++next_) {
-      rte_mbuf* mbuf = blanks[count];
-      const uint16_t length = stock_.frame_bytes();
-      auto* frame = rte_pktmbuf_mtod(mbuf, uint8_t*);
-      std::memcpy(frame, stock_.frame(next_ % stock_.count()), length);
-      mbuf->data_len = length;
-      mbuf->pkt_len = length;
+      uint8_t* frame = stock_.frame(next_ % stock_.count());
       if (options_.flow == Flow::Outbound) set_number(frame + kEthernetBytes, next_);
       if (next_ % kProbeEvery == 0) sent_at_[next_ / kProbeEvery] = now;
-      pending_[count] = mbuf;
+      pending_[count] = link_.carrier(count, frame, stock_.frame_bytes());
     }
-    if (count < Link::kBurst) rte_pktmbuf_free_bulk(blanks + count, Link::kBurst - count);
     first_ = 0;
     left_ = count;
     result_.offered += count;
     return count != 0;
   }
 
-  void free_left() noexcept {
-    if (left_ != 0) rte_pktmbuf_free_bulk(pending_ + first_, static_cast<unsigned>(left_));
+  void drop_left() noexcept {
     if (options_.rate == 0) result_.offered -= left_;
     left_ = 0;
   }
@@ -206,7 +197,7 @@ class Trial {
   const TrialOptions& options_;
   Link& link_;
   Sessions& sessions_;
-  const Stock& stock_;
+  Stock& stock_;
   const double hz_;
   Side in_, out_;
   std::vector<uint64_t> sent_at_;  // of probes, by number / kProbeEvery
@@ -220,8 +211,7 @@ class Trial {
 
 }  // namespace
 
-TrialResult run_trial(const TrialOptions& options, Link& link, Sessions& sessions,
-                      const Stock& stock) {
+TrialResult run_trial(const TrialOptions& options, Link& link, Sessions& sessions, Stock& stock) {
   return Trial(options, link, sessions, stock).run();
 }
 

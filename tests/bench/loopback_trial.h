@@ -28,6 +28,6 @@ struct TrialResult {
 };
 
 [[nodiscard]] TrialResult run_trial(const TrialOptions& options, Link& link, Sessions& sessions,
-                                    const Stock& stock);
+                                    Stock& stock);
 
 }  // namespace turnpike::bench
