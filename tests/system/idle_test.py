@@ -17,7 +17,7 @@ for folder in ("support", "bench"):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / folder))
 import requirements
 from lab import Lab, wait_until
-from loopback_bench import Loopback
+from loopback_ends import Loopback
 from turnpiked import Gateway, null_ports
 from wireguard import KeyPair, write_secret
 
