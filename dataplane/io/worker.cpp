@@ -29,9 +29,10 @@ Instant read_clock() noexcept {
   return {static_cast<uint64_t>(t.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(t.tv_nsec)};
 }
 
-RxChecksum checksum_of(uint64_t flags, uint64_t good, uint64_t bad) noexcept {
-  // "Good" and "bad" are two bits; both set means "none", which is no statement either.
+// "Good" and "bad" are two bits; both set means "none": `none`.
+RxChecksum checksum_of(uint64_t flags, uint64_t good, uint64_t bad, RxChecksum none) noexcept {
   const uint64_t both = good | bad;
+  if ((flags & both) == both) return none;
   if ((flags & both) == good) return RxChecksum::Good;
   return (flags & both) == bad ? RxChecksum::Bad : RxChecksum::Unknown;
 }
@@ -43,10 +44,11 @@ Packet packet_of(rte_mbuf* mbuf) noexcept {
   p.headroom_bytes = rte_pktmbuf_headroom(mbuf);
   p.tailroom_bytes = rte_pktmbuf_tailroom(mbuf);
   p.multi_segment = mbuf->nb_segs != 1;
-  p.ipv4_checksum =
-      checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_IP_CKSUM_BAD);
-  p.udp_checksum =
-      checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_BAD);
+  p.ipv4_checksum = checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_IP_CKSUM_GOOD,
+                                RTE_MBUF_F_RX_IP_CKSUM_BAD, RxChecksum::Unknown);
+  // "Not correct in the packet data, but the integrity of the L4 data is verified" (rte_mbuf_core.h).
+  p.l4_checksum = checksum_of(mbuf->ol_flags, RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+                              RTE_MBUF_F_RX_L4_CKSUM_BAD, RxChecksum::Unfinished);
   p.handle = mbuf;
   return p;
 }

@@ -50,6 +50,7 @@ struct Burst {
   Instant now;
   PortIndex port = kNoPort;  // where it was received; kNoPort: injected
   Packet* packets = nullptr;
+  bool any_unfinished = false;  // of received frames: the checksum, see RxChecksum
   Output* output = nullptr;
 
   // By lane. An inner packet has `tunnel` and either came from a peer (`from`) or goes to one (`peer`).

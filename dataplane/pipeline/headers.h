@@ -28,7 +28,16 @@ inline constexpr uint16_t kEtherTypeIpv6 = byteswap16(0x86dd);
 inline constexpr uint16_t kEtherTypeVlan = byteswap16(0x8100);
 inline constexpr uint16_t kEtherTypeServiceVlan = byteswap16(0x88a8);
 
-enum class Protocol : uint8_t { Icmp = 1, Udp = 17, Ipv6Fragment = 44, Icmpv6 = 58 };
+enum class Protocol : uint8_t {
+  Ipv6HopByHop = 0,
+  Icmp = 1,
+  Tcp = 6,
+  Udp = 17,
+  Ipv6Routing = 43,
+  Ipv6Fragment = 44,
+  Icmpv6 = 58,
+  Ipv6Destination = 60,
+};
 
 inline constexpr uint8_t kOuterTtl = 64;
 
@@ -220,10 +229,11 @@ inline void set_ecn(uint8_t* ip, Ecn ecn) noexcept {
 
 // ---- UDP (RFC 768, RFC 8200 8.1)
 
-// The sum of the pseudo-header of the datagram at `udp` in the packet at `ip`.
-[[nodiscard]] inline uint64_t sum_pseudo_header(const uint8_t* ip, uint16_t udp_bytes) noexcept {
+// The sum of the pseudo-header of a datagram (of TCP: a segment) of so many bytes in the packet at `ip`.
+[[nodiscard]] inline uint64_t sum_pseudo_header(const uint8_t* ip, uint16_t bytes,
+                                                Protocol protocol = Protocol::Udp) noexcept {
   const uint64_t addresses = ip_version(ip) == 4 ? sum_words(ip + 12, 8) : sum_words(ip + 8, 32);
-  return addresses + byteswap16(udp_bytes) + byteswap16(static_cast<uint16_t>(Protocol::Udp));
+  return addresses + byteswap16(bytes) + byteswap16(static_cast<uint16_t>(protocol));
 }
 
 // The length of the datagram at `udp` in `available` bytes, or nothing when it is not whole.

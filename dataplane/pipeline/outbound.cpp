@@ -1,5 +1,6 @@
 // Inner packets on their way to peers:
 //   find_owners:     look-up of destinations in the allowed IPs of each tunnel of the port
+//   finish_l4_checksums: where their senders left that to a device
 //   (send_to_peers, also for packets from one peer to another and for injected ones)
 //   group by peer; then, some groups after the others, so that their lines come while those before are sealed:
 //     load_peers:      keypair, endpoint, outer header as far as it is common
@@ -8,6 +9,7 @@
 //     seal
 //   finish_checksums, transmit
 #include "dataplane/pipeline/burst.h"
+#include "dataplane/pipeline/l4_checksum.h"
 #include "dataplane/pipeline/outer.h"
 #include "dataplane/wireguard/messages.h"
 
@@ -89,6 +91,16 @@ void find_owners(Burst& burst, const Lanes& plain, Lanes& owned, Lanes& unowned)
     });
   }
   unowned = open;
+}
+
+// Before anything else becomes of them: they may also be held for a handshake, or fragmented. What came out of a tunnel
+// never comes here; of such a packet `l4_checksum` would be the outer one.
+[[gnu::noinline]] void finish_l4_checksums(Burst& burst, const Lanes& owned) noexcept {
+  for (const Lane lane : owned) {
+    const Packet& packet = burst.packets[lane];
+    if (packet.l4_checksum != RxChecksum::Unfinished) continue;
+    finish_l4_checksum({packet.data, packet.length_bytes});
+  }
 }
 
 [[nodiscard]] bool is_local(const TunnelView& tunnel, const uint8_t* ip) noexcept {
@@ -439,6 +451,8 @@ void outbound(Burst& burst, Lanes& plain) noexcept {
   Lanes unowned;
   find_owners(burst, plain, owned, unowned);
   for (const Lane lane : unowned) end_unowned(burst, lane);
+  if (burst.any_unfinished) [[unlikely]]
+    finish_l4_checksums(burst, owned);
   owned.filter([&](Lane lane) {
     return may_forward(burst, lane, {.mtu_bytes = burst.tunnel_of(lane).mtu_bytes});
   });

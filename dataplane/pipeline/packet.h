@@ -13,7 +13,9 @@
 namespace turnpike::pipeline {
 
 // What the port said about a received packet's checksums.
-enum class RxChecksum : uint8_t { Unknown, Good, Bad };
+//   Unfinished: of TCP and UDP. The frame came over no wire but out of memory, from a virtual machine for one, which left
+//               the work to a device that is not there: the field holds the sum of the pseudo-header alone.
+enum class RxChecksum : uint8_t { Unknown, Good, Bad, Unfinished };
 
 struct Packet {
   uint8_t* data = nullptr;
@@ -21,7 +23,7 @@ struct Packet {
   uint16_t headroom_bytes = 0;  // before data
   uint16_t tailroom_bytes = 0;  // after data + length
   RxChecksum ipv4_checksum = RxChecksum::Unknown;
-  RxChecksum udp_checksum = RxChecksum::Unknown;
+  RxChecksum l4_checksum = RxChecksum::Unknown;  // of UDP or TCP
   bool multi_segment = false;  // rx: more bytes follow elsewhere; such a packet is dropped
   bool offload_checksums = false;  // tx: the port fills in what it offered (see PortOffloads)
   void* handle = nullptr;  // io's own

@@ -209,8 +209,9 @@ inline void take_message(Burst& burst, Lane lane, TunnelIndex tunnel, uint16_t h
 
 [[nodiscard]] inline bool udp_sum_holds(const Packet& packet, const uint8_t* ip, const uint8_t* udp,
                                         uint16_t length) noexcept {
-  return packet.udp_checksum == RxChecksum::Good ||
-         (packet.udp_checksum == RxChecksum::Unknown && udp_checksum_holds(ip, udp, length));
+  // What is unfinished was on no wire that could have damaged it.
+  return packet.l4_checksum == RxChecksum::Good || packet.l4_checksum == RxChecksum::Unfinished ||
+         (packet.l4_checksum == RxChecksum::Unknown && udp_checksum_holds(ip, udp, length));
 }
 
 // A datagram to one of our addresses: a WireGuard message, or it is dropped.

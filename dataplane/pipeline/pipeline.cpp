@@ -83,7 +83,12 @@ void Pipeline::receive(const publish::Snapshot& snapshot, Instant now, PortIndex
   impl_->begin(snapshot, now, port, packets, output);
   Burst& burst = impl_->burst;
   uint64_t bytes = 0;
-  for (const Packet& packet : packets) bytes += packet.length_bytes;
+  bool any_unfinished = false;
+  for (const Packet& packet : packets) {
+    bytes += packet.length_bytes;
+    any_unfinished |= packet.l4_checksum == RxChecksum::Unfinished;
+  }
+  burst.any_unfinished = any_unfinished;
   publish::PortCounters& counters = burst.counters().ports[port];
   counters.rx_packets.add(packets.size());
   counters.rx_bytes.add(bytes);

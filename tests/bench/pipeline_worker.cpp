@@ -92,7 +92,7 @@ void Worker::fill(const Traffic& traffic) {
                    .length_bytes = static_cast<uint16_t>(pipeline::kEthernetBytes + bytes),
                    .headroom_bytes = kHeadroom,
                    .ipv4_checksum = verdict,
-                   .udp_checksum = verdict,
+                   .l4_checksum = verdict,
                    .handle = frame};
     if (outbound) {
       pipeline::write_ethernet(frame, kInsideMac, kHostMac, pipeline::kEtherTypeIpv4);

@@ -167,7 +167,7 @@ Turn Gateway::receive_in(const publish::Snapshot& some, PortIndex port, std::vec
   for (size_t i = 0; i < frames.size(); ++i) {
     Packet packet = packet_in(buffers[i], frames[i].bytes, frames[i].room);
     packet.ipv4_checksum = frames[i].ipv4_checksum;
-    packet.udp_checksum = frames[i].udp_checksum;
+    packet.l4_checksum = frames[i].l4_checksum;
     packet.multi_segment = frames[i].multi_segment;
     packets.push_back(packet);
   }

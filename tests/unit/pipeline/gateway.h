@@ -58,7 +58,7 @@ struct FrameIn {
   Blob bytes;
   Room room = {};
   RxChecksum ipv4_checksum = RxChecksum::Unknown;
-  RxChecksum udp_checksum = RxChecksum::Unknown;
+  RxChecksum l4_checksum = RxChecksum::Unknown;
   bool multi_segment = false;
 };
 

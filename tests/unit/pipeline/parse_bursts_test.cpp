@@ -66,7 +66,7 @@ class ParseBursts : public testing::Test {
                                 port, payload, {.dont_fragment = one_in(2)});
     FrameIn frame{.bytes = make_frame(kOutsideA, kOutsideB, packet),
                   .ipv4_checksum = RxChecksum::Good,
-                  .udp_checksum = RxChecksum::Good};
+                  .l4_checksum = RxChecksum::Good};
     if (one_in(4)) frame.bytes.resize(frame.bytes.size() + below(20));  // padding of the link
     return frame;
   }
@@ -80,7 +80,7 @@ class ParseBursts : public testing::Test {
         frame.ipv4_checksum = static_cast<RxChecksum>(below(3));
         break;
       case 1:
-        frame.udp_checksum = static_cast<RxChecksum>(below(3));
+        frame.l4_checksum = static_cast<RxChecksum>(below(4));
         break;
       case 2:
         frame.multi_segment = true;
@@ -117,7 +117,7 @@ class ParseBursts : public testing::Test {
                          .headroom_bytes = 100,
                          .tailroom_bytes = 50,
                          .ipv4_checksum = frame.ipv4_checksum,
-                         .udp_checksum = frame.udp_checksum,
+                         .l4_checksum = frame.l4_checksum,
                          .multi_segment = frame.multi_segment});
     }
     burst->snapshot = &gateway.snapshot;
@@ -196,7 +196,7 @@ TEST_F(ParseBursts, MessagesStayInTheOrderOfTheBurst) {
     for (FrameIn& frame : frames) {
       frame = message();
       // Added up here then, which takes the long way.
-      if (one_in(4)) frame.udp_checksum = RxChecksum::Unknown;
+      if (one_in(4)) frame.l4_checksum = RxChecksum::Unknown;
     }
     const Fates fates = parse_burst(frames);
     ASSERT_EQ(fates.messages.size(), kBurstMax);

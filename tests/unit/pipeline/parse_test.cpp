@@ -236,7 +236,7 @@ TEST_F(Parse, UdpInvalid) {
   bad_sum.back() ^= 1;
   expect_drop(DropReason::UdpInvalid, {.bytes = bad_sum});
   expect_drop(DropReason::UdpInvalid,
-              {.bytes = outside_frame(own_udp(Blob(32))), .udp_checksum = RxChecksum::Bad});
+              {.bytes = outside_frame(own_udp(Blob(32))), .l4_checksum = RxChecksum::Bad});
   Blob bad_sum6 = outside_frame(own_udp6(Blob(32)));
   bad_sum6.back() ^= 1;
   expect_drop(DropReason::UdpInvalid, {.bytes = bad_sum6});
