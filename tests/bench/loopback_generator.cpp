@@ -5,6 +5,7 @@
 //   stock FLOW BYTES COUNT      makes COUNT frames; FLOW is outbound or inbound, BYTES those of an inner packet
 //   trial RATE SECONDS          sends them, at RATE packets a second (0: as the gateway takes them); an inbound
 //                               stock is used up by it
+//   unfinished                  sends frames whose checksums are left to the gateway's ports (system/unfinished_test.py)
 //   `keys PEERS` as the only arguments prints the peers' public keys and ends.
 #include <rte_cycles.h>
 #include <time.h>
@@ -15,6 +16,7 @@
 
 #include "dataplane/base/text.h"
 #include "tests/bench/loopback_trial.h"
+#include "tests/bench/loopback_unfinished.h"
 #include "tests/bench/paired.h"
 
 namespace turnpike::bench {
@@ -81,6 +83,15 @@ void trial(std::istringstream& words, Link& link, Sessions& sessions, Stocked& s
   std::fflush(stdout);
 }
 
+void unfinished(Link& link, Sessions& sessions) {
+  const UnfinishedResult r = send_unfinished(link, sessions);
+  std::printf(
+      "{\"ok\": true, \"sent\": %zu, \"tcp\": %zu, \"udp\": %zu, \"wrong\": %zu, "
+      "\"messages\": %zu}\n",
+      r.sent, r.tcp, r.udp, r.wrong, r.messages);
+  std::fflush(stdout);
+}
+
 int serve(unsigned core, const std::string& directory, const std::string& prefix,
           const PublicKey& gateway, uint32_t peers) {
   Link link(core, directory, prefix);
@@ -98,6 +109,8 @@ int serve(unsigned core, const std::string& directory, const std::string& prefix
       answer(make_stock(words, sessions, stocked));
     } else if (command == "trial") {
       trial(words, link, sessions, stocked);
+    } else if (command == "unfinished") {
+      unfinished(link, sessions);
     } else {
       answer(false);
     }
