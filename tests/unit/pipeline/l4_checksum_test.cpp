@@ -310,6 +310,16 @@ TEST_P(Unfinished, WhatWaitsForAHandshakeIsFinishedBefore) {
   EXPECT_EQ(turn.punts[0].bytes, after_hop(made.finished));
 }
 
+TEST_P(Unfinished, WhatIsToBeFragmentedIsFinishedBefore) {
+  if (GetParam() == Family::V6) return;  // is not fragmented on its way
+  const Case made = a_to_b(kUdp, 1'400);
+  const Turn turn = pair.a.receive(
+      pair.inside, std::vector<FrameIn>{frame(made.unfinished, RxChecksum::Unfinished)});
+  ASSERT_EQ(turn.punts.size(), 1u);
+  EXPECT_EQ(turn.punts[0].header.kind, publish::PuntKind::NeedsFragments);
+  EXPECT_EQ(turn.punts[0].bytes, after_hop(made.finished));
+}
+
 TEST_P(Unfinished, AMessageForATunnelIsTaken) {
   Blob message = pair.sealed_by_a(pair.a_to_b(GetParam(), 60));
   ASSERT_NE(get16(message, 14 + 26), 0u);
