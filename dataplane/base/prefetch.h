@@ -8,12 +8,12 @@
 namespace turnpike {
 
 [[gnu::always_inline]] inline void prefetch(const void* address) noexcept {
-  asm volatile("prefetcht0 %a0" : : "p"(address));
+  asm volatile("prefetcht0 %a0" : : "r"(address));
 }
 
 // The line is to be written soon: it comes without copies elsewhere, which a store would have to wait for.
 [[gnu::always_inline]] inline void prefetch_for_write(const void* address) noexcept {
-  asm volatile("prefetchw %a0" : : "p"(address));
+  asm volatile("prefetchw %a0" : : "r"(address));
 }
 
 }  // namespace turnpike

@@ -16,14 +16,14 @@ namespace turnpike::crypto {
 namespace {
 
 constexpr size_t kNonceBytes = 12;
-// Jobs are submitted in groups of so much text where the next group is fetched meanwhile: one packet of 1,420 bytes is
-// as many lines as a core asks for at a time (24 on Zen 4); of two, many hints are lost.
+// Jobs are submitted in groups of so much text where what follows is fetched meanwhile: one packet of 1,420 bytes is as
+// many lines as a core asks for at a time (24 on Zen 4), so two are not asked for at once.
 constexpr uint32_t kGroupBytes = 1'024;
 
-// The texts of a burst, asked for from the first to the last.
+// The texts of a burst, asked for from job `first` on.
 class Texts {
  public:
-  explicit Texts(std::span<const AeadJob> jobs) noexcept : jobs_(jobs) {}
+  Texts(std::span<const AeadJob> jobs, size_t first) noexcept : jobs_(jobs), next_(first) {}
 
   // What was not yet asked for of the jobs before `end`, and the head of the next one: all of it comes at once, but it is
   // wanted from its beginning on.
@@ -39,6 +39,7 @@ class Texts {
 
  private:
   static constexpr size_t kHeadBytes = 704;  // half a packet of 1,420 bytes
+  static_assert(kHeadBytes % kCacheLine == 0);
 
   // The lines of text and tag from `from` to `to`, counted from where the first one begins.
   static void fetch(const AeadJob& job, size_t from, size_t to) noexcept {
@@ -48,7 +49,7 @@ class Texts {
   }
 
   std::span<const AeadJob> jobs_;
-  size_t next_ = 0;
+  size_t next_;
   bool has_head_ = false;  // of jobs_[next_]
 };
 
@@ -159,11 +160,11 @@ class IpsecMbAead final : public Aead {
 
   // The same, with texts fetched while those before them are at work.
   [[nodiscard]] uint32_t submit_by_groups(std::span<const AeadJob> jobs, IMB_JOB** batch) noexcept {
-    Texts texts(jobs);
     uint32_t done = 0;
     uint32_t first = 0;
     uint32_t end = end_of_group(jobs, 0);
-    texts.fetch_before(end);
+    // The first group is at work at once: to ask for it beforehand would only be in the way of what follows.
+    Texts texts(jobs, end);
     while (first < jobs.size()) {
       const uint32_t next_end = end_of_group(jobs, end);
       texts.fetch_before(next_end);

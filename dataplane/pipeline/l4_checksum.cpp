@@ -27,7 +27,7 @@ struct Transport {
 
 [[nodiscard]] std::optional<Transport> find_in_ipv6(std::span<const uint8_t> packet) noexcept {
   Transport found{.protocol = static_cast<Protocol>(packet[6]), .at = kIpv6Bytes};
-  for (int i = 0; i < kMaxExtensionHeaders; ++i) {
+  for (int i = 0; i <= kMaxExtensionHeaders; ++i) {
     const bool is_routing = found.protocol == Protocol::Ipv6Routing;
     if (!is_routing && found.protocol != Protocol::Ipv6HopByHop &&
         found.protocol != Protocol::Ipv6Destination) {
@@ -49,7 +49,9 @@ void finish(uint8_t* l4, size_t bytes, size_t field_at, const uint8_t* ip,
   uint8_t* field = l4 + field_at;
   const uint64_t pseudo = sum_pseudo_header(ip, static_cast<uint16_t>(bytes), found.protocol);
   // With the destination still to come the sum of the pseudo-header cannot be told: it is believed (RFC 8200, 8.1).
-  if (!found.on_its_way && load_le16(field) != fold(pseudo)) return;
+  // The field would be zero for none only, and stays so (RFC 6935).
+  const uint16_t held = load_le16(field);
+  if (found.on_its_way ? held == 0 : held != fold(pseudo)) return;
   const uint64_t sum = sum_words(l4, bytes);
   store_le16(field,
              found.protocol == Protocol::Udp ? finish_udp_checksum(sum) : finish_checksum(sum));

@@ -13,8 +13,9 @@
 namespace turnpike::pipeline {
 
 // What the port said about a received packet's checksums.
-//   Unfinished: of TCP and UDP. The frame came over no wire but out of memory, from a virtual machine for one, which left
-//               the work to a device that is not there: the field holds the sum of the pseudo-header alone.
+//   Unfinished: of TCP and UDP. If the field holds the sum of the pseudo-header alone, the frame came over no wire but out of
+//               memory, from a virtual machine for one, which left the work to a device that is not there. If it holds
+//               something else the port has said nothing: some drivers call so what they could not look at.
 enum class RxChecksum : uint8_t { Unknown, Good, Bad, Unfinished };
 
 struct Packet {

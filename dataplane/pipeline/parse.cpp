@@ -71,7 +71,7 @@ void parse_ipv4(Burst& burst, Lane lane) noexcept {
     return burst.drop(lane, DropReason::Ipv4HeaderInvalid);
   }
   const auto total = check_ipv4(ip, packet.length_bytes - kEthernetBytes,
-                                packet.ipv4_checksum == RxChecksum::Unknown);
+                                packet.ipv4_checksum != RxChecksum::Good);
   if (!total) [[unlikely]]
     return burst.drop(lane, DropReason::Ipv4HeaderInvalid);
   packet.truncate(static_cast<uint16_t>(kEthernetBytes + *total));
@@ -209,9 +209,14 @@ inline void take_message(Burst& burst, Lane lane, TunnelIndex tunnel, uint16_t h
 
 [[nodiscard]] inline bool udp_sum_holds(const Packet& packet, const uint8_t* ip, const uint8_t* udp,
                                         uint16_t length) noexcept {
-  // What is unfinished was on no wire that could have damaged it.
-  return packet.l4_checksum == RxChecksum::Good || packet.l4_checksum == RxChecksum::Unfinished ||
-         (packet.l4_checksum == RxChecksum::Unknown && udp_checksum_holds(ip, udp, length));
+  if (packet.l4_checksum == RxChecksum::Good) return true;
+  if (packet.l4_checksum == RxChecksum::Bad) return false;
+  // What came over no wire is not damaged. Some drivers say the same of what they could not look at.
+  if (packet.l4_checksum == RxChecksum::Unfinished &&
+      load_le16(udp + 6) == fold(sum_pseudo_header(ip, length))) {
+    return true;
+  }
+  return udp_checksum_holds(ip, udp, length);
 }
 
 // A datagram to one of our addresses: a WireGuard message, or it is dropped.

@@ -67,6 +67,7 @@ struct Pipeline::Impl {
     burst.port = port;
     burst.packets = packets.data();
     burst.output = &output;
+    burst.any_unfinished = false;
   }
 
   Burst burst;

@@ -211,6 +211,7 @@ def run(report: Report, quick: bool) -> None:
             loopback.close()
     sizes = [size for size in ((1420,) if quick else (64, 1420)) if report.wants(f"loopback/cable/{size}")]
     if sizes:
+        requirements.need(("dpdk-testpmd",))
         cable(report, sizes, effort, distance)
     if report.wants("loopback/idle"):
         idle(report, *((2, 0.1) if quick else (15, 1.7)))
@@ -276,7 +277,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", type=Path)
     parser.add_argument("--filter", metavar="TEXT", default="")
     arguments = parser.parse_args()
-    requirements.need(("ip", "wg", "taskset", "dpdk-testpmd"))
+    requirements.need(("ip", "wg", "taskset"))
     if len(os.sched_getaffinity(0)) < 2:
         raise requirements.Missing("two CPUs are needed: one for the generator, one for the gateway's worker")
     report = Report(arguments.filter)

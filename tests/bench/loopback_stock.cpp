@@ -34,6 +34,7 @@ void set_number(uint8_t* ip, uint64_t number) noexcept { store_le64(ip + kNumber
 
 void Stock::make(Flow flow, uint16_t inner_bytes, size_t count, Sessions& sessions) {
   const size_t text_bytes = wireguard::padded_bytes(inner_bytes, kTunnelMtu);
+  CHECK(count >= Link::kBurst);  // a frame is in a burst once: it goes from where it lies
   count_ = count;
   frame_bytes_ = static_cast<uint16_t>(flow == Flow::Outbound
                                            ? kEthernetBytes + inner_bytes

@@ -17,6 +17,7 @@ PACKAGES = {
     "dpkg-deb": "dpkg",
     "dpdk-dumpcap": "dpdk",
     "dpdk-telemetry.py": "dpdk",
+    "dpdk-testpmd": "dpdk-dev",
     "ethtool": "ethtool",
     "ip": "iproute2",
     "iperf3": "iperf3",

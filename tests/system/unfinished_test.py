@@ -13,7 +13,7 @@ for folder in ("support", "bench"):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / folder))
 import requirements
 from lab import Lab
-from loopback_bench import Loopback
+from loopback_ends import Loopback
 
 
 class Unfinished(unittest.TestCase):

@@ -140,11 +140,25 @@ TEST(L4Checksum, BehindExtensionHeaders) {
   EXPECT_EQ(finished(made.unfinished), made.finished);
 }
 
+TEST(L4Checksum, BehindEightExtensionHeadersAndNoMore) {
+  Blob packet = packet_of(Family::V6, kUdp, 9);
+  for (int i = 0; i < 8; ++i) packet = with_extension(packet, 60);
+  const Case made = make_case(packet, 40 + 64, kUdp);
+  EXPECT_EQ(finished(made.unfinished), made.finished);
+  expect_untouched(make_case(with_extension(packet, 60), 40 + 72, kUdp).unfinished);
+}
+
 TEST(L4Checksum, ARoutingHeaderHasTheDestinationThatCounts) {
   const Blob packet = with_extension(packet_of(Family::V6, kTcp, 9), 43, 3, 1);
   const Blob last(packet.begin() + 48, packet.begin() + 64);
   const Case made = make_case(packet, 64, packet.size() - 64, kTcp, last);
   EXPECT_EQ(finished(made.unfinished), made.finished);
+}
+
+TEST(L4Checksum, BehindARoutingHeaderUdpWithoutAChecksumStays) {
+  Blob packet = with_extension(packet_of(Family::V6, kUdp, 9), 43, 3, 1);
+  put16(packet, 64 + 6, 0);
+  expect_untouched(packet);
 }
 
 TEST(L4Checksum, UdpNeverSendsZero) {
@@ -310,11 +324,12 @@ TEST_P(Unfinished, WhatWaitsForAHandshakeIsFinishedBefore) {
   EXPECT_EQ(turn.punts[0].bytes, after_hop(made.finished));
 }
 
-TEST_P(Unfinished, WhatIsToBeFragmentedIsFinishedBefore) {
-  if (GetParam() == Family::V6) return;  // is not fragmented on its way
-  const Case made = a_to_b(kUdp, 1'400);
-  const Turn turn = pair.a.receive(
-      pair.inside, std::vector<FrameIn>{frame(made.unfinished, RxChecksum::Unfinished)});
+TEST(UnfinishedIpv4, WhatIsToBeFragmentedIsFinishedBefore) {
+  Pair pair;
+  const Case made = make_case(packet_of(Family::V4, kUdp, 1'400), 20, kUdp);
+  const Turn turn =
+      pair.a.receive(pair.inside, std::vector<FrameIn>{{.bytes = pair.from_host_a(made.unfinished),
+                                                        .l4_checksum = RxChecksum::Unfinished}});
   ASSERT_EQ(turn.punts.size(), 1u);
   EXPECT_EQ(turn.punts[0].header.kind, publish::PuntKind::NeedsFragments);
   EXPECT_EQ(turn.punts[0].bytes, after_hop(made.finished));
@@ -332,6 +347,20 @@ TEST_P(Unfinished, AMessageForATunnelIsTaken) {
   EXPECT_EQ(pair.b.receive(pair.outside, std::vector<FrameIn>{said}).sent.size(), 1u);
   const Turn again = pair.b.receive(pair.outside, std::vector<FrameIn>{said, said});
   EXPECT_EQ(again.drops_of(DropReason::ReplayedCounter), 2u);
+}
+
+// Drivers that could not look at a checksum say the same.
+TEST_P(Unfinished, AMessageWithNeitherSumIsDropped) {
+  Blob message = pair.sealed_by_a(pair.a_to_b(GetParam(), 60));
+  const FrameIn whole{.bytes = message, .l4_checksum = RxChecksum::Unfinished};
+  message[14 + 26] ^= 1;
+  const FrameIn damaged{.bytes = message, .l4_checksum = RxChecksum::Unfinished};
+  EXPECT_EQ(
+      pair.b.receive(pair.outside, std::vector<FrameIn>{damaged}).drops_of(DropReason::UdpInvalid),
+      1u);
+  const Turn turn = pair.b.receive(pair.outside, std::vector<FrameIn>{whole, damaged});
+  EXPECT_EQ(turn.drops_of(DropReason::UdpInvalid), 1u);
+  EXPECT_EQ(turn.sent.size(), 1u);
 }
 
 // The inner packet of a message: what was said of the outer checksum is no word about its own.
