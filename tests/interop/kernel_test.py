@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import requirements
 from gateway_case import GatewayCase
-from kernel_guest import PROGRAMS, KernelGuest
+from kernel_guest import PROGRAMS, KernelGuest, Tap
 from lab import wait_until
 from testbed import GATEWAY_OUTSIDE, GATEWAY_TUNNEL, HOST_V4, HOST_V6, LISTEN_PORT, TUNNEL_MTU, bare
 from turnpiked import BUILD, Config
@@ -34,7 +34,7 @@ class Kernel(GatewayCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.guest = KernelGuest(self.lab, self.bed.switch, "guest0", BUILD / "guest-kernel")
+        self.guest = KernelGuest(self.lab, self.bed.switch, Tap("guest0"), BUILD / "guest-kernel")
         self.addCleanup(self.guest.close)
         self.bed.switch.switch_port("guest0")
         self.guest.run(f"ip address add {OUTSIDE[0]}/24 dev eth0 && ip address add {OUTSIDE[1]}/64 dev eth0")

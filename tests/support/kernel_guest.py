@@ -1,4 +1,4 @@
-"""The Linux kernel's own WireGuard in a QEMU guest, driven by shell commands over its serial line.
+"""The Linux kernel, with its own WireGuard, in a QEMU guest, driven by shell commands over its serial line.
 
 The guest is Debian's cloud kernel, downloaded and unpacked (never installed: that would touch the boot loader), and an
 initramfs of busybox, wg and the modules that they need, made here. It has no disk, and is emulated: to boot takes it
@@ -7,6 +7,7 @@ up to a minute or two.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import os
 import re
@@ -21,8 +22,10 @@ from lab import Failed, Lab, Namespace, Process, run, wait_until
 
 _KERNEL_PACKAGE = "linux-image-cloud-amd64"  # names the newest one by its dependency
 _MODULES = ("virtio_pci", "virtio_net", "wireguard")
+_CARD = "netdev=net,mac=02:00:00:00:0e:01,romfile="
 PROGRAMS = ("qemu-system-x86_64", "busybox", "wg", "ip", "apt-get", "dpkg-deb")
 _BOOT_SECONDS = 240
+_MEMORY_MIB = 256
 
 _INIT = """#!/bin/sh
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run /sbin
@@ -119,16 +122,44 @@ def _initramfs(image: Path, programs: Sequence[Path]) -> bytes:
     return gzip.compress(_cpio(entries), 1)
 
 
-class KernelGuest:
-    """A booted guest, its eth0 on a tap interface `tap` of `space`; `programs` are in its /bin."""
+@dataclasses.dataclass(frozen=True)
+class Tap:
+    """The guest's eth0 on a tap interface of its namespace, which is made for it."""
 
-    def __init__(self, lab: Lab, space: Namespace, tap: str, cache: Path, programs: Sequence[Path] = (),
-                 machine: Sequence[str] = ("-m", "256")) -> None:
+    name: str
+
+    def attach(self, space: Namespace) -> list[str]:
+        space.ip("tuntap", "add", self.name, "mode", "tap")
+        space.ip("link", "set", self.name, "up")
+        return ["-netdev", f"tap,id=net,ifname={self.name},script=no,downscript=no",
+                "-device", f"virtio-net-pci,{_CARD}"]
+
+
+@dataclasses.dataclass(frozen=True)
+class VhostUser:
+    """The guest's eth0 on the vhost-user socket of a program, which reads and writes the guest's memory.
+
+    Only for a guest with the memory that it has by default: QEMU wants its size twice.
+    """
+
+    socket: Path
+
+    def attach(self, _space: Namespace) -> list[str]:
+        return ["-object", f"memory-backend-memfd,id=shared,size={_MEMORY_MIB}M,share=on",
+                "-machine", "memory-backend=shared",
+                "-chardev", f"socket,id=vhost,path={self.socket}", "-netdev", "vhost-user,id=net,chardev=vhost",
+                # No MSI-X: when the guest takes its vectors into use, QEMU (7.2) ends with a segmentation fault without KVM.
+                "-device", f"virtio-net-pci,{_CARD},vectors=0"]
+
+
+class KernelGuest:
+    """A booted guest; QEMU runs in `space`, `programs` are in the guest's /bin."""
+
+    def __init__(self, lab: Lab, space: Namespace, eth0: Tap | VhostUser, cache: Path, programs: Sequence[Path] = (),
+                 machine: Sequence[str] = ("-m", str(_MEMORY_MIB))) -> None:
         image = kernel(cache)
         initramfs = lab.dir / "initramfs.gz"
         initramfs.write_bytes(_initramfs(image, programs))
-        space.ip("tuntap", "add", tap, "mode", "tap")
-        space.ip("link", "set", tap, "up")
         path = lab.dir / "guest.serial"
         self.process: Process = space.start(
             "guest", "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", *machine,
@@ -136,8 +167,7 @@ class KernelGuest:
             "-machine", "q35,accel=tcg", "-cpu", "max",
             "-kernel", str(next((image / "boot").glob("vmlinuz-*"))), "-initrd", str(initramfs),
             "-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off",
-            "-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no",
-            "-device", "virtio-net-pci,netdev=net,mac=02:00:00:00:0e:01,romfile=",
+            *eth0.attach(space),
             "-serial", f"unix:{path},server=on,wait=off")
         self._serial = socket.socket(socket.AF_UNIX)
 

@@ -36,13 +36,16 @@ class Missing(Exception):
     """A requirement that the machine does not meet, in one sentence that says what to do."""
 
 
+def find_program(name: str) -> str | None:
+    # Debian keeps ip and ethtool where only root's PATH looks.
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
 def find_missing(programs: tuple[str, ...] = (), namespaces: bool = True, tun: bool = False) -> list[str]:
     """One sentence for each requirement that is not met."""
     missing = []
-    # Debian keeps ip and ethtool where only root's PATH looks.
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     for program in programs:
-        if shutil.which(program, path=path) is None:
+        if find_program(program) is None:
             missing.append(f"program {program} is missing (Debian package {PACKAGES.get(program, program)})")
     if namespaces:
         if os.geteuid() != 0:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import requirements
-from kernel_guest import PROGRAMS, KernelGuest
+from kernel_guest import PROGRAMS, KernelGuest, Tap
 from lab import Lab
 from turnpiked import BUILD
 
@@ -35,7 +35,7 @@ class TwoNodes(unittest.TestCase):
         """What unit-daemon-nodes says on such a machine, where it finds each page on the right node."""
         program = BUILD / "tests/unit/daemon/unit-daemon-nodes"
         with Lab("numa") as lab:
-            guest = KernelGuest(lab, lab.namespace("guest"), "guest0", BUILD / "guest-kernel", [program], machine)
+            guest = KernelGuest(lab, lab.namespace("guest"), Tap("guest0"), BUILD / "guest-kernel", [program], machine)
             try:
                 guest.run("true")  # the shell's greeting comes with it
                 self.assertEqual(guest.run("cat /sys/devices/system/node/online").strip(), "0-1")
