@@ -14,6 +14,7 @@ import requirements
 from control_client import Control
 from durable_load import random_key
 from lab import Lab
+from outcome import has_failed
 from turnpiked import Config, Gateway, program
 
 EXIT_ERROR = 1
@@ -58,7 +59,7 @@ class DurabilityCase(unittest.TestCase):
         return Path(self.gateway.config["control"]["state"])
 
     def print_logs_of_a_failure(self) -> None:
-        if not getattr(self._outcome, "success", True):
+        if has_failed(self):
             print(self.lab.logs(40), file=sys.stderr, flush=True)
 
     def control(self) -> Control:

@@ -10,6 +10,7 @@ from typing import Any
 
 import requirements
 from lab import Failed, Lab, Namespace, Process, wait_until
+from outcome import has_failed
 from testbed import Testbed
 from turnpiked import Config, Gateway, program
 from wireguard import ping
@@ -48,7 +49,7 @@ class GatewayCase(unittest.TestCase):
             self.assertEqual(self.gateway.stop(), 0, "turnpiked ends with 0 on SIGTERM")
 
     def _print_logs_of_a_failure(self) -> None:
-        if not getattr(self._outcome, "success", True):
+        if has_failed(self):
             print(self.lab.logs(60), file=sys.stderr, flush=True)
 
     def assert_pings(self, space: Namespace, *addresses: str, count: int = 5, size: int = 56) -> None:
