@@ -236,6 +236,13 @@ inline void set_ecn(uint8_t* ip, Ecn ecn) noexcept {
   return addresses + byteswap16(bytes) + byteswap16(static_cast<uint16_t>(protocol));
 }
 
+// Whether a checksum field holds the sum of the pseudo-header alone: its sender left the rest to a device (virtio 1.2, 5.1.6.2).
+[[nodiscard]] inline bool is_unfinished_checksum(const uint8_t* field, const uint8_t* ip,
+                                                 uint16_t bytes,
+                                                 Protocol protocol = Protocol::Udp) noexcept {
+  return load_le16(field) == fold(sum_pseudo_header(ip, bytes, protocol));
+}
+
 // The length of the datagram at `udp` in `available` bytes, or nothing when it is not whole.
 [[nodiscard]] inline std::optional<uint16_t> check_udp(const uint8_t* udp,
                                                        size_t available) noexcept {

@@ -47,11 +47,13 @@ struct Transport {
 void finish(uint8_t* l4, size_t bytes, size_t field_at, const uint8_t* ip,
             const Transport& found) noexcept {
   uint8_t* field = l4 + field_at;
-  const uint64_t pseudo = sum_pseudo_header(ip, static_cast<uint16_t>(bytes), found.protocol);
   // With the destination still to come the sum of the pseudo-header cannot be told: it is believed (RFC 8200, 8.1).
   // The field would be zero for none only, and stays so (RFC 6935).
-  const uint16_t held = load_le16(field);
-  if (found.on_its_way ? held == 0 : held != fold(pseudo)) return;
+  const bool unfinished =
+      found.on_its_way
+          ? load_le16(field) != 0
+          : is_unfinished_checksum(field, ip, static_cast<uint16_t>(bytes), found.protocol);
+  if (!unfinished) return;
   const uint64_t sum = sum_words(l4, bytes);
   store_le16(field,
              found.protocol == Protocol::Udp ? finish_udp_checksum(sum) : finish_checksum(sum));

@@ -212,8 +212,7 @@ inline void take_message(Burst& burst, Lane lane, TunnelIndex tunnel, uint16_t h
   if (packet.l4_checksum == RxChecksum::Good) return true;
   if (packet.l4_checksum == RxChecksum::Bad) return false;
   // What came over no wire is not damaged. Some drivers say the same of what they could not look at.
-  if (packet.l4_checksum == RxChecksum::Unfinished &&
-      load_le16(udp + 6) == fold(sum_pseudo_header(ip, length))) {
+  if (packet.l4_checksum == RxChecksum::Unfinished && is_unfinished_checksum(udp + 6, ip, length)) {
     return true;
   }
   return udp_checksum_holds(ip, udp, length);

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import requirements
 from figures import Report
 from lab import Failed, Lab
-from loopback_ends import FULL, QUICK, Answer, Effort, Forwarder, Loopback
+from loopback_ends import FULL, QUICK, Answer, Effort, Forwarder, Loopback, need_two_cpus
 from turnpiked import BUILD
 
 MAX_AWAY_US = 300
@@ -277,9 +276,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", type=Path)
     parser.add_argument("--filter", metavar="TEXT", default="")
     arguments = parser.parse_args()
-    requirements.need(("ip", "wg", "taskset"))
-    if len(os.sched_getaffinity(0)) < 2:
-        raise requirements.Missing("two CPUs are needed: one for the generator, one for the gateway's worker")
+    need_two_cpus()
     report = Report(arguments.filter)
     run(report, arguments.quick)
     report.write(arguments.json)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import requirements
 from lab import Failed, Lab
 from turnpiked import BUILD, Gateway
 from wireguard import KeyPair, write_secret
@@ -43,6 +44,12 @@ FULL = Effort(rounds=5, more_rounds=7, seconds=0.5, stock_packets=4_000_000, res
               repeats=True)
 # Shows that it runs; on a machine where other tests run beside it no trial would ever count.
 QUICK = Effort(rounds=1, more_rounds=0, seconds=0.05, stock_packets=20_000, resolution=0.4, repeats=False)
+
+
+def need_two_cpus() -> None:
+    requirements.need(("ip", "wg", "taskset"))
+    if len(os.sched_getaffinity(0)) < 2:
+        raise requirements.Missing("two CPUs are needed: one for the generator, one for the gateway's worker")
 
 
 class Cables:
@@ -90,8 +97,16 @@ class Cables:
         if not self.ask(f"stock {flow} {size} {count}")["ok"]:
             raise Failed(f"the generator cannot make packets of {size} bytes")
 
+    def _measured(self, rate: float, worker: Path, effort: Effort) -> Answer:
+        """A trial of what is in stock, and how long the worker was kept off its CPU meanwhile."""
+        with self._undisturbed(worker, effort):
+            waited = ran_and_waited_us(worker)[1]
+            answer = self.ask(f"trial {rate:.0f} {effort.seconds}")
+            answer["worker_away_us"] = ran_and_waited_us(worker)[1] - waited
+        return answer
+
     @contextlib.contextmanager
-    def undisturbed(self, worker: Path, effort: Effort) -> Iterator[None]:
+    def _undisturbed(self, worker: Path, effort: Effort) -> Iterator[None]:
         """Nobody else gets the two pollers' CPUs: what isolcpus does for good. The other threads, which share the
         generator's, have nothing to do meanwhile. Shorter than the kernel's limit for such threads (0.95 s)."""
         threads = (self._generator.pid, int(worker.name)) if effort.repeats else ()
@@ -208,10 +223,7 @@ class Loopback(Cables):
         count = min(effort.stock_packets, STOCK_BYTES // (size + 74)) if flow == "inbound" else max(1024, self.peers)
         self.stock(flow, size, count)
         before = self._drops()
-        with self.undisturbed(self._worker, effort):
-            waited = ran_and_waited_us(self._worker)[1]
-            answer = self.ask(f"trial {rate:.0f} {effort.seconds}")
-            answer["worker_away_us"] = ran_and_waited_us(self._worker)[1] - waited
+        answer = self._measured(rate, self._worker, effort)
         after = self._drops()
         answer["drops"] = {k: n - before.get(k, 0) for k, n in after.items() if n != before.get(k, 0)}
         answer["lost"] = answer["offered"] - answer["refused"] - answer["received"]
@@ -246,10 +258,7 @@ class Forwarder(Cables):
 
     def trial(self, size: int, effort: Effort) -> Answer:
         self.stock("outbound", size, 1024)
-        with self.undisturbed(self._worker, effort):
-            waited = ran_and_waited_us(self._worker)[1]
-            answer = self.ask(f"trial 0 {effort.seconds}")
-            answer["worker_away_us"] = ran_and_waited_us(self._worker)[1] - waited
+        answer = self._measured(0, self._worker, effort)
         # They are not the messages that the generator looks for.
         answer["received"] += answer["other"]
         if not answer["ok"] or answer["received"] == 0:

@@ -163,8 +163,7 @@ class Trial {
   [[nodiscard]] static bool checksum_in_order(const uint8_t* ip) noexcept {
     const uint8_t* udp = ip + kIpv4Bytes;
     const uint16_t udp_bytes = load_be16(udp + 4);
-    return load_le16(udp + 6) == fold(sum_pseudo_header(ip, udp_bytes)) ||
-           udp_checksum_holds(ip, udp, udp_bytes);
+    return is_unfinished_checksum(udp + 6, ip, udp_bytes) || udp_checksum_holds(ip, udp, udp_bytes);
   }
 
   void take_plain(const uint8_t* frame, size_t bytes, uint64_t now) {

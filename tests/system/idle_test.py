@@ -6,7 +6,6 @@ were killed and are back. And a gateway whose ports have none sleeps as before.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -15,9 +14,8 @@ from pathlib import Path
 
 for folder in ("support", "bench"):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / folder))
-import requirements
 from lab import Lab, wait_until
-from loopback_ends import Loopback
+from loopback_ends import Loopback, need_two_cpus
 from turnpiked import Gateway, null_ports
 from wireguard import KeyPair, write_secret
 
@@ -33,9 +31,7 @@ class Interrupts(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        requirements.need(("ip", "wg", "taskset"))
-        if len(os.sched_getaffinity(0)) < 2:
-            raise requirements.Missing("two CPUs are needed: one for the generator, one for the gateway's worker")
+        need_two_cpus()
 
     def setUp(self) -> None:
         self.lab = self.enterContext(Lab("idle"))

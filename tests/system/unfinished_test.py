@@ -4,24 +4,20 @@ tunnel has right ones, and messages for the tunnel are taken."""
 
 from __future__ import annotations
 
-import os
 import sys
 import unittest
 from pathlib import Path
 
 for folder in ("support", "bench"):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / folder))
-import requirements
 from lab import Lab
-from loopback_ends import Loopback
+from loopback_ends import Loopback, need_two_cpus
 
 
 class Unfinished(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
-        requirements.need(("ip", "wg", "taskset"))
-        if len(os.sched_getaffinity(0)) < 2:
-            raise requirements.Missing("two CPUs are needed: one for the generator, one for the gateway's worker")
+        need_two_cpus()
 
     def test_checksums_left_to_a_device_are_finished_or_not_asked_for(self) -> None:
         with Lab("unfinished") as lab:
